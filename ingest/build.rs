@@ -1,0 +1,14 @@
+//! Compiles the worker's half of IngestService without a system protoc.
+use std::{env, error::Error};
+
+const ROOT: &str = "../server/proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={ROOT}");
+    if env::var_os("CARGO_FEATURE_WORKER").is_none() {
+        return Ok(());
+    }
+    let files = protox::compile(["rollcall/v1/ingest.proto"], [ROOT])?;
+    tonic_prost_build::configure().build_server(false).compile_fds(files)?;
+    Ok(())
+}
