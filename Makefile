@@ -1,0 +1,3 @@
+.PHONY: setup
+setup:
+	@deploy/setup/setup.sh

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Makes a Debian or Ubuntu machine with Rust, Python 3 + pip and npm ready to build and run Rollcall.
+# Does only what is not done yet. System packages need root; all else lands in .assets.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+fail() {
+  printf 'set-up: error: %s\n' "$1" >&2
+  exit 1
+}
+
+# need COMMAND WHAT-TO-DO
+need() {
+  command -v "$1" >/dev/null 2>&1 || fail "$1 not found: $2"
+}
+
+# FFmpeg's libraries and program; clang for their bindings; a C compiler for SQLite and the kernels.
+PACKAGES=(
+  ffmpeg libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev
+  libswresample-dev libswscale-dev clang libclang-dev pkg-config gcc g++ libc6-dev make
+)
+
+system_packages() {
+  if ! command -v dpkg-query >/dev/null 2>&1; then
+    # Not Debian: the names differ, the needs do not.
+    need ffmpeg "install FFmpeg 5.1 or newer with its development files"
+    need clang "install clang and libclang"
+    need pkg-config "install pkg-config"
+    pkg-config --exists libavcodec libavformat libavutil libavfilter libavdevice libswscale libswresample ||
+      fail "FFmpeg's development files not found by pkg-config: install them"
+    return
+  fi
+  local missing=() package
+  for package in "${PACKAGES[@]}"; do
+    # Some machines have pkgconf under the older name, or a compiler of their own.
+    case "$package" in
+      pkg-config | gcc | g++ | clang | ffmpeg | make) command -v "$package" >/dev/null 2>&1 && continue ;;
+    esac
+    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] ||
+      missing+=("$package")
+  done
+  [[ ${#missing[@]} -eq 0 ]] && return
+  if [[ "$(id -u)" -ne 0 ]]; then
+    fail "system packages are missing. Run this, then again what you ran:
+
+    sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}
+"
+  fi
+  printf 'set-up: installing system packages: %s\n' "${missing[*]}"
+  local log
+  log="$(mktemp)"
+  if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    "${missing[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    fail "apt-get could not install ${missing[*]}; its whole output is in $log"
+  fi
+  rm -f "$log"
+}
+
+need cargo "install Rust 1.95 or newer (rustup is the usual way) and open a new shell"
+need python3 "apt-get install python3 python3-pip"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
+  fail "python3 is $(python3 -V 2>&1), set-up needs 3.9 or newer"
+python3 -m pip --version >/dev/null 2>&1 ||
+  fail "python3 has no pip: apt-get install python3-pip"
+need npm "apt-get install npm"
+system_packages
+exec python3 -B deploy/setup/assets.py
