@@ -1,1 +1,45 @@
-//! Placeholder.
+//! The person index: who is this, and where was this person seen?
+//!
+//! An in-memory view of the log's faces, searched exactly (every vector is looked at), rebuilt by
+//! its caller from the log at start. One writer applies [`Operation`]s to an [`Index`] and
+//! publishes immutable [`Snapshot`]s; any number of threads search those without a lock. This crate
+//! knows no video, no network, no async and no files.
+//!
+//! ```
+//! use rollcall_index::{Embedding, FaceId, Filter, IdentityId, Index, Operation, SourceId, TrackId};
+//!
+//! let mut index = Index::new(3);
+//! let seen = Embedding::normalise(vec![1.0, 0.1, 0.0])?;
+//! index.apply(1, &[Operation::Insert {
+//!     face: FaceId::new(1),
+//!     identity: IdentityId::new(1),
+//!     track: TrackId::new(1),
+//!     source: SourceId::new(1),
+//!     seen_us: 1_700_000_000_000_000,
+//!     quality: 0.9,
+//!     embedding: seen,
+//! }])?;
+//!
+//! let snapshot = index.publish();
+//! let query = Embedding::normalise(vec![1.0, 0.0, 0.0])?;
+//! let hits = snapshot.search_identities(&query, 5, &Filter::default())?;
+//! assert_eq!(hits[0].identity, IdentityId::new(1));
+//! assert!(hits[0].similarity.get() > 0.99);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod apply;
+mod embedding;
+mod id;
+mod kernel;
+mod search;
+mod state;
+mod table;
+mod verify;
+
+pub use apply::{ApplyError, Operation};
+pub use embedding::{Embedding, EmbeddingError, Similarity};
+pub use id::{FaceId, IdentityId, SourceId, TrackId};
+pub use search::{FaceHit, Filter, IdentityHit, SearchError};
+pub use state::{FaceEntry, Index, Snapshot, State, Stats};
+pub use verify::VerifyError;
