@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Fills the assets folder: ONNX Runtime, the default models, fixtures and the demo clip.
 
-Called by setup.sh. Does nothing that is done already, and says one line for each thing it does.
+Called by setup.sh; with --check it only tells by its exit status (0 or 1) whether there is nothing
+to do. Does nothing that is done already, and says one line for each thing it does.
 Everything it fetches is pinned in artefacts.json; everything it writes is checked by hash.
 """
 
@@ -27,6 +28,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 MANIFESTS = os.path.join(ROOT, "ingest", "models")
 COMPOSE = os.path.join(ROOT, "deploy", "demo", "compose.py")
 DEMO_FILES = ["clip.mp4", "truth.json", "clip-small.mp4", "truth-small.json"]
+DEMO_PICTURES = ["query-obama.jpg", "query-biden.jpg", "query-carphone.jpg", "query-stranger.jpg"]
 
 
 def say(line):
@@ -152,19 +154,22 @@ class SetUp:
 
     def clip(self):
         """Composes the demo clips unless compose.py and its fixtures are as they were."""
-        if not os.path.isfile(COMPOSE):
-            return
         fixtures = sorted(path for path in self.files if "/fixtures/" in path)
         now = fingerprint([COMPOSE, *fixtures])
         products = [self.path("demo", name) for name in DEMO_FILES]
+        pictures = [self.path("demo", name) for name in DEMO_PICTURES]
         stamp = self.path("demo", "composed-from")
         done = os.path.isfile(stamp) and read(stamp).decode().strip() == now
-        if done and all(os.path.isfile(path) for path in products):
+        if done and all(os.path.isfile(path) for path in products + pictures):
             return
+        say("composing the demo clips, about half a minute")
         for variant, (clip, truth) in (("", products[:2]), ("--small", products[2:])):
             command = [sys.executable, COMPOSE, "--out", clip, "--truth", truth]
             command += ["--fixtures", os.path.join(self.assets, "fixtures")]
-            subprocess.run(command + ([variant] if variant else []), check=True)
+            done = subprocess.run(
+                command + ([variant] if variant else []), check=True, stdout=subprocess.PIPE, text=True
+            )
+            say(f"composed {os.path.relpath(done.stdout.strip(), ROOT)}")
         write(stamp, f"{now}\n".encode())
 
     def run(self):
@@ -210,8 +215,10 @@ def up_to_date(assets, record):
 def main():
     default = os.path.join(ROOT, ".assets")
     assets = os.path.abspath(os.environ.get("ROLLCALL_ASSETS") or default)
-    os.makedirs(assets, exist_ok=True)
     record = os.path.join(assets, "setup.json")
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(0 if up_to_date(assets, record) else 1)
+    os.makedirs(assets, exist_ok=True)
     with open(os.path.join(assets, ".lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if up_to_date(assets, record):

@@ -30,14 +30,15 @@ system_packages() {
       fail "FFmpeg's development files not found by pkg-config: install them"
     return
   fi
-  local missing=() package
+  local missing=() package installed
+  installed="$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null)"
   for package in "${PACKAGES[@]}"; do
-    # Some machines have pkgconf under the older name, or a compiler of their own.
+    grep -qx "installed $package" <<<"$installed" && continue
+    # A machine may have a tool from elsewhere: another compiler, pkgconf under the older name.
     case "$package" in
-      pkg-config | gcc | g++ | clang | ffmpeg | make) command -v "$package" >/dev/null 2>&1 && continue ;;
+      ffmpeg | clang | pkg-config | gcc | g++ | make) command -v "$package" >/dev/null 2>&1 && continue ;;
     esac
-    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] ||
-      missing+=("$package")
+    missing+=("$package")
   done
   [[ ${#missing[@]} -eq 0 ]] && return
   if [[ "$(id -u)" -ne 0 ]]; then
@@ -61,8 +62,12 @@ need cargo "install Rust 1.95 or newer (rustup is the usual way) and open a new 
 need python3 "apt-get install python3 python3-pip"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
   fail "python3 is $(python3 -V 2>&1), set-up needs 3.9 or newer"
+system_packages
+if python3 -B deploy/setup/assets.py --check; then
+  echo "set-up: up to date"
+  exit 0
+fi
 python3 -m pip --version >/dev/null 2>&1 ||
   fail "python3 has no pip: apt-get install python3-pip"
 need npm "apt-get install npm"
-system_packages
 exec python3 -B deploy/setup/assets.py
