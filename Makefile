@@ -1,3 +1,76 @@
-.PHONY: setup
-setup:
+# Everything a newcomer or a CI job runs. `make` alone prints the list.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Where runtime, models, fixtures and the demo clip live; tests read it from the environment.
+ROLLCALL_ASSETS ?= .assets
+override ROLLCALL_ASSETS := $(abspath $(ROLLCALL_ASSETS))
+export ROLLCALL_ASSETS
+
+DENY := $(ROLLCALL_ASSETS)/tools/bin/cargo-deny
+
+.PHONY: help setup build demo test fmt lint unit doc arrows deny bench clean distclean
+
+help: ## print this list
+	@echo "Targets:"
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: ## fetch and prepare what the build and the tests need (idempotent)
 	@deploy/setup/setup.sh
+
+build: setup ## build the programs rollcalld, rollcall-ingest and rollcall (release)
+	@echo "== building the release programs"
+	@cargo build --release --workspace --bins
+
+demo: build ## the whole path on a composed clip; VIDEO=path-or-url uses yours
+	@python3 -B deploy/demo/demo.py $(if $(VIDEO),--video "$$VIDEO")
+
+test: setup fmt lint arrows unit doc ## all checks and tests
+	@echo "== all checks and tests passed"
+
+fmt: ## check the formatting
+	@echo "== cargo fmt"
+	@cargo fmt --all --check
+
+lint: setup ## clippy, warnings are errors
+	@echo "== cargo clippy"
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@echo "== the vision half alone builds without FFmpeg"
+	@cargo clippy -p rollcall-ingest --no-default-features -- -D warnings
+
+unit: setup ## unit, property and end-to-end tests
+	@echo "== the programs that the end-to-end tests start"
+	@cargo build --workspace --bins
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  echo "== cargo nextest run"; cargo nextest run --workspace; \
+	else \
+	  echo "== cargo test"; cargo test --workspace --all-targets; \
+	fi
+
+doc: setup ## the examples in the documentation
+	@echo "== cargo test --doc"
+	@cargo test --workspace --doc
+
+arrows: ## check that no crate depends on what it must not know
+	@echo "== dependency arrows"
+	@.ci/arrows
+
+deny: ## check licences, banned crates and sources of the dependencies
+	@if [ ! -x "$(DENY)" ]; then \
+	  echo "== installing cargo-deny into $(dir $(DENY)), this takes some minutes"; \
+	  cargo install --locked --quiet --version 0.20.2 --root "$(ROLLCALL_ASSETS)/tools" cargo-deny; \
+	fi
+	@echo "== cargo deny"
+	@cargo fetch --locked --quiet
+	@"$(DENY)" --offline check licenses bans sources
+
+bench: setup ## run the benchmarks
+	@cargo bench -p rollcall-benches
+
+clean: ## remove build output
+	@cargo clean
+
+distclean: clean ## remove build output and everything that set-up made
+	@if [ -e "$(ROLLCALL_ASSETS)/.lock" ]; then rm -rf -- "$(ROLLCALL_ASSETS)"; fi

@@ -169,7 +169,7 @@ class SetUp:
             done = subprocess.run(
                 command + ([variant] if variant else []), check=True, stdout=subprocess.PIPE, text=True
             )
-            say(f"composed {os.path.relpath(done.stdout.strip(), ROOT)}")
+            say("composed " + done.stdout.strip().replace(ROOT + os.sep, ""))
         write(stamp, f"{now}\n".encode())
 
     def run(self):
