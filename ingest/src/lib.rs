@@ -5,11 +5,14 @@
 
 // Vision: what is in one picture.
 pub mod align;
+pub mod crop;
 pub mod detect;
 pub mod embed;
 pub mod fake;
+pub mod gate;
 pub mod geometry;
 mod number;
+pub mod photo;
 pub mod picture;
 mod resize;
 

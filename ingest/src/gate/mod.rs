@@ -1,0 +1,3 @@
+//! What is not worth looking at, and why.
+
+pub mod face;
