@@ -22,17 +22,24 @@ def sha256(path):
     return digest.hexdigest()
 
 
+ALTERED = (
+    "  The file was not used. Look for a proxy or a mirror that alters downloads, then run\n"
+    "  `make setup` again; change the expected hash only when you change the version."
+)
+
+
+def wrong_hash(name, expected, found, advice=ALTERED):
+    """The error for a file that is not the expected one."""
+    return SetUpError(
+        f"{name}: wrong SHA-256\n  expected {expected}\n  got      {found}\n{advice}"
+    )
+
+
 def check(path, expected, what):
     """Refuses a file whose hash is not the expected one."""
     found = sha256(path)
     if found != expected:
-        raise SetUpError(
-            f"{what}: wrong SHA-256 of {path}\n"
-            f"  expected {expected}\n"
-            f"  got      {found}\n"
-            "  The file was not used. Look for a proxy or a mirror that alters downloads, then run\n"
-            "  `make setup` again; change the expected hash only when you change the version."
-        )
+        raise wrong_hash(f"{what}: {os.path.basename(path)}", expected, found)
 
 
 def machine():
@@ -95,11 +102,16 @@ def run_client(package, folder):
     )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-12:]
+        advice = (
+            "  Set-up needs the package registry once; check the network and the client's\n"
+            "  configuration, then run `make setup` again. What was fetched so far is kept."
+        )
+        if "DO NOT MATCH THE HASHES" in done.stderr:
+            advice = ALTERED
         raise SetUpError(
             f"{what}: the download failed (exit {done.returncode} of {command[0]}):\n"
-            + "\n".join(f"  | {line}" for line in said)
-            + "\n  Set-up needs the package registry once; check the network and the client's"
-            + "\n  configuration, then run `make setup` again. What was fetched so far is kept."
+            + "".join(f"  | {line}\n" for line in said)
+            + advice
         )
     brought = [name for name in os.listdir(folder) if name.endswith((".whl", ".gz", ".tgz"))]
     if len(brought) != 1:
