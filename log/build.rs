@@ -4,6 +4,8 @@ use std::{env, error::Error};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = protox::compile(["rollcall/log/v1/record.proto"], ["proto"])?;
-    prost_build::Config::new().out_dir(env::var("OUT_DIR")?).compile_fds(files)?;
+    prost_build::Config::new()
+        .out_dir(env::var("OUT_DIR")?)
+        .compile_fds(files)?;
     Ok(())
 }

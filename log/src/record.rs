@@ -1,0 +1,13 @@
+//! The records, as compiled from `log/proto/rollcall/log/v1/record.proto`.
+//!
+//! Rules of evolution: fields are only added, numbers never reused; a reader ignores fields it
+//! does not know and stops at a body it does not know
+//! ([`ReadError::UnknownBody`](crate::ReadError::UnknownBody)).
+
+#[allow(missing_docs)] // generated; record.proto carries the comments
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/rollcall.log.v1.rs"));
+}
+
+pub use generated::record::Body;
+pub use generated::*;
