@@ -11,6 +11,7 @@ export ROLLCALL_ASSETS
 
 DENY := $(ROLLCALL_ASSETS)/tools/bin/cargo-deny
 
+.NOTPARALLEL:
 .PHONY: help setup build demo test fmt lint unit doc arrows deny bench clean distclean
 
 help: ## print this list
@@ -46,7 +47,7 @@ unit: setup ## unit, property and end-to-end tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  echo "== cargo nextest run"; cargo nextest run --workspace; \
 	else \
-	  echo "== cargo test"; cargo test --workspace --all-targets; \
+	  echo "== cargo test"; cargo test --workspace --lib --bins --tests; \
 	fi
 
 doc: setup ## the examples in the documentation
