@@ -1,5 +1,11 @@
 //! Where are the faces? The seam between the pipeline and whatever detector is loaded.
 
+mod centerface;
+mod nms;
+
+pub(crate) use centerface::CenterFace;
+pub use nms::suppress;
+
 use crate::geometry::DetectedFace;
 use crate::picture::PictureRef;
 

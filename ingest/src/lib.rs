@@ -9,18 +9,28 @@ pub mod crop;
 pub mod detect;
 pub mod embed;
 pub mod fake;
+mod flush;
 pub mod gate;
 pub mod geometry;
+pub mod model;
 mod number;
 pub mod photo;
+mod photo_reader;
 pub mod picture;
 mod resize;
+mod runtime;
+mod tensor;
 
 pub use align::AlignedCrop;
 pub use detect::{DetectSize, Detector, InferError};
 pub use embed::Embedder;
+pub use gate::face::{FaceGates, FaceRejection, Quality};
 pub use geometry::{DetectedFace, Point, Rect};
+pub use model::{Assets, Contract, ModelError, ModelOptions, Models, Subnormals};
+pub use photo_reader::{PhotoFace, PhotoReader};
 pub use picture::{Picture, PictureRef};
 
 // Media: what happens in a source.
 pub mod observe;
+pub mod shot;
+pub mod source;

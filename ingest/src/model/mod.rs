@@ -1,0 +1,20 @@
+//! The models: found, checked against their manifests, and opened.
+
+mod assets;
+mod contract;
+mod error;
+mod manifest;
+mod open;
+mod self_test;
+
+pub use assets::Assets;
+pub use contract::{Contract, PREPROCESSING_VERSION};
+pub use error::ModelError;
+pub use manifest::{
+    Align, Channels, Decoder, DetectorDecision, DetectorInput, DetectorManifest, DetectorOutput,
+    EmbedderDecision, EmbedderInput, EmbedderManifest, EmbedderOutput, Kind, Licence, Manifest,
+    ModelSection, Pattern, SelfTest,
+};
+pub use open::{ModelOptions, Models};
+
+pub use crate::runtime::Subnormals;

@@ -1,0 +1,187 @@
+//! Opening the models: manifest, file, shape, self-test, in that order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::{DetectorManifest, EmbedderManifest, ModelSection};
+use super::{Assets, Contract, ModelError, contract, self_test};
+use crate::detect::{CenterFace, Detector};
+use crate::embed::{ArcFaceEmbedder, Embedder};
+use crate::runtime::{Session, Subnormals};
+
+/// Which models to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelOptions {
+    /// The detector's id.
+    pub detector: String,
+    /// The embedder's id.
+    pub embedder: String,
+    /// What becomes of subnormal numbers.
+    pub subnormals: Subnormals,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            detector: "centerface".to_owned(),
+            embedder: "mobilefacenet".to_owned(),
+            subnormals: Subnormals::Flush,
+        }
+    }
+}
+
+/// A detector and an embedder, checked, from which each thread gets its own.
+#[derive(Clone)]
+pub struct Models {
+    library: PathBuf,
+    subnormals: Subnormals,
+    detector_manifest: Arc<DetectorManifest>,
+    embedder_manifest: Arc<EmbedderManifest>,
+    detector_bytes: Arc<[u8]>,
+    embedder_bytes: Arc<[u8]>,
+    contract: Contract,
+}
+
+impl Models {
+    /// Opens the models that `options` names and checks everything about them: manifest, the file's
+    /// hash, inputs and outputs, and that the self-test gives what it must.
+    ///
+    /// Cost: some 100 ms, once a process; nothing is remembered from one start to the next.
+    ///
+    /// # Errors
+    /// [`ModelError`], each saying what to do.
+    pub fn open(assets: &Assets, options: &ModelOptions) -> Result<Self, ModelError> {
+        let detector_manifest = DetectorManifest::read(&assets.manifest(&options.detector))?;
+        let embedder_manifest = EmbedderManifest::read(&assets.manifest(&options.embedder))?;
+        let folder = assets.models();
+        let models = Self {
+            library: assets.runtime_library(),
+            subnormals: options.subnormals,
+            detector_bytes: read_checked(&folder, &detector_manifest.model)?,
+            embedder_bytes: read_checked(&folder, &embedder_manifest.model)?,
+            contract: Contract::of(&embedder_manifest),
+            detector_manifest: Arc::new(detector_manifest),
+            embedder_manifest: Arc::new(embedder_manifest),
+        };
+        models.test_detector()?;
+        models.test_embedder()?;
+        Ok(models)
+    }
+
+    /// A new detector, for one thread. Cost: some 20 ms.
+    ///
+    /// # Errors
+    /// [`ModelError::Load`] or [`ModelError::WrongShape`].
+    pub fn detector(&self) -> Result<Box<dyn Detector>, ModelError> {
+        Ok(Box::new(self.center_face()?))
+    }
+
+    /// A new embedder, for one thread. Cost: some 20 ms.
+    ///
+    /// # Errors
+    /// [`ModelError::Load`] or [`ModelError::WrongShape`].
+    pub fn embedder(&self) -> Result<Box<dyn Embedder>, ModelError> {
+        Ok(Box::new(self.arc_face()?))
+    }
+
+    /// What embeddings of these models must have in common with others to be compared.
+    #[must_use]
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// Two photos with at least this cosine show one person, by the manifest.
+    #[must_use]
+    pub fn same_cosine(&self) -> f32 {
+        self.embedder_manifest.decision.same
+    }
+
+    /// The detector's manifest.
+    #[must_use]
+    pub fn detector_manifest(&self) -> &DetectorManifest {
+        &self.detector_manifest
+    }
+
+    /// The embedder's manifest.
+    #[must_use]
+    pub fn embedder_manifest(&self) -> &EmbedderManifest {
+        &self.embedder_manifest
+    }
+
+    fn center_face(&self) -> Result<CenterFace, ModelError> {
+        let id = &self.detector_manifest.model.id;
+        let session = Session::load(&self.library, id, &self.detector_bytes, self.subnormals)?;
+        CenterFace::new(session, Arc::clone(&self.detector_manifest))
+    }
+
+    fn arc_face(&self) -> Result<ArcFaceEmbedder, ModelError> {
+        let id = &self.embedder_manifest.model.id;
+        let session = Session::load(&self.library, id, &self.embedder_bytes, self.subnormals)?;
+        ArcFaceEmbedder::new(session, Arc::clone(&self.embedder_manifest))
+    }
+
+    fn test_detector(&self) -> Result<(), ModelError> {
+        let manifest = &self.detector_manifest;
+        let outputs = self
+            .center_face()?
+            .raw(self_test::input(&manifest.self_test).view())?;
+        for (at, (name, output)) in manifest.output.names.iter().zip(&outputs).enumerate() {
+            self_test::check(
+                &manifest.model.id,
+                name,
+                &manifest.self_test,
+                at,
+                &output.values,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn test_embedder(&self) -> Result<(), ModelError> {
+        let manifest = &self.embedder_manifest;
+        let picture = self_test::input(&manifest.self_test);
+        let output = self.arc_face()?.raw(&[picture.view()])?;
+        let name = &manifest.output.name;
+        self_test::check(
+            &manifest.model.id,
+            name,
+            &manifest.self_test,
+            0,
+            &output.values,
+        )
+    }
+}
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Models")
+            .field("detector", &self.detector_manifest.model.id)
+            .field("embedder", &self.embedder_manifest.model.id)
+            .field("contract", &self.contract.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bytes of the model file, which are those the manifest speaks of. The session is made from
+/// these very bytes, so a file that changes later changes nothing.
+fn read_checked(folder: &Path, model: &ModelSection) -> Result<Arc<[u8]>, ModelError> {
+    let path = folder.join(&model.file);
+    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => ModelError::Missing { path: path.clone() },
+        _ => ModelError::Unreadable {
+            path: path.clone(),
+            why: error.to_string(),
+        },
+    })?;
+    let found = contract::hex(&Sha256::digest(&bytes));
+    if found != model.sha256 {
+        return Err(ModelError::WrongHash {
+            path,
+            expected: model.sha256.clone(),
+            found,
+        });
+    }
+    Ok(bytes.into())
+}

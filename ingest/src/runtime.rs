@@ -1,0 +1,187 @@
+//! ONNX Runtime: loaded once a process from the assets, one session a thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::Session as OrtSession;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{Outlet, TensorElementType, TensorRef};
+
+use crate::detect::InferError;
+use crate::flush::FlushGuard;
+use crate::model::ModelError;
+
+/// What becomes of subnormal numbers while a model runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Subnormals {
+    /// They count as zero: ten times faster on some models, the answers the same to 1e-6.
+    #[default]
+    Flush,
+    /// They are computed. Only for comparison.
+    Keep,
+}
+
+/// The library in use and where it came from. One a process: ONNX Runtime cannot be unloaded.
+static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+/// Loads ONNX Runtime from `library`, or returns the one already loaded.
+fn environment(library: &Path) -> Result<Environment, ModelError> {
+    let failed = |why: String| ModelError::Runtime {
+        path: library.to_path_buf(),
+        why,
+    };
+    // Absolute, or the loader would look beside the executable first.
+    let path = match library.canonicalize() {
+        Ok(path) => path,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(ModelError::Missing {
+                path: library.to_path_buf(),
+            });
+        }
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let mut loaded = LOADED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((from, environment)) = loaded.as_ref() {
+        if *from != path {
+            return Err(failed(format!(
+                "this process already uses {}",
+                from.display()
+            )));
+        }
+        return Ok(environment.clone());
+    }
+    let environment = ort::init_from(&path)
+        .map_err(|e| failed(e.to_string()))?
+        .with_name("rollcall")
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| failed(e.to_string()))?;
+    *loaded = Some((path, environment.clone()));
+    Ok(environment)
+}
+
+/// A loaded model that runs on the thread that calls it, and on no other.
+pub(crate) struct Session {
+    model: String,
+    inner: OrtSession,
+    subnormals: Subnormals,
+}
+
+/// A tensor that came out of a model.
+pub(crate) struct Output {
+    /// Its dimensions.
+    pub(crate) shape: Vec<usize>,
+    /// Its values, last dimension fastest.
+    pub(crate) values: Vec<f32>,
+}
+
+impl Session {
+    /// Loads the model in `bytes`; `model` is its id, for messages.
+    pub(crate) fn load(
+        library: &Path,
+        model: &str,
+        bytes: &[u8],
+        subnormals: Subnormals,
+    ) -> Result<Self, ModelError> {
+        let environment = environment(library)?;
+        // Loading folds constants, which must not be slow or leave subnormals either.
+        let _guard = (subnormals == Subnormals::Flush).then(FlushGuard::new);
+        let inner = build(&environment, bytes).map_err(|why| ModelError::Load {
+            model: model.to_owned(),
+            why,
+        })?;
+        Ok(Self {
+            model: model.to_owned(),
+            inner,
+            subnormals,
+        })
+    }
+
+    /// The name and dimensions (`None` where any size goes) of each f32 input.
+    pub(crate) fn inputs(&self) -> Vec<(String, Vec<Option<usize>>)> {
+        outlets(self.inner.inputs())
+    }
+
+    /// The name and dimensions (`None` where any size goes) of each f32 output.
+    pub(crate) fn outputs(&self) -> Vec<(String, Vec<Option<usize>>)> {
+        outlets(self.inner.outputs())
+    }
+
+    /// Runs the model on one input of this shape; gives the outputs named, in that order.
+    pub(crate) fn run(
+        &mut self,
+        input: &str,
+        shape: [usize; 4],
+        values: &[f32],
+        outputs: &[&str],
+    ) -> Result<Vec<Output>, InferError> {
+        let failed = |model: &str, why: String| InferError::Runtime {
+            model: model.to_owned(),
+            why,
+        };
+        let tensor = TensorRef::from_array_view((shape, values))
+            .map_err(|e| failed(&self.model, e.to_string()))?;
+        let results = {
+            let _guard = (self.subnormals == Subnormals::Flush).then(FlushGuard::new);
+            self.inner.run(ort::inputs![input => tensor])
+        }
+        .map_err(|e| failed(&self.model, e.to_string()))?;
+        let mut found = Vec::with_capacity(outputs.len());
+        for name in outputs {
+            let value = results.get(*name).ok_or_else(|| InferError::Output {
+                model: self.model.clone(),
+                why: format!("there is no output named {name}"),
+            })?;
+            let (shape, values) =
+                value
+                    .try_extract_tensor::<f32>()
+                    .map_err(|e| InferError::Output {
+                        model: self.model.clone(),
+                        why: format!("{name}: {e}"),
+                    })?;
+            let shape = shape
+                .iter()
+                .map(|d| usize::try_from(*d).unwrap_or(0))
+                .collect();
+            found.push(Output {
+                shape,
+                values: values.to_vec(),
+            });
+        }
+        Ok(found)
+    }
+}
+
+fn build(environment: &Environment, bytes: &[u8]) -> Result<OrtSession, String> {
+    OrtSession::builder(environment)
+        .map_err(|e| e.to_string())?
+        .with_intra_threads(1)
+        .map_err(|e| e.to_string())?
+        .with_inter_threads(1)
+        .map_err(|e| e.to_string())?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(|e| e.to_string())?
+        .with_log_level(LogLevel::Error)
+        .map_err(|e| e.to_string())?
+        .commit_from_memory(bytes)
+        .map_err(|e| e.to_string())
+}
+
+/// Outlets of any other kind than f32 tensors are left out, so that a search by name misses them.
+fn outlets(outlets: &[Outlet]) -> Vec<(String, Vec<Option<usize>>)> {
+    outlets
+        .iter()
+        .filter(|o| o.dtype().tensor_type() == Some(TensorElementType::Float32))
+        .map(|o| {
+            let shape = o.dtype().tensor_shape();
+            let sizes = shape
+                .map(|s| s.iter().map(|d| usize::try_from(*d).ok()).collect())
+                .unwrap_or_default();
+            (o.name().to_owned(), sizes)
+        })
+        .collect()
+}
