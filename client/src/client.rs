@@ -1,0 +1,309 @@
+//! The connection and one method per call of the API.
+use std::future::Future;
+
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response, Status};
+
+use crate::error::Error;
+use crate::options::ClientOptions;
+use crate::pb;
+use crate::random;
+use crate::watch::{Follow, Watch, WatchOptions};
+
+/// Signs of life are asked for this often on an idle connection, so that a dead peer is noticed.
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// A connection to one server. Cloning is cheap and shares the connection, which is made again
+/// by itself after it broke.
+///
+/// Every method returns [`Error::Unreachable`], [`Error::Timeout`] or what the server said
+/// ([`Error::Server`], whose reasons the `.proto` files name per call). Reads are tried again
+/// while the server is unavailable ([`ClientOptions::read_retries`]); mutations never, but an
+/// empty `request_id` is filled in, so that a caller who keeps the request can repeat it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) channel: Channel,
+    pub(crate) endpoint: String,
+    pub(crate) options: ClientOptions,
+}
+
+/// `call!(self, read, service::Client.method(request))`: one gRPC call by way of `read` or `write`.
+macro_rules! call {
+    ($self:ident, $kind:ident, $service:ident::$client:ident.$method:ident($request:expr)) => {{
+        let request = $request;
+        $self
+            .$kind(|| {
+                let mut client = pb::$service::$client::new($self.channel.clone())
+                    .max_decoding_message_size($self.options.message_bytes_max)
+                    .max_encoding_message_size($self.options.message_bytes_max);
+                let request = $self.request(request.clone());
+                async move { client.$method(request).await }
+            })
+            .await
+    }};
+}
+
+impl Client {
+    /// Connects to a server such as `http://127.0.0.1:50551`.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if that is no address (TLS is not built in: put a proxy before it),
+    /// [`Error::Unreachable`] if nothing answers there within the connect timeout.
+    pub async fn connect(endpoint: &str, options: ClientOptions) -> Result<Self, Error> {
+        let wrong = |why: &str| Error::Endpoint {
+            endpoint: endpoint.to_owned(),
+            why: why.to_owned(),
+        };
+        if endpoint.starts_with("https://") {
+            return Err(wrong("TLS is not built in"));
+        }
+        if !endpoint.starts_with("http://") {
+            return Err(wrong("it does not begin with http://"));
+        }
+        let channel = Endpoint::from_shared(endpoint.to_owned())
+            .map_err(|error| wrong(&error.to_string()))?
+            .connect_timeout(options.connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .connect()
+            .await
+            .map_err(|error| Error::from_connect(endpoint, &error))?;
+        Ok(Self {
+            channel,
+            endpoint: endpoint.to_owned(),
+            options,
+        })
+    }
+
+    /// The server's address, as given to [`Client::connect`].
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// How the server is doing.
+    pub async fn status(&self) -> Result<pb::Status, Error> {
+        call!(
+            self,
+            read,
+            admin_service_client::AdminServiceClient.get_status(pb::GetStatusRequest {})
+        )
+    }
+
+    /// Who is on this picture, and where were they seen? Hits come highest cosine first.
+    pub async fn search_image(
+        &self,
+        request: pb::SearchImageRequest,
+    ) -> Result<pb::SearchResponse, Error> {
+        call!(
+            self,
+            read,
+            search_service_client::SearchServiceClient.search_image(request)
+        )
+    }
+
+    /// The same with an embedding made by the model of the collection's contract.
+    pub async fn search_embedding(
+        &self,
+        request: pb::SearchEmbeddingRequest,
+    ) -> Result<pb::SearchResponse, Error> {
+        call!(
+            self,
+            read,
+            search_service_client::SearchServiceClient.search_embedding(request)
+        )
+    }
+
+    /// What is known already, then new sightings as they happen.
+    pub async fn follow(&self, request: pb::FollowRequest) -> Result<Follow, Error> {
+        let opening = async {
+            let mut client =
+                pb::search_service_client::SearchServiceClient::new(self.channel.clone())
+                    .max_decoding_message_size(self.options.message_bytes_max)
+                    .max_encoding_message_size(self.options.message_bytes_max);
+            client.follow(request).await
+        };
+        let stream = self.opened(opening).await?;
+        Ok(Follow::new(stream, self.endpoint.clone()))
+    }
+
+    /// One identity; an absorbed id gives the one that absorbed it.
+    pub async fn identity(&self, identity_id: u64) -> Result<pb::Identity, Error> {
+        let request = pb::GetIdentityRequest { identity_id };
+        call!(
+            self,
+            read,
+            identity_service_client::IdentityServiceClient.get_identity(request)
+        )
+    }
+
+    /// One page of identities, oldest first; [`Client::all_identities`] turns the pages.
+    pub async fn list_identities(
+        &self,
+        request: pb::ListIdentitiesRequest,
+    ) -> Result<pb::ListIdentitiesResponse, Error> {
+        call!(
+            self,
+            read,
+            identity_service_client::IdentityServiceClient.list_identities(request)
+        )
+    }
+
+    /// Gives, changes or (empty name) takes away a name.
+    pub async fn rename_identity(
+        &self,
+        mut request: pb::RenameIdentityRequest,
+    ) -> Result<pb::Identity, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.rename_identity(request)
+        )
+    }
+
+    /// Adds a file or stream; the server begins to read it at once, or when a place is free.
+    pub async fn add_source(&self, mut request: pb::AddSourceRequest) -> Result<pb::Source, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            source_service_client::SourceServiceClient.add_source(request)
+        )
+    }
+
+    /// One source with its state and counters.
+    pub async fn source(&self, source_id: u64) -> Result<pb::Source, Error> {
+        let request = pb::GetSourceRequest { source_id };
+        call!(
+            self,
+            read,
+            source_service_client::SourceServiceClient.get_source(request)
+        )
+    }
+
+    /// One page of sources; [`Client::all_sources`] turns the pages.
+    pub async fn list_sources(
+        &self,
+        request: pb::ListSourcesRequest,
+    ) -> Result<pb::ListSourcesResponse, Error> {
+        call!(
+            self,
+            read,
+            source_service_client::SourceServiceClient.list_sources(request)
+        )
+    }
+
+    /// Stops the worker of a source; what was seen stays.
+    pub async fn stop_source(&self, request: pb::StopSourceRequest) -> Result<pb::Source, Error> {
+        call!(
+            self,
+            write,
+            source_service_client::SourceServiceClient.stop_source(request)
+        )
+    }
+
+    /// One page of sightings, oldest first; [`Client::all_sightings`] turns the pages.
+    pub async fn list_sightings(
+        &self,
+        request: pb::ListSightingsRequest,
+    ) -> Result<pb::ListSightingsResponse, Error> {
+        call!(
+            self,
+            read,
+            sighting_service_client::SightingServiceClient.list_sightings(request)
+        )
+    }
+
+    /// The picture of a face as JPEG.
+    pub async fn thumbnail(
+        &self,
+        request: pb::GetThumbnailRequest,
+    ) -> Result<pb::Thumbnail, Error> {
+        call!(
+            self,
+            read,
+            sighting_service_client::SightingServiceClient.get_thumbnail(request)
+        )
+    }
+
+    /// What happens, as it happens, without a gap over broken connections: see [`Watch`].
+    /// The first connection is made here, so that a wrong cursor is known at once.
+    pub async fn watch(&self, options: WatchOptions) -> Result<Watch, Error> {
+        Watch::open(self.clone(), options).await
+    }
+
+    fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        if let Some(timeout) = self.options.timeout {
+            request.set_timeout(timeout);
+        }
+        request
+    }
+
+    async fn read<T, F, R>(&self, call: F) -> Result<T, Error>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<Response<T>, Status>>,
+    {
+        let attempts = async {
+            let mut attempt = 0;
+            loop {
+                let error = match call().await {
+                    Ok(response) => return Ok(response.into_inner()),
+                    Err(status) => Error::from_status(&self.endpoint, &status),
+                };
+                if error.code() != Code::Unavailable || attempt >= self.options.read_retries {
+                    return Err(error);
+                }
+                let pause = error
+                    .retry_after()
+                    .unwrap_or_else(|| random::pause(attempt));
+                tokio::time::sleep(pause).await;
+                attempt += 1;
+            }
+        };
+        self.in_time(attempts).await
+    }
+
+    async fn write<T, F, R>(&self, call: F) -> Result<T, Error>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.opened(call()).await
+    }
+
+    /// One attempt: a mutation, or the opening of a stream.
+    pub(crate) async fn opened<T, R>(&self, call: R) -> Result<T, Error>
+    where
+        R: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.in_time(async {
+            match call.await {
+                Ok(response) => Ok(response.into_inner()),
+                Err(status) => Err(Error::from_status(&self.endpoint, &status)),
+            }
+        })
+        .await
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match self.options.timeout {
+            None => work.await,
+            Some(after) => tokio::time::timeout(after, work).await.unwrap_or_else(|_| {
+                Err(Error::Timeout {
+                    endpoint: self.endpoint.clone(),
+                    after,
+                })
+            }),
+        }
+    }
+}
+
+fn fill_request_id(request_id: &mut String) -> Result<(), Error> {
+    if request_id.is_empty() {
+        *request_id = random::request_id()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Lists as a whole, page after page.
+use crate::client::Client;
+use crate::error::Error;
+use crate::pb;
+
+const PAGE_SIZE: usize = 1000;
+
+/// What [`Client::all_identities`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Identities {
+    /// Oldest first.
+    pub items: Vec<pb::Identity>,
+    /// How many there are in all.
+    pub total: u64,
+    /// The log sequence of the last page read.
+    pub sequence: u64,
+}
+
+/// What [`Client::all_sources`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Oldest first.
+    pub items: Vec<pb::Source>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// What [`Client::all_sightings`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Sightings {
+    /// By wall clock, then stream time, oldest first.
+    pub items: Vec<pb::Sighting>,
+    /// Whether there are more than were asked for.
+    pub more: bool,
+    /// The log sequence of the last page read.
+    pub sequence: u64,
+}
+
+impl Client {
+    /// Identities from the first page on, at most `limit`; the request's page fields are ignored.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_identities(
+        &self,
+        mut request: pb::ListIdentitiesRequest,
+        limit: usize,
+    ) -> Result<Identities, Error> {
+        let mut found = Identities::default();
+        request.page_token.clear();
+        loop {
+            request.page_size = page_size(limit - found.items.len());
+            let page = self.list_identities(request.clone()).await?;
+            found.items.extend(page.identities);
+            (found.total, found.sequence) = (page.total_count, page.sequence);
+            found.items.truncate(limit);
+            if page.next_page_token.is_empty() || found.items.len() >= limit {
+                return Ok(found);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Sources from the first page on, at most `limit`.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_sources(&self, limit: usize) -> Result<Sources, Error> {
+        let mut found = Sources::default();
+        let mut request = pb::ListSourcesRequest::default();
+        loop {
+            request.page_size = page_size(limit - found.items.len());
+            let page = self.list_sources(request.clone()).await?;
+            found.items.extend(page.sources);
+            found.total = page.total_count;
+            found.items.truncate(limit);
+            if page.next_page_token.is_empty() || found.items.len() >= limit {
+                return Ok(found);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Sightings from the first page on, at most `limit`; the request's page fields are ignored.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_sightings(
+        &self,
+        mut request: pb::ListSightingsRequest,
+        limit: usize,
+    ) -> Result<Sightings, Error> {
+        let mut found = Sightings::default();
+        request.page_token.clear();
+        loop {
+            request.page_size = page_size(limit - found.items.len());
+            let page = self.list_sightings(request.clone()).await?;
+            found.items.extend(page.sightings);
+            found.sequence = page.sequence;
+            found.more = !page.next_page_token.is_empty() || found.items.len() > limit;
+            found.items.truncate(limit);
+            if page.next_page_token.is_empty() || found.items.len() >= limit {
+                return Ok(found);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+/// As many as are still wanted, but 1 at least: 0 would ask for the server's default.
+fn page_size(wanted: usize) -> i32 {
+    i32::try_from(wanted.clamp(1, PAGE_SIZE)).unwrap_or(i32::MAX)
+}
