@@ -39,9 +39,15 @@ pub(crate) fn norm(values: impl Iterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn simsimd_agrees_with_its_scalar_twin(
             pairs in prop::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 0..700),

@@ -1,0 +1,493 @@
+//! The index beside a naive model of it, over random operations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{prelude::*, test_runner::RngSeed};
+use rollcall_index::{
+    ApplyError, Embedding, FaceId, Filter, IdentityId, Index, Operation, SearchError, Snapshot,
+    SourceId, State, TrackId,
+};
+
+const DIMENSION: usize = 4;
+/// What sums in single and double precision, in other orders, may differ by.
+const TOLERANCE: f32 = 2e-4;
+
+#[derive(Clone)]
+struct ModelFace {
+    identity: u64,
+    track: u64,
+    source: u64,
+    seen_us: i64,
+    quality: f32,
+    embedding: Embedding,
+}
+
+/// Faces by id; everything else is worked out when asked for.
+#[derive(Clone, Default)]
+struct Model(BTreeMap<u64, ModelFace>);
+
+impl Model {
+    fn apply(&mut self, operations: &[Operation]) -> bool {
+        let mut next = self.clone();
+        let done = operations.iter().all(|operation| next.step(operation));
+        if done {
+            *self = next;
+        }
+        done
+    }
+
+    fn step(&mut self, operation: &Operation) -> bool {
+        match operation.clone() {
+            Operation::Insert {
+                face,
+                identity,
+                track,
+                source,
+                seen_us,
+                quality,
+                embedding,
+            } => {
+                let new = ModelFace {
+                    identity: identity.get(),
+                    track: track.get(),
+                    source: source.get(),
+                    seen_us,
+                    quality,
+                    embedding,
+                };
+                self.0.insert(face.get(), new).is_none()
+            }
+            Operation::Remove { face } => self.0.remove(&face.get()).is_some(),
+            Operation::Assign { track, identity } => {
+                let mut found = false;
+                for face in self.0.values_mut().filter(|face| face.track == track.get()) {
+                    face.identity = identity.get();
+                    found = true;
+                }
+                found
+            }
+        }
+    }
+
+    fn passes(face: &ModelFace, filter: &Filter) -> bool {
+        filter
+            .sources
+            .as_ref()
+            .is_none_or(|all| all.contains(&SourceId::new(face.source)))
+            && filter
+                .seen_after_us
+                .is_none_or(|after| after <= face.seen_us)
+            && filter
+                .seen_before_us
+                .is_none_or(|before| face.seen_us < before)
+            && filter.exclude_track != Some(TrackId::new(face.track))
+    }
+
+    /// Similarity of every identity that counts; `None` where the mean is too close to nothing to
+    /// say which way rounding sends it.
+    fn identities(&self, query: &Embedding, filter: &Filter) -> BTreeMap<u64, Option<f32>> {
+        let ids: BTreeSet<u64> = self.0.values().map(|face| face.identity).collect();
+        let counts = |id: &u64| {
+            self.0
+                .values()
+                .any(|face| face.identity == *id && Self::passes(face, filter))
+        };
+        let similarity = |id: u64| {
+            let members = self.0.values().filter(|face| {
+                face.identity == id && filter.exclude_track != Some(TrackId::new(face.track))
+            });
+            let mut sum = [0.0f64; DIMENSION];
+            for face in members {
+                for (sum, value) in sum.iter_mut().zip(face.embedding.as_slice()) {
+                    *sum += f64::from(*value) * f64::from(face.quality.max(0.01));
+                }
+            }
+            let norm = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+            let dot: f64 = sum
+                .iter()
+                .zip(query.as_slice())
+                .map(|(a, b)| a * f64::from(*b))
+                .sum();
+            #[expect(clippy::cast_possible_truncation, reason = "compared with a tolerance")]
+            let similarity = (dot / norm) as f32;
+            (norm > 1e-3).then_some(similarity)
+        };
+        ids.into_iter()
+            .filter(counts)
+            .map(|id| (id, similarity(id)))
+            .collect()
+    }
+}
+
+/// Hits must be exactly the `k` best of `truth`, best first, ties to the lower id.
+#[track_caller]
+fn check_ranking(hits: &[(u64, f32)], truth: &BTreeMap<u64, Option<f32>>, k: usize) {
+    assert_eq!(hits.len(), k.min(truth.len()));
+    for pair in hits.windows(2) {
+        let ordered = pair[0].1 > pair[1].1 || (pair[0].1 == pair[1].1 && pair[0].0 < pair[1].0);
+        assert!(ordered, "{pair:?}");
+    }
+    for (id, similarity) in hits {
+        let expected = truth
+            .get(id)
+            .unwrap_or_else(|| panic!("{id} does not count"));
+        if let Some(expected) = expected {
+            assert!(
+                (similarity - expected).abs() < TOLERANCE,
+                "{id}: {similarity}, {expected}"
+            );
+        }
+    }
+    let Some(worst) = hits.last() else { return };
+    for (id, similarity) in truth {
+        let better = similarity.is_some_and(|similarity| similarity > worst.1 + TOLERANCE);
+        assert!(
+            !better || hits.iter().any(|hit| hit.0 == *id),
+            "{id} was left out"
+        );
+    }
+}
+
+#[track_caller]
+fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Filter) {
+    let stats = state.verify().unwrap();
+    let distinct = |of: fn(&ModelFace) -> u64| model.0.values().map(of).collect::<BTreeSet<_>>();
+    assert_eq!(stats.faces, model.0.len());
+    assert_eq!(stats.identities, distinct(|face| face.identity).len());
+    assert_eq!(stats.tracks, distinct(|face| face.track).len());
+
+    let hits = state.search_identities(query, k, filter).unwrap();
+    let truth = model.identities(query, filter);
+    let ranked: Vec<_> = hits
+        .iter()
+        .map(|hit| (hit.identity.get(), hit.similarity.get()))
+        .collect();
+    check_ranking(&ranked, &truth, k);
+    for hit in &hits {
+        let passing =
+            |face: &&ModelFace| face.identity == hit.identity.get() && Model::passes(face, filter);
+        let best = model
+            .0
+            .values()
+            .filter(passing)
+            .map(|face| face.embedding.dot(query))
+            .max();
+        assert_eq!(Some(hit.best_face_similarity), best);
+        let face = &model.0[&hit.best_face.get()];
+        assert!(passing(&face) && Some(face.embedding.dot(query)) == best);
+        let alone = state
+            .identity_similarity(query, hit.identity, filter.exclude_track)
+            .unwrap();
+        assert_eq!(alone, Some(hit.similarity));
+    }
+
+    let hits = state.search_faces(query, k, filter).unwrap();
+    let passing = model
+        .0
+        .iter()
+        .filter(|(_, face)| Model::passes(face, filter));
+    let truth = passing
+        .map(|(id, face)| (*id, Some(face.embedding.dot(query).get())))
+        .collect();
+    let ranked: Vec<_> = hits
+        .iter()
+        .map(|hit| (hit.face.get(), hit.similarity.get()))
+        .collect();
+    check_ranking(&ranked, &truth, k);
+    for hit in &hits {
+        let face = &model.0[&hit.face.get()];
+        let found = (hit.identity.get(), hit.track.get(), hit.source.get());
+        assert_eq!(found, (face.identity, face.track, face.source));
+    }
+
+    for identity in distinct(|face| face.identity) {
+        let listed = state
+            .identity_faces(IdentityId::new(identity))
+            .map(|face| face.face.get());
+        let expected = model.0.iter().filter(|(_, face)| face.identity == identity);
+        assert!(listed.eq(expected.map(|(id, _)| *id)));
+    }
+    for track in distinct(|face| face.track) {
+        let listed = state
+            .track_faces(TrackId::new(track))
+            .map(|face| face.embedding());
+        let expected = model.0.values().filter(|face| face.track == track);
+        assert!(listed.eq(expected.map(|face| face.embedding.clone())));
+    }
+}
+
+/// The same cases each time.
+fn fixed() -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(2),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Few directions, so that ties, equal faces and means that cancel out turn up.
+fn embeddings() -> impl Strategy<Value = Embedding> {
+    let coarse = prop::collection::vec(-1i8..=1, DIMENSION);
+    let coarse = coarse.prop_map(|values| values.into_iter().map(f32::from).collect());
+    let fine = prop::collection::vec(-1.0f32..1.0, DIMENSION);
+    let values = prop_oneof![coarse, fine];
+    values.prop_filter_map("a direction", |values: Vec<f32>| {
+        let clear = values.iter().any(|value| value.abs() > 0.1);
+        clear.then(|| Embedding::normalise(values).ok()).flatten()
+    })
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    let ids = (0u64..40, 0u64..8, 0u64..6, 0u64..3);
+    let insert = (ids, 0i64..100, 0.0f32..=1.0, embeddings());
+    prop_oneof![
+        6 => insert.prop_map(|((face, identity, track, source), seen_us, quality, embedding)| {
+            Operation::Insert {
+                face: FaceId::new(face),
+                identity: IdentityId::new(identity),
+                track: TrackId::new(track),
+                source: SourceId::new(source),
+                seen_us,
+                quality,
+                embedding,
+            }
+        }),
+        2 => (0u64..40).prop_map(|face| Operation::Remove { face: FaceId::new(face) }),
+        1 => (0u64..6, 0u64..8).prop_map(|(track, identity)| Operation::Assign {
+            track: TrackId::new(track),
+            identity: IdentityId::new(identity),
+        }),
+    ]
+}
+
+fn filters() -> impl Strategy<Value = Filter> {
+    let sources = prop::option::of(prop::collection::vec(
+        (0u64..3).prop_map(SourceId::new),
+        0..3,
+    ));
+    let times = (prop::option::of(0i64..100), prop::option::of(0i64..100));
+    let track = prop::option::of((0u64..7).prop_map(TrackId::new));
+    (sources, times, track).prop_map(|(sources, (after, before), exclude_track)| Filter {
+        sources,
+        seen_after_us: after,
+        seen_before_us: before,
+        exclude_track,
+    })
+}
+
+proptest! {
+    #![proptest_config(fixed())]
+
+    #[test]
+    fn the_index_does_what_the_model_does(
+        batches in prop::collection::vec(prop::collection::vec(operations(), 0..6), 1..40),
+        query in embeddings(),
+        k in 0usize..12,
+        filter in filters(),
+        publish_every in 1usize..5,
+    ) {
+        let mut index = Index::new(DIMENSION);
+        let mut model = Model::default();
+        let mut kept: Vec<(std::sync::Arc<Snapshot>, Model)> = Vec::new();
+        for (at, batch) in batches.iter().enumerate() {
+            let before = index.newest().sequence();
+            let sequence = u64::try_from(at).unwrap() + 1;
+            let applied = index.apply(sequence, batch).is_ok();
+            prop_assert_eq!(applied, model.apply(batch), "{:?}", batch);
+            prop_assert_eq!(index.newest().sequence(), if applied { sequence } else { before });
+            check(index.newest(), &model, &query, k, &filter);
+            if at % publish_every == 0 {
+                kept.push((index.publish(), model.clone()));
+            }
+        }
+        for (snapshot, model) in kept {
+            check(&snapshot, &model, &query, k, &filter);
+        }
+    }
+}
+
+fn insert(face: u64, identity: u64, track: u64, values: [f32; DIMENSION]) -> Operation {
+    Operation::Insert {
+        face: FaceId::new(face),
+        identity: IdentityId::new(identity),
+        track: TrackId::new(track),
+        source: SourceId::new(1),
+        seen_us: 0,
+        quality: 0.5,
+        embedding: Embedding::normalise(values.to_vec()).unwrap(),
+    }
+}
+
+const EAST: [f32; DIMENSION] = [1.0, 0.0, 0.0, 0.0];
+const NORTH: [f32; DIMENSION] = [0.0, 1.0, 0.0, 0.0];
+const SOUTH: [f32; DIMENSION] = [0.0, -1.0, 0.0, 0.0];
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let mut index = Index::new(DIMENSION);
+    index.apply(5, &[insert(1, 1, 1, EAST)]).unwrap();
+    let mut refuse = |sequence: u64, last: Operation| {
+        // The first operation of the batch is fine and must not stay.
+        let error = index
+            .apply(sequence, &[insert(2, 2, 2, NORTH), last])
+            .unwrap_err();
+        let stats = index.newest().verify().unwrap();
+        assert_eq!((stats.faces, stats.identities, stats.tracks), (1, 1, 1));
+        assert_eq!(index.newest().sequence(), 5);
+        error
+    };
+    let face = FaceId::new(9);
+    let remove = Operation::Remove { face };
+    assert_eq!(
+        refuse(6, remove.clone()),
+        ApplyError::UnknownFace { at: 1, face }
+    );
+    let backwards = ApplyError::SequenceWentBack {
+        given: 4,
+        newest: 5,
+    };
+    assert_eq!(refuse(4, remove), backwards);
+    let (face, track) = (FaceId::new(1), TrackId::new(9));
+    assert_eq!(
+        refuse(6, insert(1, 1, 1, EAST)),
+        ApplyError::DuplicateFace { at: 1, face }
+    );
+    let assign = Operation::Assign {
+        track,
+        identity: IdentityId::new(1),
+    };
+    assert_eq!(refuse(6, assign), ApplyError::UnknownTrack { at: 1, track });
+    let with = |quality: f32, values: &[f32]| Operation::Insert {
+        face: FaceId::new(3),
+        identity: IdentityId::new(3),
+        track: TrackId::new(3),
+        source: SourceId::new(1),
+        seen_us: 0,
+        quality,
+        embedding: Embedding::normalise(values.to_vec()).unwrap(),
+    };
+    let face = FaceId::new(3);
+    let wrong = ApplyError::WrongDimension {
+        at: 1,
+        face,
+        found: 2,
+        expected: DIMENSION,
+    };
+    assert_eq!(refuse(6, with(0.5, &[1.0, 0.0])), wrong);
+    for quality in [f32::NAN, f32::INFINITY, -0.1, 1.1] {
+        let error = refuse(6, with(quality, &EAST));
+        assert!(
+            matches!(error, ApplyError::BadQuality { at: 1, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_identity_lives_as_long_as_its_last_face() {
+    let mut index = Index::new(DIMENSION);
+    index
+        .apply(1, &[insert(1, 1, 1, EAST), insert(2, 2, 2, NORTH)])
+        .unwrap();
+    let (track, identity) = (TrackId::new(1), IdentityId::new(2));
+    index
+        .apply(2, &[Operation::Assign { track, identity }])
+        .unwrap();
+    let query = Embedding::normalise(EAST.to_vec()).unwrap();
+    let hits = index
+        .newest()
+        .search_identities(&query, 10, &Filter::default())
+        .unwrap();
+    assert_eq!(hits.len(), 1);
+    assert_eq!(hits[0].identity, identity);
+    assert_eq!(hits[0].best_face, FaceId::new(1));
+    assert!((hits[0].similarity.get() - 0.5f32.sqrt()).abs() < 1e-6);
+    assert_eq!(index.newest().representative(IdentityId::new(1)), None);
+    let remove = [1, 2].map(|face| Operation::Remove {
+        face: FaceId::new(face),
+    });
+    index.apply(2, &remove).unwrap();
+    assert_eq!(
+        index
+            .newest()
+            .search_identities(&query, 10, &Filter::default()),
+        Ok(vec![])
+    );
+    assert_eq!(index.newest().verify().unwrap().identities, 0);
+}
+
+#[test]
+fn faces_that_cancel_out_are_represented_by_the_best_of_them() {
+    let mut index = Index::new(DIMENSION);
+    index
+        .apply(1, &[insert(7, 1, 1, SOUTH), insert(3, 1, 1, NORTH)])
+        .unwrap();
+    let representative = index.newest().representative(IdentityId::new(1)).unwrap();
+    assert_eq!(representative.as_slice(), NORTH);
+    index.newest().verify().unwrap();
+}
+
+#[test]
+fn ties_go_to_the_lower_id() {
+    let mut index = Index::new(DIMENSION);
+    let same = [9, 4, 6, 2, 8].map(|id| insert(id, id, id, EAST));
+    index.apply(1, &same).unwrap();
+    let query = Embedding::normalise(EAST.to_vec()).unwrap();
+    let hits = index
+        .newest()
+        .search_identities(&query, 3, &Filter::default())
+        .unwrap();
+    assert_eq!(
+        hits.iter()
+            .map(|hit| hit.identity.get())
+            .collect::<Vec<_>>(),
+        [2, 4, 6]
+    );
+    let hits = index
+        .newest()
+        .search_faces(&query, usize::MAX, &Filter::default())
+        .unwrap();
+    assert_eq!(
+        hits.iter().map(|hit| hit.face.get()).collect::<Vec<_>>(),
+        [2, 4, 6, 8, 9]
+    );
+}
+
+#[test]
+fn a_query_of_another_model_is_refused() {
+    let index = Index::new(DIMENSION);
+    let query = Embedding::normalise(vec![1.0; 3]).unwrap();
+    let wrong = SearchError::WrongDimension {
+        found: 3,
+        expected: DIMENSION,
+    };
+    let state = index.newest();
+    assert_eq!(
+        state.search_identities(&query, 0, &Filter::default()),
+        Err(wrong)
+    );
+    assert_eq!(
+        state.search_faces(&query, 1, &Filter::default()),
+        Err(wrong)
+    );
+    assert_eq!(
+        state.identity_similarity(&query, IdentityId::new(1), None),
+        Err(wrong)
+    );
+    let query = Embedding::normalise(EAST.to_vec()).unwrap();
+    assert_eq!(
+        state.search_identities(&query, 5, &Filter::default()),
+        Ok(vec![])
+    );
+    assert_eq!(
+        state.identity_similarity(&query, IdentityId::new(1), None),
+        Ok(None)
+    );
+}
+
+#[test]
+fn an_index_of_no_dimension_refuses_every_face_and_is_sound() {
+    let mut index = Index::new(0);
+    assert!(index.apply(1, &[insert(1, 1, 1, EAST)]).is_err());
+    assert_eq!(index.publish().verify().unwrap().faces, 0);
+}
