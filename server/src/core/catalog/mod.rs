@@ -1,0 +1,127 @@
+//! The catalog: names, sightings, sources, in SQLite. A view of the log, never the truth: it stores the
+//! sequence it has applied and is made again from the log when it is missing, damaged, ahead of the log
+//! or of another log.
+
+mod read;
+mod write;
+
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use read::{Counts, ExemplarRow, SightingKey, SightingQuery, SourceRow};
+pub(crate) use write::{CatalogWriter, TrackRow, etag, key_run};
+
+/// Raised whenever the tables change: an older catalog is made again.
+pub(crate) const SCHEMA_VERSION: i64 = 1;
+/// Idle read connections kept.
+const READERS_KEPT_MAX: usize = 16;
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE meta (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  log_id TEXT NOT NULL, epoch INTEGER NOT NULL, applied_sequence INTEGER NOT NULL,
+  last_source_id INTEGER NOT NULL, last_track_id INTEGER NOT NULL,
+  last_identity_id INTEGER NOT NULL, last_exemplar_id INTEGER NOT NULL);
+CREATE TABLE sources (
+  id INTEGER PRIMARY KEY, uri TEXT NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+  realtime INTEGER NOT NULL, state INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
+  position_us INTEGER NOT NULL, created_us INTEGER NOT NULL, complete_up_to_us INTEGER,
+  complete_up_to_frame INTEGER NOT NULL, run INTEGER NOT NULL, pipeline TEXT NOT NULL,
+  sequence INTEGER NOT NULL);
+CREATE INDEX sources_uri ON sources (uri);
+CREATE TABLE identities (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, created_us INTEGER NOT NULL,
+  edit_sequence INTEGER NOT NULL, track_count INTEGER NOT NULL, exemplar_count INTEGER NOT NULL,
+  screen_us INTEGER NOT NULL, first_seen_us INTEGER, last_seen_us INTEGER,
+  cover_exemplar_id INTEGER NOT NULL, cover_quality REAL NOT NULL);
+CREATE TABLE redirects (identity_id INTEGER PRIMARY KEY, into_id INTEGER NOT NULL);
+CREATE INDEX redirects_into ON redirects (into_id);
+CREATE TABLE tracks (
+  id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL,
+  revision INTEGER NOT NULL, closed INTEGER NOT NULL, start_us INTEGER NOT NULL,
+  end_us INTEGER NOT NULL, start_frame INTEGER NOT NULL, end_frame INTEGER NOT NULL,
+  wall_start_us INTEGER NOT NULL, identity_id INTEGER NOT NULL, best_exemplar_id INTEGER NOT NULL,
+  exemplar_count INTEGER NOT NULL, joined REAL NOT NULL);
+CREATE UNIQUE INDEX tracks_key ON tracks (source_id, run, key);
+CREATE INDEX tracks_identity ON tracks (identity_id, wall_start_us, start_us, id);
+CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);
+CREATE INDEX tracks_source ON tracks (source_id, start_us);
+CREATE TABLE exemplars (
+  id INTEGER PRIMARY KEY, track_id INTEGER NOT NULL, number INTEGER NOT NULL, quality REAL NOT NULL,
+  crop BLOB, loose_crop BLOB);
+CREATE INDEX exemplars_track ON exemplars (track_id);
+CREATE TABLE requests (request_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, result_id INTEGER NOT NULL);
+";
+
+/// Why the catalog could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// SQLite refused.
+    #[error("the catalog cannot be used: {0}; it is a view: delete it and start again to have it made anew")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A number in it is out of range.
+    #[error("the catalog holds an impossible {what}; delete it and start again to have it made anew")]
+    Impossible {
+        /// Which value.
+        what: &'static str,
+    },
+}
+
+/// Readers of the catalog; cheap to clone, one connection a concurrent read.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    path: PathBuf,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Catalog {
+    pub(crate) fn open(path: &Path) -> Result<Self, CatalogError> {
+        let catalog = Self { path: path.to_owned(), idle: Arc::default() };
+        let connection = catalog.connect()?;
+        catalog.give_back(connection);
+        Ok(catalog)
+    }
+
+    /// Runs `read` on a connection inside one transaction: it sees one state throughout.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let transaction = connection.transaction()?;
+        let result = read(&transaction);
+        drop(transaction);
+        self.give_back(connection);
+        result
+    }
+
+    fn connect(&self) -> Result<Connection, CatalogError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+
+    fn give_back(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < READERS_KEPT_MAX {
+            idle.push(connection);
+        }
+    }
+}
+
+/// SQLite keeps signed 64-bit integers; ids, sequences and keys are stored bit for bit.
+pub(crate) fn sql(value: u64) -> i64 {
+    value.cast_signed()
+}
+
+/// The other way round.
+pub(crate) fn unsql(value: i64) -> u64 {
+    value.cast_unsigned()
+}

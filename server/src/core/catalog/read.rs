@@ -1,0 +1,376 @@
+//! What readers ask the catalog.
+
+use super::{Catalog, CatalogError, sql, unsql};
+use crate::pb;
+use prost::Message as _;
+use rollcall_log::record::BlobRef;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+/// A source as the log knows it; how its run is doing is known to the ingest service alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceRow {
+    /// Its id.
+    pub id: u64,
+    /// With credentials: mask before showing.
+    pub uri: String,
+    /// Shown to people.
+    pub name: String,
+    /// File, live or remote.
+    pub kind: pb::SourceKind,
+    /// Played at the pace of its own clock.
+    pub realtime: bool,
+    /// Its state.
+    pub state: pb::SourceState,
+    /// UPPER_SNAKE, empty when all is well.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Stream time of the last change of state.
+    pub position_us: i64,
+    /// Unix time.
+    pub created_us: i64,
+    /// Stream time before which everything is seen.
+    pub complete_up_to_us: Option<i64>,
+    /// Runs begun so far.
+    pub runs: u64,
+    /// Tracks that count.
+    pub tracks: u64,
+    /// Its last record.
+    pub sequence: u64,
+}
+
+/// Which sightings to list.
+#[derive(Clone, Debug, Default)]
+pub struct SightingQuery {
+    /// Of one identity (redirects are not followed here).
+    pub identity: Option<u64>,
+    /// On one source.
+    pub source: Option<u64>,
+    /// Overlapping the time from here on, Unix microseconds.
+    pub seen_after_us: Option<i64>,
+    /// Overlapping the time up to here.
+    pub seen_before_us: Option<i64>,
+    /// Go on after this one.
+    pub after: Option<SightingKey>,
+    /// At most so many.
+    pub limit: u32,
+    /// Newest first instead of oldest first.
+    pub newest_first: bool,
+}
+
+/// Where a sighting stands in the order of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SightingKey {
+    /// Wall clock of the first frame.
+    pub wall_start_us: i64,
+    /// Stream time of the first frame.
+    pub start_us: i64,
+    /// Track id.
+    pub track: u64,
+}
+
+/// An exemplar's pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExemplarRow {
+    /// Its id.
+    pub id: u64,
+    /// The track it belongs to.
+    pub track: u64,
+    /// The identity its track belongs to.
+    pub identity: u64,
+    /// 0 to 1.
+    pub quality: f32,
+    /// Aligned crop.
+    pub crop: Option<BlobRef>,
+    /// Looser crop.
+    pub loose_crop: Option<BlobRef>,
+}
+
+/// How much the catalog holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Identities with at least one track, or a name.
+    pub identities: u64,
+    /// Tracks that count.
+    pub tracks: u64,
+    /// Exemplars kept.
+    pub exemplars: u64,
+    /// Sources ever added.
+    pub sources: u64,
+}
+
+const SOURCE: &str = "SELECT id, uri, name, kind, realtime, state, reason, message, position_us, \
+    created_us, complete_up_to_us, run, sequence, \
+    (SELECT count(*) FROM tracks WHERE source_id = sources.id) FROM sources";
+const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, track_count, exemplar_count, \
+    screen_us, first_seen_us, last_seen_us, cover_exemplar_id FROM identities";
+const SIGHTING: &str = "SELECT t.id, t.source_id, s.name, t.start_us, t.end_us, t.start_frame, \
+    t.end_frame, t.wall_start_us, t.closed, t.identity_id, t.best_exemplar_id, t.exemplar_count, \
+    t.joined FROM tracks t JOIN sources s ON s.id = t.source_id";
+/// Identities worth listing: an identity that was emptied keeps its id but is shown only if named.
+const LISTED: &str = "(track_count > 0 OR name <> '')";
+
+impl Catalog {
+    /// The source with this id.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if the catalog cannot be read, as for every read here.
+    pub fn source(&self, id: u64) -> Result<Option<SourceRow>, CatalogError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&format!("{SOURCE} WHERE id = ?1"))?;
+            Ok(statement.query_row([sql(id)], source_row).optional()?)
+        })
+    }
+
+    /// Sources after `after_id`, by id.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn sources(&self, after_id: u64, limit: u32) -> Result<Vec<SourceRow>, CatalogError> {
+        self.read(|db| {
+            let mut statement =
+                db.prepare_cached(&format!("{SOURCE} WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
+            let rows = statement.query_map(params![sql(after_id), limit], source_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Sources ever added.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn source_count(&self) -> Result<u64, CatalogError> {
+        self.read(|db| count(db, "SELECT count(*) FROM sources"))
+    }
+
+    /// The identity that `identity` stands for today: itself, or the one that absorbed it.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn resolve(&self, identity: u64) -> Result<Option<u64>, CatalogError> {
+        self.read(|db| resolve(db, identity))
+    }
+
+    /// The identity, redirects followed.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn identity(&self, id: u64) -> Result<Option<pb::Identity>, CatalogError> {
+        self.read(|db| {
+            let Some(id) = resolve(db, id)? else { return Ok(None) };
+            let mut statement = db.prepare_cached(&format!("{IDENTITY} WHERE id = ?1"))?;
+            Ok(statement.query_row([sql(id)], identity_row).optional()?)
+        })
+    }
+
+    /// Identities after `after_id` by id, how many match in all, and the sequence that was read.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn identities(
+        &self,
+        after_id: u64,
+        limit: u32,
+        name_contains: &str,
+        named_only: bool,
+    ) -> Result<(Vec<pb::Identity>, u64, u64), CatalogError> {
+        let mut condition = LISTED.to_owned();
+        if named_only {
+            condition.push_str(" AND name <> ''");
+        }
+        if !name_contains.is_empty() {
+            condition.push_str(" AND instr(lower(name), lower(:name)) > 0");
+        }
+        let name = rusqlite::named_params! { ":name": name_contains };
+        let name: &[(&str, &dyn rusqlite::ToSql)] = if name_contains.is_empty() { &[] } else { name };
+        self.read(|db| {
+            let total: i64 = db
+                .prepare_cached(&format!("SELECT count(*) FROM identities WHERE {condition}"))?
+                .query_row(name, |row| row.get(0))?;
+            let mut statement = db.prepare_cached(&format!(
+                "{IDENTITY} WHERE id > :after AND {condition} ORDER BY id LIMIT :limit"
+            ))?;
+            let after = sql(after_id);
+            let mut all: Vec<(&str, &dyn rusqlite::ToSql)> = name.to_vec();
+            all.extend([(":after", &after as &dyn rusqlite::ToSql), (":limit", &limit)]);
+            let rows = statement.query_map(all.as_slice(), identity_row)?;
+            Ok((rows.collect::<Result<_, _>>()?, unsql(total), applied_sequence(db)?))
+        })
+    }
+
+    /// Sightings in the order of [`SightingKey`], and the sequence that was read.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn sightings(
+        &self,
+        query: &SightingQuery,
+    ) -> Result<(Vec<pb::Sighting>, u64), CatalogError> {
+        let (text, values) = sighting_sql(query);
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&text)?;
+            let rows = statement.query_map(params_from_iter(values), sighting_row)?;
+            Ok((rows.collect::<Result<_, _>>()?, applied_sequence(db)?))
+        })
+    }
+
+    /// The sighting that is this track.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn track(&self, id: u64) -> Result<Option<pb::Sighting>, CatalogError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&format!("{SIGHTING} WHERE t.id = ?1"))?;
+            Ok(statement.query_row([sql(id)], sighting_row).optional()?)
+        })
+    }
+
+    /// The exemplar with this id.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn exemplar(&self, id: u64) -> Result<Option<ExemplarRow>, CatalogError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT e.id, e.track_id, t.identity_id, e.quality, e.crop, e.loose_crop \
+                 FROM exemplars e JOIN tracks t ON t.id = e.track_id WHERE e.id = ?1",
+            )?;
+            Ok(statement.query_row([sql(id)], exemplar_row).optional()?)
+        })
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn counts(&self) -> Result<Counts, CatalogError> {
+        self.read(|db| {
+            Ok(Counts {
+                identities: count(db, &format!("SELECT count(*) FROM identities WHERE {LISTED}"))?,
+                tracks: count(db, "SELECT count(*) FROM tracks")?,
+                exemplars: count(db, "SELECT count(*) FROM exemplars")?,
+                sources: count(db, "SELECT count(*) FROM sources")?,
+            })
+        })
+    }
+}
+
+fn sighting_sql(query: &SightingQuery) -> (String, Vec<Value>) {
+    let mut text = format!("{SIGHTING} WHERE 1");
+    let mut values = Vec::new();
+    let mut condition = |sql: &str, value: i64| {
+        text.push_str(sql);
+        values.push(Value::Integer(value));
+    };
+    if let Some(identity) = query.identity {
+        condition(" AND t.identity_id = ?", sql(identity));
+    }
+    if let Some(source) = query.source {
+        condition(" AND t.source_id = ?", sql(source));
+    }
+    if let Some(after) = query.seen_after_us {
+        condition(" AND t.wall_start_us + (t.end_us - t.start_us) >= ?", after);
+    }
+    if let Some(before) = query.seen_before_us {
+        condition(" AND t.wall_start_us <= ?", before);
+    }
+    let (compare, order) = if query.newest_first { ("<", "DESC") } else { (">", "ASC") };
+    if let Some(key) = query.after {
+        text.push_str(&format!(" AND (t.wall_start_us, t.start_us, t.id) {compare} (?, ?, ?)"));
+        values.extend([key.wall_start_us, key.start_us, sql(key.track)].map(Value::Integer));
+    }
+    text.push_str(&format!(
+        " ORDER BY t.wall_start_us {order}, t.start_us {order}, t.id {order} LIMIT ?"
+    ));
+    values.push(Value::Integer(i64::from(query.limit)));
+    (text, values)
+}
+
+pub(super) fn resolve(db: &Connection, identity: u64) -> Result<Option<u64>, CatalogError> {
+    let into: Option<i64> = db
+        .prepare_cached("SELECT into_id FROM redirects WHERE identity_id = ?1")?
+        .query_row([sql(identity)], |row| row.get(0))
+        .optional()?;
+    if let Some(into) = into {
+        return Ok(Some(unsql(into)));
+    }
+    let known = db
+        .prepare_cached("SELECT 1 FROM identities WHERE id = ?1")?
+        .exists([sql(identity)])?;
+    Ok(known.then_some(identity))
+}
+
+pub(super) fn applied_sequence(db: &Connection) -> Result<u64, CatalogError> {
+    count(db, "SELECT applied_sequence FROM meta")
+}
+
+fn count(db: &Connection, text: &str) -> Result<u64, CatalogError> {
+    Ok(unsql(db.prepare_cached(text)?.query_row([], |row| row.get(0))?))
+}
+
+fn source_row(row: &Row<'_>) -> rusqlite::Result<SourceRow> {
+    Ok(SourceRow {
+        id: unsql(row.get(0)?),
+        uri: row.get(1)?,
+        name: row.get(2)?,
+        kind: pb::SourceKind::try_from(row.get::<_, i32>(3)?).unwrap_or_default(),
+        realtime: row.get(4)?,
+        state: pb::SourceState::try_from(row.get::<_, i32>(5)?).unwrap_or_default(),
+        reason: row.get(6)?,
+        message: row.get(7)?,
+        position_us: row.get(8)?,
+        created_us: row.get(9)?,
+        complete_up_to_us: row.get(10)?,
+        runs: unsql(row.get(11)?),
+        sequence: unsql(row.get(12)?),
+        tracks: unsql(row.get(13)?),
+    })
+}
+
+fn identity_row(row: &Row<'_>) -> rusqlite::Result<pb::Identity> {
+    let edit: i64 = row.get(3)?;
+    Ok(pb::Identity {
+        id: unsql(row.get(0)?),
+        name: row.get(1)?,
+        state: pb::IdentityState::Active.into(),
+        create_time: Some(crate::time::timestamp(row.get(2)?)),
+        first_seen: row.get::<_, Option<i64>>(7)?.map(crate::time::timestamp),
+        last_seen: row.get::<_, Option<i64>>(8)?.map(crate::time::timestamp),
+        track_count: unsql(row.get(4)?),
+        exemplar_count: unsql(row.get(5)?),
+        screen_time: Some(crate::time::duration(row.get(6)?)),
+        cover_exemplar_id: unsql(row.get(9)?),
+        etag: super::write::etag(unsql(edit)),
+    })
+}
+
+fn sighting_row(row: &Row<'_>) -> rusqlite::Result<pb::Sighting> {
+    Ok(pb::Sighting {
+        track_id: unsql(row.get(0)?),
+        source_id: unsql(row.get(1)?),
+        source_name: row.get(2)?,
+        start: Some(crate::time::duration(row.get(3)?)),
+        end: Some(crate::time::duration(row.get(4)?)),
+        start_frame: row.get(5)?,
+        end_frame: row.get(6)?,
+        wall_start: Some(crate::time::timestamp(row.get(7)?)),
+        open: !row.get::<_, bool>(8)?,
+        identity_id: unsql(row.get(9)?),
+        best_exemplar_id: unsql(row.get(10)?),
+        exemplar_count: row.get(11)?,
+        cosine: row.get(12)?,
+    })
+}
+
+fn exemplar_row(row: &Row<'_>) -> rusqlite::Result<ExemplarRow> {
+    let blob = |bytes: Option<Vec<u8>>| bytes.and_then(|b| BlobRef::decode(b.as_slice()).ok());
+    Ok(ExemplarRow {
+        id: unsql(row.get(0)?),
+        track: unsql(row.get(1)?),
+        identity: unsql(row.get(2)?),
+        quality: row.get(3)?,
+        crop: blob(row.get(4)?),
+        loose_crop: blob(row.get(5)?),
+    })
+}

@@ -1,0 +1,184 @@
+//! What the writer is asked to do, and how it answers.
+
+use crate::pb;
+use tokio::sync::oneshot;
+
+/// A file or stream to be watched.
+#[derive(Clone, Debug)]
+pub struct NewSource {
+    /// Path or URL, checked by the caller.
+    pub uri: String,
+    /// Shown to people.
+    pub name: String,
+    /// File, live or remote.
+    pub kind: pb::SourceKind,
+    /// Play a file at the pace of its own clock.
+    pub realtime: bool,
+    /// Who adds it.
+    pub author: String,
+    /// Empty, or an id under which the request is carried out once only.
+    pub request_id: String,
+}
+
+/// A source goes over to another state.
+#[derive(Clone, Debug)]
+pub struct SourceChange {
+    /// Which source.
+    pub source_id: u64,
+    /// Its state from now on.
+    pub state: pb::SourceState,
+    /// UPPER_SNAKE, empty when all is well.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Stream time, microseconds.
+    pub position_us: i64,
+    /// Who caused it.
+    pub author: String,
+}
+
+/// An identity gets another name.
+#[derive(Clone, Debug)]
+pub struct Rename {
+    /// Which identity; redirects are followed.
+    pub identity_id: u64,
+    /// Empty: the name is taken away.
+    pub name: String,
+    /// When given, the identity must still have it.
+    pub etag: Option<String>,
+    /// Who renames.
+    pub author: String,
+    /// Empty, or an id under which the request is carried out once only.
+    pub request_id: String,
+}
+
+/// One message of a run.
+#[derive(Clone, Debug)]
+pub enum Observed {
+    /// A track opened, grown or closed.
+    Track(pb::TrackObservation),
+    /// Everything before it is seen.
+    Checkpoint(pb::Checkpoint),
+    /// The run is over.
+    Finished(pb::Finished),
+}
+
+/// A run over a source has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// To be sent with each observation.
+    pub id: u64,
+    /// Stream time before which everything is seen; `None`: begin at the beginning.
+    pub resume_from_us: Option<i64>,
+    /// The frame at that time.
+    pub resume_from_frame: i64,
+    /// The sequence of the record that began it.
+    pub sequence: u64,
+}
+
+/// Whether the writer takes writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteState {
+    /// It does.
+    Ok,
+    /// It does not, and tries to get back to work by itself.
+    ReadOnly {
+        /// `LOG_FULL` or `LOG_FAILED`.
+        reason: &'static str,
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// Why a write was refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WriteError {
+    /// No such source.
+    #[error("there is no source {id}")]
+    SourceNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// The URI is a source already.
+    #[error("{uri} is source {id} already")]
+    SourceExists {
+        /// The source that has it.
+        id: u64,
+        /// With credentials: mask before showing.
+        uri: String,
+    },
+    /// Another run is on.
+    #[error("source {id} is being read by another worker")]
+    SourceBusy {
+        /// Which source.
+        id: u64,
+    },
+    /// The source has ended, was stopped or failed.
+    #[error("source {id} is finished; add it again to read it again")]
+    SourceFinished {
+        /// Which source.
+        id: u64,
+    },
+    /// No such identity.
+    #[error("there is no identity {id}")]
+    IdentityNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// The identity was edited in between.
+    #[error("identity {id} was changed in between: its etag is {current} now")]
+    EtagMismatch {
+        /// Which identity.
+        id: u64,
+        /// The etag it has.
+        current: String,
+    },
+    /// The run's messages do not make sense.
+    #[error("observation refused: {what}")]
+    Protocol {
+        /// What is wrong with which message.
+        what: String,
+    },
+    /// An embedding cannot be used.
+    #[error("embedding refused: {what}")]
+    Embedding {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The log takes no writes at present.
+    #[error("nothing can be written at present: {message}")]
+    ReadOnly {
+        /// `LOG_FULL` or `LOG_FAILED`.
+        reason: &'static str,
+        /// What went wrong.
+        message: String,
+    },
+    /// Too many commands wait.
+    #[error("too many writes wait")]
+    Overloaded,
+    /// The server is going down.
+    #[error("the server is shutting down")]
+    Closed,
+}
+
+pub(crate) enum Action {
+    AddSource(NewSource),
+    SetSourceState(SourceChange),
+    Rename(Rename),
+    BeginRun { source_id: u64, pipeline: String },
+    Observe { source_id: u64, run: u64, items: Vec<Observed> },
+    EndRun { source_id: u64, run: u64 },
+    Close,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Done {
+    Id(u64),
+    Sequence(u64),
+    Run(Run),
+}
+
+pub(crate) struct Command {
+    pub(crate) action: Action,
+    pub(crate) reply: oneshot::Sender<Result<Done, WriteError>>,
+}

@@ -1,0 +1,237 @@
+//! The truth and its views: one writer thread owns the log, the index and the catalog.
+//!
+//! Commands go in through a bounded queue. The writer takes all that wait (at most
+//! [`BATCH_COMMANDS_MAX`]), decides, appends to the log, applies the records to its private index
+//! and to an open catalog transaction, syncs the log once for all of them (group commit), commits the
+//! catalog, publishes the new [`View`], tells the subscribers and only then answers the callers: what
+//! a reader can see is durable.
+
+mod apply;
+mod catalog;
+mod command;
+mod events;
+mod metrics;
+mod observe;
+mod replay;
+mod writer;
+
+use arc_swap::ArcSwap;
+use rollcall_log::LogReader;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub use catalog::{
+    Catalog, CatalogError, Counts, ExemplarRow, SightingKey, SightingQuery, SourceRow,
+};
+pub use command::{NewSource, Observed, Rename, Run, SourceChange, WriteError, WriteState};
+pub use events::{Cursor, EventSource};
+pub use metrics::CoreMetrics;
+pub use replay::OpenError;
+
+use crate::pb;
+use command::{Action, Command, Done};
+
+/// Commands of one group commit at most.
+pub const BATCH_COMMANDS_MAX: usize = 256;
+/// Group commits a subscriber may lag behind before it has to fall back to the log.
+const BROADCAST_COMMITS: usize = 1024;
+
+/// How to open the core.
+#[derive(Clone, Debug)]
+pub struct CoreOptions {
+    /// The data folder; made when it does not exist.
+    pub data: PathBuf,
+    /// The collection's contract: embeddings of any other are refused.
+    pub contract: String,
+    /// Values of an embedding.
+    pub dimension: usize,
+    /// Cosine from which two faces are taken for the same person.
+    pub same_cosine: f32,
+    /// Commands that may wait for the writer.
+    pub writer_queue: usize,
+}
+
+/// One state of the collection: immutable, durable.
+#[derive(Debug)]
+pub struct View {
+    /// The log sequence it shows.
+    pub sequence: u64,
+    /// The faces and identities of that state.
+    pub index: Arc<rollcall_index::Snapshot>,
+}
+
+/// What one group commit brought, sent after the view that shows it is published.
+#[derive(Debug)]
+pub struct Committed {
+    /// The last sequence of the commit.
+    pub sequence: u64,
+    /// Its events, in order.
+    pub events: Vec<pb::WatchEvent>,
+}
+
+/// What readers and the writer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) view: ArcSwap<View>,
+    pub(crate) log: ArcSwap<LogReader>,
+    pub(crate) state: ArcSwap<WriteState>,
+    pub(crate) commits: broadcast::Sender<Arc<Committed>>,
+    pub(crate) events: EventSource,
+}
+
+/// Handle on the collection; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Core {
+    shared: Arc<Shared>,
+    catalog: Catalog,
+    commands: mpsc::Sender<Command>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Core {
+    /// Opens or makes the collection in `options.data`, brings catalog and index up to the log and
+    /// starts the writer. Blocking; cost: one pass over the log and one read per exemplar.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the folder is in use, the log is damaged, the contract is another one.
+    pub fn open(options: CoreOptions, metrics: CoreMetrics) -> Result<Self, OpenError> {
+        let (commands, inbox) = mpsc::channel(options.writer_queue.max(1));
+        let opened = replay::open(&options)?;
+        let catalog = Catalog::open(&options.data.join(replay::CATALOG_FILE))?;
+        let events = EventSource::new(&opened.log, catalog.clone());
+        let (commits, _) = broadcast::channel(BROADCAST_COMMITS);
+        let shared = Arc::new(Shared {
+            view: ArcSwap::from_pointee(View {
+                sequence: opened.log.durable_sequence(),
+                index: opened.index.publish(),
+            }),
+            log: ArcSwap::from_pointee(opened.log.reader()),
+            state: ArcSwap::from_pointee(WriteState::Ok),
+            commits,
+            events,
+        });
+        let writer = writer::start(opened, options, metrics, Arc::clone(&shared), inbox)
+            .map_err(|source| OpenError::Thread { source })?;
+        Ok(Self { shared, catalog, commands, writer: Arc::new(Mutex::new(Some(writer))) })
+    }
+
+    /// The newest published state. Never blocks.
+    pub fn view(&self) -> Arc<View> {
+        self.shared.view.load_full()
+    }
+
+    /// Names, sightings, sources: blocking reads, off the async threads please.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The log as readers see it: durable records and blobs.
+    pub fn log(&self) -> LogReader {
+        LogReader::clone(&self.shared.log.load())
+    }
+
+    /// Every group commit from now on, in order.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Committed>> {
+        self.shared.commits.subscribe()
+    }
+
+    /// The durable events after `sequence`, read from the log. Blocking.
+    pub fn events_after(
+        &self,
+        sequence: u64,
+    ) -> impl Iterator<Item = Result<pb::WatchEvent, rollcall_log::ReadError>> + Send + use<> {
+        self.shared.events.after(&self.log(), sequence)
+    }
+
+    /// Whether writes are taken at present.
+    pub fn write_state(&self) -> WriteState {
+        WriteState::clone(&self.shared.state.load())
+    }
+
+    /// Adds a source in state QUEUED and returns its id. A `request_id` seen before returns the id
+    /// it made then.
+    ///
+    /// # Errors
+    /// [`WriteError::SourceExists`] if the URI is being read, or is a file that was read to its end.
+    pub async fn add_source(&self, new: NewSource) -> Result<u64, WriteError> {
+        match self.submit(Action::AddSource(new)).await? {
+            Done::Id(id) => Ok(id),
+            Done::Sequence(_) | Done::Run(_) => Err(WriteError::Closed),
+        }
+    }
+
+    /// Records a change of a source's state and returns its sequence. A final state (ended, stopped,
+    /// failed) closes the tracks left open.
+    ///
+    /// # Errors
+    /// [`WriteError::SourceNotFound`].
+    pub async fn set_source_state(&self, change: SourceChange) -> Result<u64, WriteError> {
+        self.sequence(Action::SetSourceState(change)).await
+    }
+
+    /// Renames an identity and returns the sequence.
+    ///
+    /// # Errors
+    /// [`WriteError::IdentityNotFound`], [`WriteError::EtagMismatch`].
+    pub async fn rename_identity(&self, rename: Rename) -> Result<u64, WriteError> {
+        self.sequence(Action::Rename(rename)).await
+    }
+
+    /// Begins a run over a source: where to resume, and the run's id.
+    ///
+    /// # Errors
+    /// [`WriteError::SourceBusy`] while another run is on, [`WriteError::SourceFinished`] after its end.
+    pub async fn begin_run(&self, source_id: u64, pipeline: String) -> Result<Run, WriteError> {
+        match self.submit(Action::BeginRun { source_id, pipeline }).await? {
+            Done::Run(run) => Ok(run),
+            Done::Id(_) | Done::Sequence(_) => Err(WriteError::Closed),
+        }
+    }
+
+    /// Records observations of a run, in order, and returns the sequence at which they are durable and
+    /// searchable. What was recorded before is not recorded again.
+    ///
+    /// # Errors
+    /// [`WriteError::Protocol`] or [`WriteError::Embedding`] at the first bad item: the ones before it count.
+    pub async fn observe(
+        &self,
+        source_id: u64,
+        run: u64,
+        items: Vec<Observed>,
+    ) -> Result<u64, WriteError> {
+        self.sequence(Action::Observe { source_id, run, items }).await
+    }
+
+    /// The run's stream is over, however it ended: the source may begin another.
+    pub async fn end_run(&self, source_id: u64, run: u64) {
+        // A closed writer has no runs left to end.
+        let _ = self.submit(Action::EndRun { source_id, run }).await;
+    }
+
+    /// Takes no more commands, finishes those that wait, syncs and joins the writer.
+    pub async fn close(&self) {
+        let _ = self.submit(Action::Close).await;
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        }
+    }
+
+    async fn sequence(&self, action: Action) -> Result<u64, WriteError> {
+        match self.submit(action).await? {
+            Done::Sequence(sequence) => Ok(sequence),
+            Done::Id(_) | Done::Run(_) => Err(WriteError::Closed),
+        }
+    }
+
+    async fn submit(&self, action: Action) -> Result<Done, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command { action, reply }).await.map_err(|_| WriteError::Closed)?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,560 @@
+//! Runs over sources: what a worker saw becomes records, each with the decision who it is.
+//!
+//! (source, key, revision) names an observation: one that is recorded already is not recorded again,
+//! so a run that was cut off can be repeated from its last checkpoint. See `ARCHITECTURE.md`, "Crash and resume".
+
+use super::CoreMetrics;
+use super::apply::Truth;
+use super::catalog::{TrackRow, key_run};
+use super::command::{Observed, Run, WriteError};
+use super::writer::{Refusal, is_final, record};
+use crate::pb;
+use crate::time::{duration_us, timestamp_us};
+use rollcall_index::{Embedding, FaceId, Filter, IdentityId, TrackId};
+use rollcall_ingest::cluster::{self, AssignRules, Candidate, Current};
+use rollcall_log::record::{
+    Body, Decision, DecisionKind, Exemplar, FaceBox, Record, SourceKind, SourceProgress,
+    SourceRunStarted, SourceState, SourceStateChanged, TrackObserved, TrackRetracted,
+};
+use std::collections::{HashMap, HashSet};
+
+/// Who writes what the server decides.
+const SYSTEM: &str = "system";
+/// Identities looked at for one decision.
+const CANDIDATES: usize = 8;
+
+/// The runs that are on, and the rules by which tracks are assigned.
+pub(super) struct Runs {
+    active: HashMap<u64, ActiveRun>,
+    rules: AssignRules,
+    dimension: usize,
+    metrics: CoreMetrics,
+}
+
+struct ActiveRun {
+    id: u64,
+    kind: SourceKind,
+    /// Tracks of earlier runs past the resume point, by id with their start, that this run has not seen yet.
+    unseen: HashMap<u64, i64>,
+}
+
+impl Runs {
+    pub(super) fn new(same_cosine: f32, dimension: usize, metrics: CoreMetrics) -> Self {
+        let rules = AssignRules::for_contract(same_cosine);
+        Self { active: HashMap::new(), rules, dimension, metrics }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.active.clear();
+    }
+
+    pub(super) fn forget(&mut self, source_id: u64) {
+        self.active.remove(&source_id);
+    }
+
+    pub(super) fn end(&mut self, source_id: u64, run: u64) {
+        if self.active.get(&source_id).is_some_and(|active| active.id == run) {
+            self.active.remove(&source_id);
+        }
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        truth: &mut Truth,
+        source_id: u64,
+        pipeline: String,
+    ) -> Result<Run, Refusal> {
+        let Some(source) = truth.catalog.source(source_id)? else {
+            return Err(WriteError::SourceNotFound { id: source_id }.into());
+        };
+        if is_final(source.state) {
+            return Err(WriteError::SourceFinished { id: source_id }.into());
+        }
+        if self.active.contains_key(&source_id) {
+            return Err(WriteError::SourceBusy { id: source_id }.into());
+        }
+        let live = source.kind == SourceKind::Live;
+        let mut unseen = HashMap::new();
+        if live {
+            self.close_open_tracks(truth, source_id)?;
+        } else {
+            let from = source.complete_up_to_us.unwrap_or(i64::MIN);
+            let past = truth.catalog.tracks_from(source_id, from)?;
+            if source.run > 0 && source.pipeline != pipeline {
+                for track in past {
+                    retract(truth, source_id, &track, "PIPELINE_CHANGED")?;
+                }
+            } else {
+                unseen = past.into_iter().map(|track| (track.id, track.start_us)).collect();
+            }
+        }
+        let run = source.run + 1;
+        let body = Body::SourceRunStarted(SourceRunStarted { source_id, run, pipeline });
+        let sequence = truth.write(record(SYSTEM, "", body), Vec::new())?;
+        self.active.insert(source_id, ActiveRun { id: run, kind: source.kind, unseen });
+        let resumes = !live && source.complete_up_to_us.is_some();
+        Ok(Run {
+            id: run,
+            resume_from_us: source.complete_up_to_us.filter(|_| !live),
+            resume_from_frame: if resumes { source.complete_up_to_frame } else { 0 },
+            sequence,
+        })
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        truth: &mut Truth,
+        source_id: u64,
+        run: u64,
+        items: Vec<Observed>,
+    ) -> Result<u64, Refusal> {
+        for item in items {
+            let active = self.active.get(&source_id).filter(|active| active.id == run);
+            let Some(active) = active else {
+                return Err(protocol(format!("run {run} over source {source_id} is over")));
+            };
+            let kind = active.kind;
+            match item {
+                Observed::Track(track) => self.track(truth, source_id, (run, kind), track)?,
+                Observed::Checkpoint(checkpoint) => {
+                    self.checkpoint(truth, source_id, &checkpoint)?;
+                }
+                Observed::Finished(finished) => self.finish(truth, source_id, finished)?,
+            }
+        }
+        Ok(truth.log.appended_sequence())
+    }
+
+    /// Closes, where they are, tracks that no worker follows any more.
+    pub(super) fn close_open_tracks(
+        &mut self,
+        truth: &mut Truth,
+        source_id: u64,
+    ) -> Result<(), Refusal> {
+        for track in truth.catalog.open_tracks(source_id)? {
+            let observed = TrackObserved {
+                revision: track.revision + 1,
+                closed: true,
+                decision: Some(keep(track.identity)),
+                ..base(source_id, &track)
+            };
+            truth.write(record(SYSTEM, "", Body::TrackObserved(observed)), Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// After a commit: how long the newest faces took from capture to being searchable.
+    pub(super) fn committed(&self, records: &[Record], now_us: i64) {
+        for record in records {
+            let Some(Body::TrackObserved(track)) = &record.body else { continue };
+            let Some(face) = track.boxes.last() else { continue };
+            let seen = super::apply::seen_us(track, face.time_us);
+            if let Ok(lag) = u32::try_from((now_us - seen) / 1000) {
+                self.metrics.lag_seconds.observe(f64::from(lag) / 1000.0);
+            }
+        }
+    }
+
+    fn checkpoint(
+        &mut self,
+        truth: &mut Truth,
+        source_id: u64,
+        checkpoint: &pb::Checkpoint,
+    ) -> Result<(), Refusal> {
+        let up_to = checkpoint.complete_up_to.as_ref().map_or(0, duration_us);
+        let before = truth.catalog.source(source_id)?.and_then(|s| s.complete_up_to_us);
+        if before.is_some_and(|before| up_to <= before) {
+            return Ok(());
+        }
+        self.retract_unseen(truth, source_id, up_to)?;
+        let body = Body::SourceProgress(SourceProgress {
+            source_id,
+            complete_up_to_us: up_to,
+            complete_up_to_frame: checkpoint.complete_up_to_frame,
+        });
+        truth.write(record(SYSTEM, "", body), Vec::new())?;
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        truth: &mut Truth,
+        source_id: u64,
+        finished: pb::Finished,
+    ) -> Result<(), Refusal> {
+        let state = match finished.state() {
+            pb::SourceState::Ended => SourceState::Ended,
+            pb::SourceState::Stopped => SourceState::Stopped,
+            pb::SourceState::Failed => SourceState::Failed,
+            pb::SourceState::Unspecified
+            | pb::SourceState::Queued
+            | pb::SourceState::Connecting
+            | pb::SourceState::Running
+            | pb::SourceState::Stalled => {
+                return Err(protocol("a run finishes ended, stopped or failed".to_owned()));
+            }
+        };
+        if state == SourceState::Ended {
+            self.retract_unseen(truth, source_id, i64::MAX)?;
+        }
+        self.close_open_tracks(truth, source_id)?;
+        let error = finished.error.unwrap_or_default();
+        let position = finished.position.as_ref().or(error.position.as_ref()).map_or(0, duration_us);
+        let body = Body::SourceStateChanged(SourceStateChanged {
+            source_id,
+            state: state.into(),
+            reason: error.reason,
+            message: error.message,
+            position_us: position,
+        });
+        truth.write(record(SYSTEM, "", body), Vec::new())?;
+        self.active.remove(&source_id);
+        Ok(())
+    }
+
+    fn retract_unseen(
+        &mut self,
+        truth: &mut Truth,
+        source_id: u64,
+        before_us: i64,
+    ) -> Result<(), Refusal> {
+        let Some(active) = self.active.get_mut(&source_id) else { return Ok(()) };
+        let mut gone: Vec<u64> = active
+            .unseen
+            .iter()
+            .filter_map(|(track, start)| (*start < before_us).then_some(*track))
+            .collect();
+        gone.sort_unstable();
+        for id in gone {
+            active.unseen.remove(&id);
+            if let Some(track) = truth.catalog.track(id)? {
+                retract(truth, source_id, &track, "NOT_SEEN_AGAIN")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn track(
+        &mut self,
+        truth: &mut Truth,
+        source_id: u64,
+        (run, kind): (u64, SourceKind),
+        sent: pb::TrackObservation,
+    ) -> Result<(), Refusal> {
+        let keys = key_run(kind, run);
+        let before = truth.catalog.track_by_key(source_id, keys, sent.track_key)?;
+        if let (Some(before), Some(active)) = (&before, self.active.get_mut(&source_id)) {
+            active.unseen.remove(&before.id);
+        }
+        let recorded = before.as_ref().map_or(0, |b| b.revision);
+        if sent.revision <= recorded {
+            return Ok(());
+        }
+        let what = check_order(&sent, recorded, before.as_ref());
+        if let Some(what) = what {
+            return Err(protocol(format!("track {:x}: {what}", sent.track_key)));
+        }
+        let embeddings = self.embeddings(&sent)?;
+        let kept = match &before {
+            Some(before) => truth.catalog.exemplars(before.id)?,
+            None => Vec::new(),
+        };
+        let dropped = dropped_ids(&sent, &kept)?;
+        let id = before.as_ref().map_or_else(|| truth.catalog.ids().track + 1, |b| b.id);
+        let mut observed = observed(truth, source_id, id, before.as_ref(), &sent)?;
+        count_exemplars(&mut observed, &kept, &dropped);
+        let scene = Scene { source_id, keys, id, span: (observed.start_us, observed.end_us) };
+        let faces: Vec<(&Embedding, f32)> =
+            embeddings.iter().zip(observed.exemplars.iter().map(|e| e.quality)).collect();
+        let decision = self.decide(truth, &scene, before.as_ref(), &faces, &dropped)?;
+        if decision.kind() == DecisionKind::Join {
+            observed.joined_similarity = decision.similarity;
+        }
+        observed.dropped_exemplar_ids = dropped;
+        observed.decision = Some(decision);
+        truth.write(record(SYSTEM, "", Body::TrackObserved(observed)), embeddings)?;
+        Ok(())
+    }
+
+    fn embeddings(&self, sent: &pb::TrackObservation) -> Result<Vec<Embedding>, Refusal> {
+        let one = |exemplar: &pb::ObservedExemplar| {
+            let what = |what: String| WriteError::Embedding {
+                what: format!("track {:x}, exemplar {}: {what}", sent.track_key, exemplar.number),
+            };
+            let embedding =
+                Embedding::from_f16_bytes(&exemplar.embedding).map_err(|e| what(e.to_string()))?;
+            if embedding.dimension() == self.dimension {
+                Ok(embedding)
+            } else {
+                let found = embedding.dimension();
+                Err(what(format!("{found} values, the contract has {}", self.dimension)))
+            }
+        };
+        Ok(sent.exemplars.iter().map(one).collect::<Result<_, _>>()?)
+    }
+
+    /// Who is on this track, now that it has `new` faces and has given up `dropped` ones?
+    fn decide(
+        &self,
+        truth: &Truth,
+        scene: &Scene,
+        before: Option<&TrackRow>,
+        new: &[(&Embedding, f32)],
+        dropped: &[u64],
+    ) -> Result<Decision, Refusal> {
+        if let Some(before) = before
+            && new.is_empty()
+            && dropped.is_empty()
+        {
+            return Ok(keep(before.identity));
+        }
+        let state = truth.index.newest();
+        let track = TrackId::new(scene.id);
+        let dropped: HashSet<FaceId> = dropped.iter().copied().map(FaceId::new).collect();
+        let old: Vec<(Embedding, f32)> = state
+            .track_faces(track)
+            .filter(|face| !dropped.contains(&face.face))
+            .map(|face| (face.embedding(), face.quality))
+            .collect();
+        let all = old.iter().map(|(e, q)| (e, *q)).chain(new.iter().copied());
+        let Some(mean) = Embedding::mean(all) else {
+            return match before {
+                Some(before) => Ok(keep(before.identity)),
+                None => Err(protocol("a track begins with at least one exemplar".to_owned())),
+            };
+        };
+        let filter = Filter { exclude_track: Some(track), ..Filter::default() };
+        let hits = state
+            .search_identities(&mean, CANDIDATES, &filter)
+            .map_err(|error| WriteError::Embedding { what: error.to_string() })?;
+        let on_screen = truth.catalog.on_screen(scene.source_id, scene.keys, scene.id, scene.span)?;
+        let candidates: Vec<Candidate> = hits
+            .iter()
+            .map(|hit| Candidate {
+                identity: hit.identity,
+                similarity: hit.similarity.get(),
+                on_screen: on_screen.contains(&hit.identity.get()),
+            })
+            .collect();
+        let current = match before {
+            Some(before) => Some(self.current(truth, before, &mean)?),
+            None => None,
+        };
+        let named_alone = match before {
+            Some(before) => truth
+                .catalog
+                .identity(before.identity)?
+                .is_some_and(|identity| identity.named && identity.tracks <= 1),
+            None => false,
+        };
+        if let Some(before) = before.filter(|_| named_alone) {
+            // Somebody gave this very track a name: a name is never lost by the machine's own doing.
+            return Ok(keep(before.identity));
+        }
+        let verdict = cluster::decide(current, &candidates, &self.rules);
+        Ok(self.decision(truth, before, verdict))
+    }
+
+    fn current(
+        &self,
+        truth: &Truth,
+        before: &TrackRow,
+        mean: &Embedding,
+    ) -> Result<Current, Refusal> {
+        let identity = IdentityId::new(before.identity);
+        let similarity = truth
+            .index
+            .newest()
+            .identity_similarity(mean, identity, Some(TrackId::new(before.id)))
+            .map_err(|error| WriteError::Embedding { what: error.to_string() })?;
+        Ok(Current { identity, similarity: similarity.map(|s| s.get()) })
+    }
+
+    fn decision(&self, truth: &Truth, before: Option<&TrackRow>, verdict: cluster::Verdict) -> Decision {
+        let _ = (truth, before, verdict);
+        unimplemented!()
+    }
+}
+
+/// Where and when a track is.
+struct Scene {
+    source_id: u64,
+    keys: u64,
+    id: u64,
+    span: (i64, i64),
+}
+
+fn protocol(what: String) -> Refusal {
+    Refusal::Command(WriteError::Protocol { what })
+}
+
+fn keep(identity: u64) -> Decision {
+    Decision {
+        identity_id: identity,
+        kind: DecisionKind::Keep.into(),
+        previous_identity_id: identity,
+        reason: "UNCHANGED".to_owned(),
+        ..Decision::default()
+    }
+}
+
+fn retract(
+    truth: &mut Truth,
+    source_id: u64,
+    track: &TrackRow,
+    reason: &str,
+) -> Result<(), Refusal> {
+    let body = Body::TrackRetracted(TrackRetracted {
+        track_id: track.id,
+        reason: reason.to_owned(),
+        source_id,
+        identity_id: track.identity,
+    });
+    truth.write(record(SYSTEM, "", body), Vec::new())?;
+    Ok(())
+}
+
+/// What is wrong with an observation that should be the next of its track.
+fn check_order(
+    sent: &pb::TrackObservation,
+    recorded: u32,
+    before: Option<&TrackRow>,
+) -> Option<String> {
+    if sent.revision != recorded + 1 {
+        return Some(format!("revision {} after {recorded}", sent.revision));
+    }
+    if before.is_some_and(|b| b.closed) {
+        return Some("it was closed".to_owned());
+    }
+    let (start, end) = (time_us(sent.start.as_ref()), time_us(sent.end.as_ref()));
+    if end < start || start < 0 {
+        return Some(format!("it ends at {end} us and starts at {start} us"));
+    }
+    if before.is_some_and(|b| b.start_us != start) {
+        return Some("its start has moved".to_owned());
+    }
+    let mut numbers = HashSet::new();
+    let twice = sent.exemplars.iter().find(|e| !numbers.insert(e.number));
+    if let Some(twice) = twice {
+        return Some(format!("exemplar {} comes twice", twice.number));
+    }
+    let bad = sent.exemplars.iter().find(|e| !(0.0..=1.0).contains(&e.quality));
+    bad.map(|e| format!("exemplar {} has quality {}, not 0 to 1", e.number, e.quality))
+}
+
+/// The ids of the exemplars that the worker gives up by number.
+fn dropped_ids(
+    sent: &pb::TrackObservation,
+    kept: &[(u32, u64, f32)],
+) -> Result<Vec<u64>, Refusal> {
+    let one = |number: &u32| {
+        let found = kept.iter().find(|(kept, ..)| kept == number).map(|(_, id, _)| *id);
+        found.ok_or_else(|| {
+            protocol(format!("track {:x} has no exemplar {number} to drop", sent.track_key))
+        })
+    };
+    let mut ids = sent.dropped_exemplars.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// The record of an observation, all but its decision. Pictures and embeddings go to the blobs.
+fn observed(
+    truth: &mut Truth,
+    source_id: u64,
+    track_id: u64,
+    before: Option<&TrackRow>,
+    sent: &pb::TrackObservation,
+) -> Result<TrackObserved, Refusal> {
+    let mut exemplars = Vec::with_capacity(sent.exemplars.len());
+    for (next, exemplar) in (truth.catalog.ids().exemplar + 1..).zip(&sent.exemplars) {
+        exemplars.push(stored_exemplar(truth, next, exemplar)?);
+    }
+    Ok(TrackObserved {
+        track_id,
+        source_id,
+        track_key: sent.track_key,
+        revision: sent.revision,
+        closed: sent.closed,
+        start_us: time_us(sent.start.as_ref()),
+        end_us: time_us(sent.end.as_ref()),
+        start_frame: sent.start_frame,
+        end_frame: sent.end_frame,
+        wall_start_us: before.map_or_else(
+            || sent.wall_start.as_ref().map_or(0, timestamp_us),
+            |before| before.wall_start_us,
+        ),
+        boxes: sent.faces.iter().map(face_box).collect(),
+        exemplars,
+        joined_similarity: before.map_or(0.0, |b| b.joined),
+        ..TrackObserved::default()
+    })
+}
+
+fn stored_exemplar(
+    truth: &mut Truth,
+    exemplar_id: u64,
+    sent: &pb::ObservedExemplar,
+) -> Result<Exemplar, Refusal> {
+    let mut blob = |bytes: &[u8]| {
+        if bytes.is_empty() { Ok(None) } else { truth.log.put_blob(bytes).map(Some) }
+    };
+    Ok(Exemplar {
+        exemplar_id,
+        face: sent.face.as_ref().map(face_box),
+        landmarks: sent.landmarks.clone(),
+        quality: sent.quality,
+        embedding: blob(&sent.embedding)?,
+        crop: blob(&sent.crop)?,
+        loose_crop: blob(&sent.loose_crop)?,
+        number: sent.number,
+    })
+}
+
+fn face_box(face: &pb::ObservedFace) -> FaceBox {
+    let area = face.r#box.unwrap_or_default();
+    FaceBox {
+        frame: face.frame,
+        time_us: time_us(face.time.as_ref()),
+        x: area.x,
+        y: area.y,
+        width: area.width,
+        height: area.height,
+        confidence: face.confidence,
+    }
+}
+
+/// How many exemplars the track has after the record, and which of them is best.
+fn count_exemplars(observed: &mut TrackObserved, kept: &[(u32, u64, f32)], dropped: &[u64]) {
+    let new = observed.exemplars.iter().map(|e| (e.exemplar_id, e.quality));
+    let left = kept.iter().map(|(_, id, quality)| (*id, *quality));
+    let all: Vec<(u64, f32)> = left.filter(|(id, _)| !dropped.contains(id)).chain(new).collect();
+    let best = all.iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    observed.best_exemplar_id = best.map_or(0, |(id, _)| *id);
+    observed.exemplar_count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+}
+
+/// A record about a track as it stands.
+fn base(source_id: u64, track: &TrackRow) -> TrackObserved {
+    TrackObserved {
+        track_id: track.id,
+        source_id,
+        track_key: track.key,
+        revision: track.revision,
+        closed: track.closed,
+        start_us: track.start_us,
+        end_us: track.end_us,
+        start_frame: track.start_frame,
+        end_frame: track.end_frame,
+        wall_start_us: track.wall_start_us,
+        best_exemplar_id: track.best_exemplar,
+        exemplar_count: track.exemplars,
+        joined_similarity: track.joined,
+        ..TrackObserved::default()
+    }
+}
+
+fn time_us(time: Option<&prost_types::Duration>) -> i64 {
+    time.map_or(0, duration_us)
+}

@@ -1,0 +1,372 @@
+//! The writer's thread: takes commands, commits them in groups, publishes, answers.
+
+use super::apply::{Failure, Truth};
+use super::catalog::{CatalogError, etag};
+use super::command::{Action, Command, Done, NewSource, Rename, SourceChange, WriteError, WriteState};
+use super::observe::Runs;
+use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared, View, replay};
+use crate::time::now_us;
+use rollcall_log::AppendError;
+use rollcall_log::record::{
+    Body, IdentityRenamed, Record, SourceAdded, SourceKind, SourceSettings, SourceState,
+    SourceStateChanged,
+};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// First pause before the log is opened again after a failure; doubles up to the second.
+const REOPEN_FIRST: Duration = Duration::from_millis(500);
+const REOPEN_LONGEST: Duration = Duration::from_secs(30);
+
+/// Why a command was not carried out.
+pub(super) enum Refusal {
+    /// The command is at fault; the writer goes on.
+    Command(WriteError),
+    /// Log or views are: the writer goes back to the last commit.
+    Writer(Failure),
+}
+
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl<E: Into<Failure>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Writer(error.into())
+    }
+}
+
+type Answer = (oneshot::Sender<Result<Done, WriteError>>, Result<Done, WriteError>);
+
+pub(super) fn start(
+    truth: Truth,
+    options: CoreOptions,
+    metrics: CoreMetrics,
+    shared: Arc<Shared>,
+    inbox: mpsc::Receiver<Command>,
+) -> std::io::Result<JoinHandle<()>> {
+    let runs = Runs::new(options.same_cosine, options.dimension, metrics.clone());
+    let mut writer =
+        Writer { truth: Some(truth), runs, options, metrics, shared, inbox, closing: false };
+    writer.show_sizes();
+    std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run())
+}
+
+struct Writer {
+    /// `None` while the log is being opened again.
+    truth: Option<Truth>,
+    runs: Runs,
+    options: CoreOptions,
+    metrics: CoreMetrics,
+    shared: Arc<Shared>,
+    inbox: mpsc::Receiver<Command>,
+    closing: bool,
+}
+
+impl Writer {
+    fn run(&mut self) {
+        while !self.closing {
+            let Some(first) = self.inbox.blocking_recv() else { break };
+            let mut batch = vec![first];
+            while batch.len() < BATCH_COMMANDS_MAX {
+                let Ok(next) = self.inbox.try_recv() else { break };
+                batch.push(next);
+            }
+            self.metrics.queue_length.set(gauge(self.inbox.len()));
+            if let Err(failure) = self.group(batch) {
+                self.recover(&failure);
+            }
+        }
+        // Whoever still waits learns from the dropped channel that the writer has gone.
+        self.inbox.close();
+    }
+
+    /// Carries out a batch and answers it, after its one commit.
+    fn group(&mut self, batch: Vec<Command>) -> Result<(), Failure> {
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        let mut failure = None;
+        let mut waiting = batch.into_iter();
+        for command in waiting.by_ref() {
+            match self.carry_out(command.action) {
+                Ok(done) => answers.push((command.reply, Ok(done))),
+                Err(Refusal::Command(error)) => answers.push((command.reply, Err(error))),
+                Err(Refusal::Writer(error)) => {
+                    answers.push((command.reply, Ok(Done::Sequence(0))));
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        let failure = failure.or_else(|| self.commit().err());
+        let refused = failure.as_ref().map(read_only);
+        for (reply, answer) in answers {
+            let answer = match (&refused, answer) {
+                (Some(refused), Ok(_)) => Err(refused.clone()),
+                (_, answer) => answer,
+            };
+            // A caller that has gone needs no answer.
+            let _ = reply.send(answer);
+        }
+        if let Some(refused) = refused {
+            for command in waiting {
+                let _ = command.reply.send(Err(refused.clone()));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn carry_out(&mut self, action: Action) -> Result<Done, Refusal> {
+        let Some(truth) = self.truth.as_mut() else {
+            return Err(WriteError::Closed.into());
+        };
+        match action {
+            Action::AddSource(new) => add_source(truth, new),
+            Action::SetSourceState(change) => {
+                set_source_state(truth, &mut self.runs, change).map(Done::Sequence)
+            }
+            Action::Rename(request) => rename(truth, request).map(Done::Sequence),
+            Action::BeginRun { source_id, pipeline } => {
+                self.runs.begin(truth, source_id, pipeline).map(Done::Run)
+            }
+            Action::Observe { source_id, run, items } => {
+                self.runs.observe(truth, source_id, run, items).map(Done::Sequence)
+            }
+            Action::EndRun { source_id, run } => {
+                self.runs.end(source_id, run);
+                Ok(Done::Sequence(0))
+            }
+            Action::Close => {
+                self.closing = true;
+                Ok(Done::Sequence(0))
+            }
+        }
+    }
+
+    /// Syncs, makes the catalog visible, publishes the view, tells the subscribers.
+    fn commit(&mut self) -> Result<(), Failure> {
+        let Some(truth) = self.truth.as_mut() else { return Ok(()) };
+        if truth.uncommitted.is_empty() {
+            return Ok(());
+        }
+        let begin = Instant::now();
+        let sequence = truth.log.sync()?;
+        self.metrics.sync_seconds.observe(begin.elapsed().as_secs_f64());
+        truth.catalog.commit(sequence)?;
+        let view = View { sequence, index: truth.index.publish() };
+        self.shared.view.store(Arc::new(view));
+        let records = std::mem::take(&mut truth.uncommitted);
+        self.metrics.records.inc_by(u64::try_from(records.len()).unwrap_or(u64::MAX));
+        self.metrics.commit_records.observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
+        let events = records.iter().flat_map(|record| self.shared.events.of(record)).collect();
+        self.runs.committed(&records, now_us());
+        // No subscriber is no fault.
+        let _ = self.shared.commits.send(Arc::new(Committed { sequence, events }));
+        self.show_sizes();
+        Ok(())
+    }
+
+    fn show_sizes(&self) {
+        let Some(truth) = self.truth.as_ref() else { return };
+        let stats = truth.index.newest().stats();
+        self.metrics.identities.set(gauge(stats.identities));
+        self.metrics.faces.set(gauge(stats.faces));
+        self.metrics.index_bytes.set(gauge(stats.bytes));
+        let durable = truth.log.durable_sequence();
+        self.metrics.durable_sequence.set(i64::try_from(durable).unwrap_or(i64::MAX));
+        self.metrics.visible_sequence.set(i64::try_from(durable).unwrap_or(i64::MAX));
+        let size = truth.log.reader().size();
+        for (kind, bytes) in [("records", size.record_bytes), ("blobs", size.blob_bytes)] {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.metrics.log_bytes.with_label_values(&[kind]).set(bytes);
+        }
+    }
+
+    /// After a failure: refuse writes, let go of the log, open it again (with pauses that grow) and go on
+    /// from its last durable record. Searches go on from the published view.
+    fn recover(&mut self, failure: &Failure) {
+        tracing::error!(error = %failure, "a commit failed; writes are refused until the log can be opened again");
+        self.refuse_writes(read_only(failure));
+        // Letting go of the log gives its lock back.
+        self.truth = None;
+        self.runs.clear();
+        let mut pause = REOPEN_FIRST;
+        while !self.closing {
+            self.answer_with_refusal(pause);
+            if self.closing {
+                return;
+            }
+            match replay::open(&self.options) {
+                Ok(truth) => {
+                    self.resume(truth);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the log still cannot be opened");
+                    pause = (pause * 2).min(REOPEN_LONGEST);
+                }
+            }
+        }
+    }
+
+    fn resume(&mut self, truth: Truth) {
+        let view = View { sequence: truth.log.durable_sequence(), index: truth.index.publish() };
+        let from = self.shared.view.load().sequence;
+        self.shared.log.store(Arc::new(truth.log.reader()));
+        self.shared.view.store(Arc::new(view));
+        // What became durable although its commit failed is told to the subscribers now.
+        let reader = truth.log.reader();
+        let events: Vec<_> =
+            self.shared.events.after(&reader, from).filter_map(Result::ok).collect();
+        let sequence = reader.durable_sequence();
+        self.truth = Some(truth);
+        let _ = self.shared.commits.send(Arc::new(Committed { sequence, events }));
+        self.shared.state.store(Arc::new(WriteState::Ok));
+        self.metrics.read_only.set(0);
+        self.show_sizes();
+        tracing::info!(sequence, "the log is open again; writes are taken");
+    }
+
+    fn refuse_writes(&self, refusal: WriteError) {
+        if let WriteError::ReadOnly { reason, message } = refusal {
+            self.shared.state.store(Arc::new(WriteState::ReadOnly { reason, message }));
+        }
+        self.metrics.read_only.set(1);
+    }
+
+    /// Answers all commands with the refusal for the length of the pause.
+    fn answer_with_refusal(&mut self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !self.closing {
+            match self.inbox.try_recv() {
+                Ok(command) => {
+                    if matches!(command.action, Action::Close) {
+                        self.closing = true;
+                    }
+                    let _ = command.reply.send(Err(self.refusal()));
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => self.closing = true,
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+            }
+        }
+    }
+
+    fn refusal(&self) -> WriteError {
+        match WriteState::clone(&self.shared.state.load()) {
+            WriteState::ReadOnly { reason, message } => WriteError::ReadOnly { reason, message },
+            WriteState::Ok => WriteError::Closed,
+        }
+    }
+}
+
+fn read_only(failure: &Failure) -> WriteError {
+    let reason = match failure {
+        Failure::Log(AppendError::Full { .. }) => "LOG_FULL",
+        Failure::Log(_) | Failure::Catalog(_) | Failure::Index(_) => "LOG_FAILED",
+    };
+    WriteError::ReadOnly { reason, message: failure.to_string() }
+}
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A record with its time and author set.
+pub(super) fn record(author: &str, request_id: &str, body: Body) -> Record {
+    Record {
+        sequence: 0,
+        time_us: now_us(),
+        author: if author.is_empty() { "anonymous" } else { author }.to_owned(),
+        request_id: request_id.to_owned(),
+        body: Some(body),
+    }
+}
+
+fn add_source(truth: &mut Truth, new: NewSource) -> Result<Done, Refusal> {
+    if let Some((_, id)) = repeated(truth, &new.request_id)? {
+        return Ok(Done::Id(id));
+    }
+    if let Some(id) = truth.catalog.source_in_the_way(&new.uri)? {
+        return Err(WriteError::SourceExists { id, uri: new.uri }.into());
+    }
+    let id = truth.catalog.ids().source + 1;
+    let kind = match new.kind {
+        crate::pb::SourceKind::Live => SourceKind::Live,
+        crate::pb::SourceKind::Remote => SourceKind::Remote,
+        crate::pb::SourceKind::File | crate::pb::SourceKind::Unspecified => SourceKind::File,
+    };
+    let added = SourceAdded {
+        source_id: id,
+        uri: new.uri,
+        name: new.name,
+        kind: kind.into(),
+        settings: Some(SourceSettings { realtime: new.realtime }),
+    };
+    truth.write(record(&new.author, &new.request_id, Body::SourceAdded(added)), Vec::new())?;
+    Ok(Done::Id(id))
+}
+
+fn set_source_state(
+    truth: &mut Truth,
+    runs: &mut Runs,
+    change: SourceChange,
+) -> Result<u64, Refusal> {
+    let id = change.source_id;
+    let Some(source) = truth.catalog.source(id)? else {
+        return Err(WriteError::SourceNotFound { id }.into());
+    };
+    let state = SourceState::try_from(i32::from(change.state)).unwrap_or_default();
+    let same = source.state == state && change.reason.is_empty();
+    if same || is_final(source.state) {
+        // Nothing new, or over already: what is recorded stays.
+        return Ok(truth.log.appended_sequence());
+    }
+    if is_final(state) {
+        runs.close_open_tracks(truth, id)?;
+        runs.forget(id);
+    }
+    let body = Body::SourceStateChanged(SourceStateChanged {
+        source_id: id,
+        state: state.into(),
+        reason: change.reason,
+        message: change.message,
+        position_us: change.position_us,
+    });
+    Ok(truth.write(record(&change.author, "", body), Vec::new())?)
+}
+
+pub(super) fn is_final(state: SourceState) -> bool {
+    match state {
+        SourceState::Ended | SourceState::Stopped | SourceState::Failed => true,
+        SourceState::Unspecified
+        | SourceState::Queued
+        | SourceState::Connecting
+        | SourceState::Running
+        | SourceState::Stalled => false,
+    }
+}
+
+fn rename(truth: &mut Truth, request: Rename) -> Result<u64, Refusal> {
+    if let Some((sequence, _)) = repeated(truth, &request.request_id)? {
+        return Ok(sequence);
+    }
+    let Some(identity) = truth.catalog.identity(request.identity_id)? else {
+        return Err(WriteError::IdentityNotFound { id: request.identity_id }.into());
+    };
+    let current = etag(identity.edit_sequence);
+    if request.etag.is_some_and(|wanted| wanted != current) {
+        return Err(WriteError::EtagMismatch { id: identity.id, current }.into());
+    }
+    let body =
+        Body::IdentityRenamed(IdentityRenamed { identity_id: identity.id, name: request.name });
+    Ok(truth.write(record(&request.author, &request.request_id, body), Vec::new())?)
+}
+
+fn repeated(truth: &Truth, request_id: &str) -> Result<Option<(u64, u64)>, CatalogError> {
+    if request_id.is_empty() { Ok(None) } else { truth.catalog.request(request_id) }
+}
