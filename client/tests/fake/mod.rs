@@ -1,0 +1,351 @@
+//! A server that plays a part: what it answers follows from what it is asked.
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use prost_types::{Duration, Timestamp};
+use rollcall_client::pb;
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The server half of the API over the client's own messages; see build.rs.
+mod rpc {
+    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    include!(concat!(env!("OUT_DIR"), "/server/rollcall.v1.rs"));
+}
+use rpc::{
+    admin_service_server::*, identity_service_server::*, search_service_server::*,
+    sighting_service_server::*, source_service_server::*, watch_service_server::*,
+};
+
+type Answer<T> = Result<Response<T>, Status>;
+type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What the fake saw.
+#[derive(Default)]
+pub struct Seen {
+    pub status_calls: AtomicU32,
+    pub renames: Mutex<Vec<pb::RenameIdentityRequest>>,
+    pub adds: Mutex<Vec<pb::AddSourceRequest>>,
+    pub watches: Mutex<Vec<pb::WatchRequest>>,
+}
+
+#[derive(Clone, Default)]
+pub struct Fake(pub Arc<Seen>);
+
+/// Starts a fake on a free port for as long as the runtime lives; returns its endpoint.
+pub async fn start() -> (Fake, String) {
+    let fake = Fake::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .add_service(AdminServiceServer::new(fake.clone()))
+        .add_service(IdentityServiceServer::new(fake.clone()))
+        .add_service(SearchServiceServer::new(fake.clone()))
+        .add_service(SightingServiceServer::new(fake.clone()))
+        .add_service(SourceServiceServer::new(fake.clone()))
+        .add_service(WatchServiceServer::new(fake.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    (fake, format!("http://{address}"))
+}
+
+pub fn error(code: Code, reason: &str, message: &str) -> Status {
+    let metadata = HashMap::from([("seen_by".to_owned(), "the fake".to_owned())]);
+    let details = ErrorDetails::with_error_info(reason, "rollcall", metadata);
+    Status::with_error_details(code, message, details)
+}
+
+fn stream_time(seconds: i64) -> Option<Duration> {
+    Some(Duration {
+        seconds,
+        nanos: 480_000_000,
+    })
+}
+
+fn identity(id: u64) -> pb::Identity {
+    let name = if id == 1 { "Ada Lovelace" } else { "" };
+    pb::Identity {
+        id,
+        name: name.to_owned(),
+        state: pb::IdentityState::Active.into(),
+        create_time: Some(Timestamp {
+            seconds: 1_700_000_000,
+            nanos: 0,
+        }),
+        track_count: 2,
+        screen_time: stream_time(5),
+        cover_exemplar_id: 9,
+        etag: "e1".to_owned(),
+        ..Default::default()
+    }
+}
+
+fn sighting(track_id: u64) -> pb::Sighting {
+    pb::Sighting {
+        identity_id: 1,
+        track_id,
+        source_id: 1,
+        source_name: "clip.mp4".to_owned(),
+        start: stream_time(12),
+        end: stream_time(75),
+        wall_start: Some(Timestamp {
+            seconds: 1_700_000_000,
+            nanos: 0,
+        }),
+        ..Default::default()
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Fake {
+    /// Unavailable the first two times.
+    async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Answer<pb::Status> {
+        if self.0.status_calls.fetch_add(1, Ordering::SeqCst) < 2 {
+            return Err(error(
+                Code::Unavailable,
+                "INDEX_LOADING",
+                "the index is loading",
+            ));
+        }
+        let status = pb::Status {
+            version: "0.0.0".into(),
+            identities: 3,
+            ..Default::default()
+        };
+        Ok(Response::new(pb::Status {
+            write_state: "ok".into(),
+            ..status
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl IdentityService for Fake {
+    async fn get_identity(&self, r: Request<pb::GetIdentityRequest>) -> Answer<pb::Identity> {
+        match r.into_inner().identity_id {
+            id @ 1..=5 => Ok(Response::new(identity(id))),
+            id => Err(error(
+                Code::NotFound,
+                "IDENTITY_NOT_FOUND",
+                &format!("no identity {id}"),
+            )),
+        }
+    }
+
+    /// Five identities, two a page at most.
+    async fn list_identities(
+        &self,
+        r: Request<pb::ListIdentitiesRequest>,
+    ) -> Answer<pb::ListIdentitiesResponse> {
+        let r = r.into_inner();
+        if !r.name_contains.is_empty() {
+            return Ok(Response::new(Default::default()));
+        }
+        let first: u64 = r.page_token.parse().unwrap_or(1);
+        let next = (first + u64::try_from(r.page_size.clamp(1, 2)).unwrap()).min(6);
+        Ok(Response::new(pb::ListIdentitiesResponse {
+            identities: (first..next).map(identity).collect(),
+            next_page_token: if next == 6 {
+                String::new()
+            } else {
+                next.to_string()
+            },
+            total_count: 5,
+            sequence: 7,
+        }))
+    }
+
+    async fn rename_identity(&self, r: Request<pb::RenameIdentityRequest>) -> Answer<pb::Identity> {
+        let r = r.into_inner();
+        self.0.renames.lock().unwrap().push(r.clone());
+        if r.etag == "stale" {
+            return Err(error(
+                Code::Aborted,
+                "ETAG_MISMATCH",
+                "identity 1 has changed",
+            ));
+        }
+        Ok(Response::new(pb::Identity {
+            name: r.name,
+            ..identity(r.identity_id)
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl SearchService for Fake {
+    async fn search_image(&self, r: Request<pb::SearchImageRequest>) -> Answer<pb::SearchResponse> {
+        match r.into_inner().image.as_slice() {
+            b"ada" => Ok(Response::new(pb::SearchResponse {
+                verdict: pb::Verdict::Found.into(),
+                hits: vec![pb::SearchHit {
+                    identity: Some(identity(1)),
+                    cosine: 0.742,
+                    margin: 2.0,
+                    sightings: vec![sighting(4)],
+                    ..Default::default()
+                }],
+                faces: vec![pb::QueryFace::default()],
+                ..Default::default()
+            })),
+            b"stranger" => Ok(Response::new(pb::SearchResponse {
+                verdict: pb::Verdict::Unknown.into(),
+                ..Default::default()
+            })),
+            b"wall" => Err(error(
+                Code::FailedPrecondition,
+                "NO_FACE_FOUND",
+                "no face in the picture",
+            )),
+            _ => Err(error(
+                Code::InvalidArgument,
+                "IMAGE_UNREADABLE",
+                "this is no picture",
+            )),
+        }
+    }
+
+    async fn search_embedding(
+        &self,
+        r: Request<pb::SearchEmbeddingRequest>,
+    ) -> Answer<pb::SearchResponse> {
+        let n = r.into_inner().embedding.len();
+        Err(error(
+            Code::FailedPrecondition,
+            "MODEL_MISMATCH",
+            &format!("{n} values, not 512"),
+        ))
+    }
+
+    type FollowStream = Events<pb::FollowResponse>;
+    async fn follow(&self, _: Request<pb::FollowRequest>) -> Answer<Self::FollowStream> {
+        let past = pb::FollowResponse {
+            event: Some(pb::follow_response::Event::Past(
+                pb::SearchResponse::new(Default::default()),
+            )),
+        };
+        let hit = pb::FollowHit {
+            sighting: Some(sighting(8)),
+            identity: Some(identity(1)),
+            cosine: 0.5,
+            sequence: 3,
+        };
+        let live = pb::FollowResponse {
+            event: Some(pb::follow_response::Event::Live(hit)),
+        };
+        Ok(Response::new(Box::pin(tokio_stream::iter([
+            Ok(past),
+            Ok(live),
+        ]))))
+    }
+}
+
+#[tonic::async_trait]
+impl SightingService for Fake {
+    async fn list_sightings(
+        &self,
+        _: Request<pb::ListSightingsRequest>,
+    ) -> Answer<pb::ListSightingsResponse> {
+        let sightings = vec![sighting(4), sighting(5)];
+        Ok(Response::new(pb::ListSightingsResponse {
+            sightings,
+            ..Default::default()
+        }))
+    }
+
+    async fn get_thumbnail(&self, _: Request<pb::GetThumbnailRequest>) -> Answer<pb::Thumbnail> {
+        Ok(Response::new(pb::Thumbnail {
+            jpeg: b"\xff\xd8jpeg".to_vec(),
+            exemplar_id: 9,
+        }))
+    }
+}
+
+fn source(uri: &str, state: pb::SourceState) -> pb::Source {
+    let last_error = ["FILE_NOT_FOUND", "TRUNCATED"]
+        .into_iter()
+        .find(|r| uri.contains(r));
+    pb::Source {
+        id: uri.len() as u64,
+        uri: uri.to_owned(),
+        name: "clip".to_owned(),
+        kind: pb::SourceKind::File.into(),
+        state: state.into(),
+        last_error: last_error.map(|reason| pb::SourceError {
+            reason: reason.to_owned(),
+            message: "the file is not as it should be".to_owned(),
+            position: stream_time(3),
+        }),
+        position: stream_time(3),
+        ..Default::default()
+    }
+}
+
+#[tonic::async_trait]
+impl SourceService for Fake {
+    async fn add_source(&self, r: Request<pb::AddSourceRequest>) -> Answer<pb::Source> {
+        let r = r.into_inner();
+        self.0.adds.lock().unwrap().push(r.clone());
+        Ok(Response::new(source(&r.uri, pb::SourceState::Running)))
+    }
+
+    /// Over, in the way that the URI of the last one added asks for.
+    async fn get_source(&self, _: Request<pb::GetSourceRequest>) -> Answer<pb::Source> {
+        let uri = self.0.adds.lock().unwrap().last().unwrap().uri.clone();
+        let state = if uri.contains("FILE_NOT_FOUND") {
+            pb::SourceState::Failed
+        } else {
+            pb::SourceState::Ended
+        };
+        Ok(Response::new(source(&uri, state)))
+    }
+
+    async fn list_sources(
+        &self,
+        _: Request<pb::ListSourcesRequest>,
+    ) -> Answer<pb::ListSourcesResponse> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn stop_source(&self, _: Request<pb::StopSourceRequest>) -> Answer<pb::Source> {
+        Ok(Response::new(source("x", pb::SourceState::Stopped)))
+    }
+}
+
+#[tonic::async_trait]
+impl WatchService for Fake {
+    type WatchStream = Events<pb::WatchEvent>;
+
+    /// Two events a connection, then the server goes away; after event 4 the cursor is refused.
+    async fn watch(&self, r: Request<pb::WatchRequest>) -> Answer<Self::WatchStream> {
+        let r = r.into_inner();
+        self.0.watches.lock().unwrap().push(r.clone());
+        let after: u64 = r.cursor.parse().unwrap_or(0);
+        if after >= 4 {
+            return Err(error(Code::OutOfRange, "CURSOR_EXPIRED", "of another log"));
+        }
+        let started = pb::WatchEvent {
+            event: Some(pb::watch_event::Event::Started(pb::Started::default())),
+            ..Default::default()
+        };
+        let events = (after + 1..=after + 2).map(|sequence| pb::WatchEvent {
+            cursor: sequence.to_string(),
+            sequence,
+            time: Some(Timestamp {
+                seconds: 1_700_000_000,
+                nanos: 0,
+            }),
+            event: Some(pb::watch_event::Event::SightingStarted(
+                pb::SightingStarted {
+                    sighting: Some(sighting(sequence)),
+                },
+            )),
+        });
+        let items: Vec<_> = std::iter::once(started).chain(events).map(Ok).collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(items))))
+    }
+}

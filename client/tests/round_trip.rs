@@ -1,0 +1,383 @@
+//! The library and the command line against a server that plays a part.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod fake;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::Ordering;
+
+use rollcall_client::{Client, ClientOptions, Code, Error, WatchFrom, WatchItem, WatchOptions, pb};
+use serde_json::Value;
+
+async fn connect(endpoint: &str) -> Client {
+    Client::connect(endpoint, ClientOptions::default())
+        .await
+        .unwrap()
+}
+
+/// Runs `rollcall` with an environment of its own; the fake runs on another thread meanwhile.
+async fn rollcall(endpoint: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    command
+        .env_clear()
+        .env("ROLLCALL_ENDPOINT", endpoint)
+        .args(args)
+        .stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+fn photo(folder: &tempfile::TempDir, content: &[u8]) -> String {
+    let path = folder.path().join("photo.jpg");
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_are_tried_again_and_mutations_are_not() {
+    let (fake, endpoint) = fake::start().await;
+    let client = connect(&endpoint).await;
+    assert_eq!(client.status().await.unwrap().identities, 3);
+    assert_eq!(fake.0.status_calls.load(Ordering::SeqCst), 3);
+
+    fake.0.status_calls.store(0, Ordering::SeqCst);
+    let options = ClientOptions {
+        read_retries: 1,
+        ..Default::default()
+    };
+    let error = Client::connect(&endpoint, options)
+        .await
+        .unwrap()
+        .status()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.code(), error.reason()),
+        (Code::Unavailable, "INDEX_LOADING")
+    );
+    assert_eq!(error.server().unwrap().metadata["seen_by"], "the fake");
+
+    let request = pb::RenameIdentityRequest {
+        identity_id: 1,
+        ..Default::default()
+    };
+    let stale = pb::RenameIdentityRequest {
+        etag: "stale".to_owned(),
+        ..request.clone()
+    };
+    assert_eq!(
+        client.rename_identity(stale).await.unwrap_err().reason(),
+        "ETAG_MISMATCH"
+    );
+    client.rename_identity(request).await.unwrap();
+    let renames = fake.0.renames.lock().unwrap();
+    assert_eq!(renames.len(), 2);
+    assert_eq!(renames[0].request_id.len(), 36);
+    assert_ne!(renames[0].request_id, renames[1].request_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_turned_up_to_the_limit() {
+    let (_fake, endpoint) = fake::start().await;
+    let client = connect(&endpoint).await;
+    for (limit, expected) in [(usize::MAX, 5), (5, 5), (3, 3), (2, 2), (1, 1)] {
+        let found = client
+            .all_identities(Default::default(), limit)
+            .await
+            .unwrap();
+        let ids: Vec<u64> = found.items.iter().map(|identity| identity.id).collect();
+        assert_eq!(ids, (1..=expected).collect::<Vec<_>>(), "limit {limit}");
+        assert_eq!(found.total, 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_after_the_last_event_it_returned() {
+    let (fake, endpoint) = fake::start().await;
+    let client = connect(&endpoint).await;
+    let options = WatchOptions {
+        from: WatchFrom::Start,
+        ..Default::default()
+    };
+    let mut watch = client.watch(options).await.unwrap();
+    let (mut sequences, mut lost) = (Vec::new(), 0);
+    let error = loop {
+        match watch.next().await {
+            Ok(WatchItem::Event(event)) if event.sequence > 0 => sequences.push(event.sequence),
+            Ok(WatchItem::Event(_)) => {}
+            Ok(WatchItem::Reconnecting { error, attempt, .. }) => {
+                assert!(matches!(error, Error::StreamEnded { .. }), "{error:?}");
+                assert_eq!(attempt, 0);
+                lost += 1;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((sequences, lost), (vec![1, 2, 3, 4], 2));
+    assert_eq!(error.reason(), "CURSOR_EXPIRED");
+    assert_eq!(watch.cursor(), Some("4"));
+    let watches = fake.0.watches.lock().unwrap();
+    let asked: Vec<_> = watches
+        .iter()
+        .map(|w| (w.from_start, w.cursor.as_str()))
+        .collect();
+    assert_eq!(asked, [(true, ""), (false, "2"), (false, "4")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_lead_nowhere() {
+    for wrong in [
+        "localhost:50551",
+        "https://localhost:1",
+        "http://",
+        "http://a b",
+        "",
+    ] {
+        let error = Client::connect(wrong, ClientOptions::default())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::Endpoint { .. }),
+            "{wrong}: {error:?}"
+        );
+    }
+    let output = rollcall("http://127.0.0.1:1", &["status"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stderr),
+        "rollcall: cannot reach a Rollcall server at http://127.0.0.1:1: Connection refused; \
+         start one with `rollcalld serve`, or name another with --endpoint or ROLLCALL_ENDPOINT \
+         [UNAVAILABLE]\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_answers_with_its_exit_code() {
+    let (_fake, endpoint) = fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ada = photo(&folder, b"ada");
+    let output = rollcall(&endpoint, &["search", &ada]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let answer = json(&output);
+    assert_eq!(answer["verdict"], "found");
+    assert_eq!(answer["hits"][0]["identity"]["name"], "Ada Lovelace");
+    assert_eq!(answer["hits"][0]["sightings"][0]["start_s"], 12.48);
+
+    let output = rollcall(&endpoint, &["search", &ada, "--format", "table", "-q"]).await;
+    assert_eq!(
+        text(&output.stdout),
+        "Ada Lovelace   identity 1   cosine 0.742\n  \
+         SOURCE         FROM         TO  WALL CLOCK\n  \
+         clip.mp4  00:12.480  01:15.480  2023-11-14 22:13:20Z\n"
+    );
+    assert_eq!(text(&output.stderr), "");
+
+    let stranger = photo(&folder, b"stranger");
+    let output = rollcall(&endpoint, &["search", &stranger, "--format", "table"]).await;
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(1), String::new())
+    );
+    assert!(text(&output.stderr).starts_with("nobody above the threshold, "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_cannot_be_says_why() {
+    let (_fake, endpoint) = fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let check = async |path: &str, expected: &str| {
+        let output = rollcall(&endpoint, &["search", path]).await;
+        assert_eq!(output.status.code(), Some(2), "{path}");
+        assert_eq!(text(&output.stdout), "");
+        assert_eq!(text(&output.stderr), format!("rollcall: {expected}\n"));
+    };
+    let path = photo(&folder, b"wall");
+    check(&path, &format!("no face found in {path} [NO_FACE_FOUND]")).await;
+    photo(&folder, b"text");
+    check(
+        &path,
+        &format!("{path}: this is no picture [IMAGE_UNREADABLE]"),
+    )
+    .await;
+    photo(&folder, b"");
+    check(
+        &path,
+        &format!("{path}: the picture is empty (0 bytes) [IMAGE_UNREADABLE]"),
+    )
+    .await;
+    let missing = format!("{path}.gone");
+    let why = "No such file or directory [FILE_NOT_FOUND]";
+    check(&missing, &format!("cannot read {missing}: {why}")).await;
+    std::fs::File::create(&path)
+        .unwrap()
+        .set_len(20_000_000)
+        .unwrap();
+    let why = "the picture has 20000000 bytes, more than 16777216 (16 MiB): scale it down";
+    check(&path, &format!("{path}: {why} [IMAGE_TOO_LARGE]")).await;
+
+    std::fs::write(&path, "[1, 2]").unwrap();
+    let output = rollcall(&endpoint, &["search", "--embedding", &path]).await;
+    assert_eq!(
+        text(&output.stderr),
+        "rollcall: 2 values, not 512 [MODEL_MISMATCH]\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn following_prints_the_past_and_then_the_present() {
+    let (_fake, endpoint) = fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ada = photo(&folder, b"ada");
+    let output = rollcall(&endpoint, &["search", &ada, "--follow"]).await;
+    let lines: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&lines[0]["event"], &lines[1]["event"]),
+        (&"past".into(), &"live".into())
+    );
+    assert_eq!(lines[1]["sighting"]["track_id"], 8);
+    // The fake hangs up, which a server does only when it goes.
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("ended the stream [UNAVAILABLE]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_waited_for_to_its_end() {
+    let (fake, endpoint) = fake::start().await;
+    let add = async |uri: &str| rollcall(&endpoint, &["source", "add", uri, "--wait"]).await;
+    let output = add("/clip.mp4").await;
+    assert_eq!(
+        (output.status.code(), json(&output)["state"].clone()),
+        (Some(0), "ended".into())
+    );
+    let told = text(&output.stderr);
+    assert!(told.contains("(clip): running at 00:03.480\n"), "{told}");
+    assert!(told.contains("(clip): ended at 00:03.480\n"), "{told}");
+
+    let output = add("/TRUNCATED.mp4").await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("warning: source 14 (clip): the file is not"));
+    assert!(text(&output.stderr).contains("[TRUNCATED]"));
+
+    let output = add("FILE_NOT_FOUND.mp4").await;
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(json(&output)["error"]["reason"], "FILE_NOT_FOUND");
+    assert!(text(&output.stderr).ends_with("is not as it should be [FILE_NOT_FOUND]\n"));
+    let adds = fake.0.adds.lock().unwrap();
+    assert!(Path::new(&adds[2].uri).is_absolute() && adds[2].request_id.len() == 36);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_people_and_pictures() {
+    let (fake, endpoint) = fake::start().await;
+    let output = rollcall(&endpoint, &["identity", "list"]).await;
+    assert_eq!(text(&output.stdout).lines().count(), 5);
+    let output = rollcall(&endpoint, &["identity", "list", "--format", "json"]).await;
+    assert_eq!(json(&output)["identities"][1]["name"], Value::Null);
+    assert_eq!(json(&output)["total"], 5);
+    let output = rollcall(&endpoint, &["identity", "list", "--name", "zoe"]).await;
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(1), String::new())
+    );
+    let output = rollcall(&endpoint, &["identity", "show", "77"]).await;
+    let expected = "rollcall: no identity 77; `rollcall identity list` shows who is known \
+                    [IDENTITY_NOT_FOUND]\n";
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(2), expected.to_owned())
+    );
+
+    let rename = ["identity", "rename", "2", "Grace", "--author", "ops"];
+    assert_eq!(json(&rollcall(&endpoint, &rename).await)["name"], "Grace");
+    assert_eq!(fake.0.renames.lock().unwrap()[0].author, "ops");
+
+    let output = rollcall(&endpoint, &["sightings", "--format", "table"]).await;
+    assert!(
+        text(&output.stdout).contains("1  clip.mp4  00:12.480  01:15.480"),
+        "{output:?}"
+    );
+    let output = rollcall(&endpoint, &["source", "list"]).await;
+    assert_eq!(output.status.code(), Some(1));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("face.jpg");
+    let args = ["thumbnail", "--identity", "1", "-o", path.to_str().unwrap()];
+    assert_eq!(rollcall(&endpoint, &args).await.status.code(), Some(0));
+    assert_eq!(std::fs::read(path).unwrap(), b"\xff\xd8jpeg");
+    let output = rollcall(&endpoint, &["thumbnail", "--track", "1", "-o", "-"]).await;
+    assert_eq!(output.stdout, b"\xff\xd8jpeg");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watching_survives_the_server_and_ends_when_told() {
+    let (_fake, endpoint) = fake::start().await;
+    let output = rollcall(&endpoint, &["watch", "--from-start", "--limit", "3"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let events: Vec<_> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    let seen = "sighting_started";
+    assert_eq!(events, ["started", seen, seen, "started", seen]);
+    assert_eq!(lines[4]["cursor"], "3");
+    assert_eq!(lines[4]["sighting"]["source_name"], "clip.mp4");
+    assert!(text(&output.stderr).contains("reconnecting from the last event"));
+    let output = rollcall(&endpoint, &["watch", "--cursor", "9"]).await;
+    assert_eq!(
+        text(&output.stderr),
+        "rollcall: of another log; begin afresh with --from-start [CURSOR_EXPIRED]\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_and_help_need_no_server() {
+    let output = rollcall("http://127.0.0.1:1", &["completions", "bash"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("complete -F _rollcall"));
+    let help = text(&rollcall("http://127.0.0.1:1", &["--help"]).await.stdout);
+    for part in [
+        "Exit codes:",
+        "[env: ROLLCALL_ENDPOINT=",
+        "completions",
+        "130",
+    ] {
+        assert!(help.contains(part), "{part}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_is_no_error() {
+    let (_fake, endpoint) = fake::start().await;
+    let status = tokio::task::spawn_blocking(move || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+        command
+            .env_clear()
+            .env("ROLLCALL_ENDPOINT", endpoint)
+            .args(["identity", "list"]);
+        command.stdout(writer).output().unwrap()
+    });
+    let output = status.await.unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(0), String::new())
+    );
+}
