@@ -34,3 +34,6 @@ pub use picture::{Picture, PictureRef};
 pub mod observe;
 pub mod shot;
 pub mod source;
+
+// Identity: who a track is.
+pub mod cluster;
