@@ -9,6 +9,9 @@ use crate::kernel;
 /// How far from 1 the length of an [`Embedding`] may lie: what rounding to 16 bits can do to it.
 pub(crate) const UNIT_TOLERANCE: f64 = 1e-3;
 
+/// The least weight of an embedding in a mean, so that none counts for nothing.
+pub(crate) const WEIGHT_MIN: f32 = 0.01;
+
 /// Bytes of one value in the 16-bit form.
 const F16_BYTES: usize = 2;
 
@@ -164,8 +167,11 @@ impl Embedding {
         Ok(Self(values.into_boxed_slice()))
     }
 
-    /// The normalised weighted mean; `None` if there is nothing to average: no embeddings, weights
-    /// that are not all finite and positive, dimensions that differ, or a mean without direction.
+    /// The normalised weighted mean. A weight below 0.01 counts as 0.01, as a face's quality does in
+    /// its identity's mean.
+    ///
+    /// `None` if there is nothing to average: no embeddings, a weight that is negative or not
+    /// finite, dimensions that differ, or embeddings that cancel each other out.
     #[must_use]
     pub fn mean<'a>(weighted: impl IntoIterator<Item = (&'a Self, f32)>) -> Option<Self> {
         let mut sum: Vec<f64> = Vec::new();
@@ -174,12 +180,13 @@ impl Embedding {
             if sum.is_empty() {
                 sum.resize(embedding.dimension(), 0.0);
             }
-            if sum.len() != embedding.dimension() || !weight.is_finite() || weight <= 0.0 {
+            if sum.len() != embedding.dimension() || !weight.is_finite() || weight < 0.0 {
                 return None;
             }
-            total += f64::from(weight);
+            let weight = f64::from(weight.max(WEIGHT_MIN));
+            total += weight;
             for (sum, value) in sum.iter_mut().zip(embedding.as_slice()) {
-                *sum += f64::from(*value) * f64::from(weight);
+                *sum += f64::from(*value) * weight;
             }
         }
         Self::from_sum(&sum, total)
@@ -290,7 +297,8 @@ mod tests {
             Some(up.clone())
         );
         assert_eq!(Embedding::mean([]), None);
-        assert_eq!(Embedding::mean([(&up, 0.0)]), None);
+        assert_eq!(Embedding::mean([(&up, 0.0)]), Some(up.clone()));
+        assert_eq!(Embedding::mean([(&up, -0.1)]), None);
         assert_eq!(Embedding::mean([(&up, f32::NAN)]), None);
         assert_eq!(
             Embedding::mean([(&up, 1.0), (&embedding(&[1.0]), 1.0)]),

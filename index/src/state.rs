@@ -5,16 +5,13 @@ use std::{ops::Deref, sync::Arc};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::{
-    embedding::Embedding,
+    embedding::{Embedding, WEIGHT_MIN},
     id::{FaceId, IdentityId, SourceId, TrackId},
     table::Table,
 };
 
 /// Faces by id, with their slots; kept in order of id.
 pub(crate) type Members = RedBlackTreeMapSync<FaceId, usize>;
-
-/// The least weight of a face in its identity's mean, so that no face counts for nothing.
-const WEIGHT_MIN: f32 = 0.01;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Face {

@@ -1,5 +1,7 @@
 //! Snapshots under threads: readers see whole states while the writer goes on.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::{
     sync::{Arc, mpsc},
     thread,
