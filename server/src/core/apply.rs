@@ -19,7 +19,6 @@ pub(crate) enum Failure {
 }
 
 /// Log, index and catalog in the state of the last record appended, durable or not.
-#[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) log: Log,
     pub(crate) index: Index,

@@ -72,13 +72,18 @@ pub struct Committed {
 }
 
 /// What readers and the writer share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) view: ArcSwap<View>,
     pub(crate) log: ArcSwap<LogReader>,
     pub(crate) state: ArcSwap<WriteState>,
     pub(crate) commits: broadcast::Sender<Arc<Committed>>,
     pub(crate) events: EventSource,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("sequence", &self.view.load().sequence).finish_non_exhaustive()
+    }
 }
 
 /// Handle on the collection; cheap to clone.

@@ -11,7 +11,7 @@ use super::writer::{Refusal, is_final, record};
 use crate::pb;
 use crate::time::{duration_us, timestamp_us};
 use rollcall_index::{Embedding, FaceId, Filter, IdentityId, TrackId};
-use rollcall_ingest::cluster::{self, AssignRules, Candidate, Current};
+use rollcall_ingest::cluster::{self, AssignRules, Candidate, Choice, Current};
 use rollcall_log::record::{
     Body, Decision, DecisionKind, Exemplar, FaceBox, Record, SourceKind, SourceProgress,
     SourceRunStarted, SourceState, SourceStateChanged, TrackObserved, TrackRetracted,
@@ -352,7 +352,7 @@ impl Runs {
             return Ok(keep(before.identity));
         }
         let verdict = cluster::decide(current, &candidates, &self.rules);
-        Ok(self.decision(truth, before, verdict))
+        Ok(self.decision(truth.catalog.ids().identity + 1, before, &verdict))
     }
 
     fn current(
@@ -370,9 +370,43 @@ impl Runs {
         Ok(Current { identity, similarity: similarity.map(|s| s.get()) })
     }
 
-    fn decision(&self, truth: &Truth, before: Option<&TrackRow>, verdict: cluster::Verdict) -> Decision {
-        let _ = (truth, before, verdict);
-        unimplemented!()
+    /// A verdict in the words of the log; counted.
+    fn decision(
+        &self,
+        next_identity: u64,
+        before: Option<&TrackRow>,
+        verdict: &cluster::Verdict,
+    ) -> Decision {
+        let previous = before.map_or(0, |b| b.identity);
+        let (kind, identity_id, similarity) = match verdict.choice {
+            Choice::Keep => (DecisionKind::Keep, previous, verdict.similarity),
+            Choice::Join { identity, similarity } => {
+                (DecisionKind::Join, identity.get(), Some(similarity))
+            }
+            Choice::New => (DecisionKind::New, next_identity, verdict.similarity),
+            Choice::Ambiguous { .. } => (DecisionKind::Ambiguous, next_identity, verdict.similarity),
+        };
+        let counted = match (kind, before) {
+            (DecisionKind::Join, Some(_)) => "reassign",
+            (DecisionKind::Join, None) => "join",
+            (DecisionKind::Ambiguous, _) => "ambiguous",
+            (DecisionKind::New, _) => "new",
+            (DecisionKind::Keep | DecisionKind::Unspecified, _) => "keep",
+        };
+        if counted != "keep" {
+            self.metrics.decisions.with_label_values(&[counted]).inc();
+        }
+        let runner_up = verdict.runner_up;
+        Decision {
+            identity_id,
+            kind: kind.into(),
+            previous_identity_id: previous,
+            similarity: similarity.unwrap_or_default(),
+            runner_up_identity_id: runner_up.map_or(0, |r| r.identity.get()),
+            runner_up_similarity: runner_up.map_or(0.0, |r| r.similarity),
+            reason: verdict.reason.code().to_owned(),
+            absorbs_previous: verdict.absorbs_previous,
+        }
     }
 }
 
