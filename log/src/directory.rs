@@ -83,6 +83,16 @@ pub(crate) struct Stretch {
 }
 
 impl Directory {
+    /// Lets readers go up to `end` in the last segment.
+    pub(crate) fn grow_last(&mut self, end: u64) -> &mut Segment {
+        let last = self
+            .segments
+            .last_mut()
+            .expect("a log has at least one segment");
+        last.end = end;
+        last
+    }
+
     /// Returns where `sequence` is found, `None` if it is not durable. Cost: two binary searches.
     pub(crate) fn find(&self, sequence: u64) -> Option<Stretch> {
         if sequence == 0 || sequence > self.durable {

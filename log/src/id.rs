@@ -10,7 +10,7 @@ pub struct LogId([u8; 16]);
 
 impl LogId {
     /// Returns the id made of these bytes, in the order in which they are displayed.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

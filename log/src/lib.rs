@@ -35,6 +35,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blob_tail;
 mod blobs;
 mod directory;
 mod error;
@@ -42,6 +43,7 @@ mod format;
 mod id;
 mod log;
 mod open;
+mod pending;
 mod reader;
 pub mod record;
 mod segment;

@@ -11,6 +11,7 @@ use crate::format::header::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::format::{BLOB_BYTES_MAX, RECORD_BYTES_MAX, blob, entry};
 use crate::id::LogId;
 use crate::open::{self, OpenReport};
+use crate::pending::Pending;
 use crate::reader::{LogReader, Target};
 use crate::record::{BlobRef, Record};
 use crate::segment::{self, OpenSegment};
@@ -60,31 +61,6 @@ pub(crate) struct Active {
     pub(crate) end: u64,
     /// Whether a mark of the durable sequence is the last thing written.
     pub(crate) marked: bool,
-}
-
-/// Records encoded, but not written: one after the other, and where each ends.
-#[derive(Default)]
-struct Pending {
-    payloads: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Pending {
-    fn clear(&mut self) {
-        self.payloads.clear();
-        self.ends.clear();
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts
-            .zip(&self.ends)
-            .map(|(&start, &end)| &self.payloads[start..end])
-    }
 }
 
 /// What opening a log yields to the writer.
@@ -195,14 +171,11 @@ impl Log {
         if bytes > max {
             return Err(AppendError::RecordTooLarge { bytes, max });
         }
-        let waiting = self.pending.payloads.len();
+        let waiting = self.pending.bytes();
         if waiting + bytes > PENDING_RECORD_BYTES_MAX {
             return Err(AppendError::Backlog { bytes: waiting });
         }
-        record
-            .encode(&mut self.pending.payloads)
-            .expect("a vector grows as needed");
-        self.pending.ends.push(self.pending.payloads.len());
+        self.pending.push(&record);
         self.appended = sequence;
         Ok(sequence)
     }
@@ -307,11 +280,11 @@ impl Log {
     fn write_records(&mut self) -> Result<(), Trouble> {
         let salt = self.active.segment.salt;
         let durable = self.durable_sequence();
-        let mut bytes = Vec::with_capacity(self.pending.payloads.len() * 5 / 4);
+        let mut bytes = Vec::with_capacity(self.pending.bytes() * 5 / 4);
         if !self.active.marked && durable >= self.active.segment.header.number {
             entry::push_mark(&mut bytes, salt, durable);
         }
-        let mut places = Vec::with_capacity(self.pending.ends.len());
+        let mut places = Vec::new();
         for (sequence, payload) in (durable + 1..).zip(self.pending.iter()) {
             places.push(Place {
                 sequence,
@@ -329,11 +302,7 @@ impl Log {
         self.pending.clear();
         let mut directory = self.shared.write();
         directory.durable = self.appended;
-        let segment = directory
-            .segments
-            .last_mut()
-            .expect("a log has at least one segment");
-        segment.end = self.active.end;
+        let segment = directory.grow_last(self.active.end);
         places.into_iter().for_each(|place| segment.remember(place));
         Ok(())
     }
@@ -362,6 +331,7 @@ impl Log {
             .map_err(Trouble::at(self.active_path(), "write"))?;
         self.active.end += bytes.len() as u64;
         self.active.marked = true;
+        self.shared.write().grow_last(self.active.end);
         Ok(())
     }
 
@@ -382,9 +352,6 @@ impl Log {
         };
         let segment = segment::create(&*shared.storage, header)?;
         let mut directory = shared.write();
-        if let Some(sealed) = directory.segments.last_mut() {
-            sealed.end = self.active.end;
-        }
         directory.segments.push(Segment::new(first));
         self.active = Active {
             segment,

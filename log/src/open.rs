@@ -2,12 +2,13 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::blobs::{BlobWriter, Growing};
+use crate::blob_tail::read_blobs;
+use crate::blobs::BlobWriter;
 use crate::directory::{Directory, Place, Segment, Shared};
 use crate::error::{OpenError, Trouble, WalkError};
 use crate::format::entry::{self, ENTRY_HEADER_BYTES, Entry};
 use crate::format::header::{HEADER_BYTES, SegmentHeader, SegmentKind};
-use crate::format::{FORMAT_VERSION, FormatError, Salt, blob};
+use crate::format::{FORMAT_VERSION, FormatError, Salt};
 use crate::id::LogId;
 use crate::log::{Active, LogOptions, Parts};
 use crate::segment::{self, BLOBS, OpenSegment, RECORDS, SegmentError};
@@ -327,69 +328,8 @@ fn find_mark(
     }
 }
 
-#[derive(Default)]
-struct BlobTail {
-    growing: Option<Growing>,
-    /// Bytes of all blob segments.
-    bytes: u64,
-    left: Option<String>,
-}
-
-/// Measures the blob segments, and takes up the last one where it ends in a whole blob.
-fn read_blobs(storage: &dyn Storage, numbers: &[u64], log: LogId) -> Result<BlobTail, OpenError> {
-    let mut tail = BlobTail::default();
-    for &number in numbers {
-        let name = segment::name(SegmentKind::Blobs, number);
-        let at = |action| Trouble::at(storage.locate(&name), action);
-        let file = storage
-            .open(&name, Access::Read)
-            .map_err(at("open the file"))?;
-        tail.bytes += file.len().map_err(at("read the length"))?;
-    }
-    let Some(&number) = numbers.last() else {
-        return Ok(tail);
-    };
-    let name = segment::name(SegmentKind::Blobs, number);
-    match segment::open(storage, SegmentKind::Blobs, number, Access::Write) {
-        Ok(opened) if opened.header.log == log => {
-            let at = |action| Trouble::at(storage.locate(&name), action);
-            let length = opened.file.len().map_err(at("read the length"))?;
-            if walk_blobs(&opened, length).map_err(at("read"))? == length {
-                // What a killed process left unsynced lies before what comes next.
-                opened.file.sync().map_err(at("sync"))?;
-                tail.growing = Some(Growing {
-                    segment: opened,
-                    written: length,
-                });
-            }
-        }
-        // Blobs of another log, or damage: found out where they are read.
-        Ok(_) => {}
-        Err(SegmentError::Damaged(what)) if !matches!(what, FormatError::Version { .. }) => {}
-        Err(error) => return Err(header_error(storage, SegmentKind::Blobs, number, error)),
-    }
-    if tail.growing.is_none() {
-        tail.left = Some(storage.locate(&name));
-    }
-    Ok(tail)
-}
-
-/// Walks a blob segment by its headers alone and returns where the sound ones end.
-fn walk_blobs(opened: &OpenSegment, length: u64) -> io::Result<u64> {
-    let mut offset = HEADER_BYTES as u64;
-    let mut bytes = [0; blob::BLOB_HEADER_BYTES];
-    while offset < length {
-        let read = opened.file.read_at(offset, &mut bytes)?;
-        let header = blob::decode(bytes.get(..read).unwrap_or_default(), opened.salt, offset);
-        match header.map(|header| offset + header.bytes() as u64) {
-            Ok(next) if next <= length => offset = next,
-            Ok(_) | Err(_) => break,
-        }
-    }
-    Ok(offset)
-}
-
-fn header_error(
+/// Says why a segment could not be opened.
+pub(crate) fn header_error(
     storage: &dyn Storage,
     kind: SegmentKind,
     number: u64,

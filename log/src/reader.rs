@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use crate::directory::Shared;
 use crate::error::{BlobError, ReadError, WalkError};
-use crate::format::blob::{self, BlobHeader, Digest};
+use crate::format::blob::{self, BlobHeader, BlobState, Digest};
 use crate::format::entry::Entry;
 use crate::format::header::{HEADER_BYTES, SegmentKind};
 use crate::format::{ALIGNMENT, BLOB_BYTES_MAX, FormatError};
@@ -80,9 +80,7 @@ impl LogReader {
         let target = Target::new(reference)?;
         let segment = target.open(&self.shared, Access::Read)?;
         let header = target.read_header(&self.shared, &segment)?;
-        if header.erased {
-            return Err(BlobError::Erased);
-        }
+        target.check_state(&self.shared, header.state)?;
         let mut payload = vec![0; header.length];
         let at = target.offset + blob::BLOB_HEADER_BYTES as u64;
         let read = segment.file.read_at(at, &mut payload);
@@ -91,10 +89,9 @@ impl LogReader {
             return Ok(payload);
         }
         // It may have been erased since the header was read.
-        match target.read_header(&self.shared, &segment)?.erased {
-            true => Err(BlobError::Erased),
-            false => Err(target.corrupt(&self.shared, "the digest does not match")),
-        }
+        let header = target.read_header(&self.shared, &segment)?;
+        target.check_state(&self.shared, header.state)?;
+        Err(target.corrupt(&self.shared, "the digest does not match"))
     }
 
     /// Returns the size of the files as far as they are durable. Cost: one step for each segment.
@@ -304,6 +301,15 @@ impl Target {
             return Err(self.corrupt(shared, "another blob lies there"));
         }
         Ok(header)
+    }
+
+    /// Lets live blobs pass.
+    fn check_state(&self, shared: &Shared, state: BlobState) -> Result<(), BlobError> {
+        match state {
+            BlobState::Live => Ok(()),
+            BlobState::Erased => Err(BlobError::Erased),
+            BlobState::Unclear => Err(self.corrupt(shared, "its state has an impossible value")),
+        }
     }
 
     fn path(&self, shared: &Shared) -> String {

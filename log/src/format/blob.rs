@@ -4,7 +4,6 @@ use sha2::{Digest as _, Sha256};
 use super::{BLOB_BYTES_MAX, FormatError, Salt, array, padded};
 
 const MAGIC_VALUE: [u8; 4] = *b"Blob";
-const ERASED: [u8; 4] = *b"Gone";
 const LIVE: [u8; 4] = [0; 4];
 
 const MAGIC: usize = 0;
@@ -15,7 +14,7 @@ const CHECKSUM: usize = DIGEST + DIGEST_BYTES;
 /// Where the mark of erasure lies in a blob's header.
 pub(crate) const STATE: usize = CHECKSUM + 4;
 /// What is written there by an erasure. Aligned, so that no disk tears it.
-pub(crate) const STATE_ERASED: [u8; 4] = ERASED;
+pub(crate) const STATE_ERASED: [u8; 4] = *b"Gone";
 /// Bytes before a blob's payload.
 pub(crate) const BLOB_HEADER_BYTES: usize = STATE + 4;
 const _: () =
@@ -33,7 +32,16 @@ pub(crate) struct BlobHeader {
     /// Payload bytes, at most [`BLOB_BYTES_MAX`].
     pub(crate) length: usize,
     pub(crate) digest: Digest,
-    pub(crate) erased: bool,
+    pub(crate) state: BlobState,
+}
+
+/// Whether a blob can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlobState {
+    Live,
+    Erased,
+    /// Neither: damage, or an erasure that failed half-way. It can be erased again.
+    Unclear,
 }
 
 impl BlobHeader {
@@ -102,20 +110,16 @@ pub(crate) fn decode(bytes: &[u8], salt: Salt, offset: u64) -> Result<BlobHeader
             });
         }
     };
-    let erased = match state {
-        state if state == LIVE => false,
-        state if state == ERASED => true,
-        _ => {
-            return Err(FormatError::Field {
-                field: "the blob's state",
-            });
-        }
+    let state = match state {
+        state if state == LIVE => BlobState::Live,
+        state if state == STATE_ERASED => BlobState::Erased,
+        _ => BlobState::Unclear,
     };
     let digest = array(head, DIGEST).expect("a constant place within the header");
     Ok(BlobHeader {
         length,
         digest,
-        erased,
+        state,
     })
 }
 
@@ -133,7 +137,9 @@ mod tests {
         for bit in 0..BLOB_HEADER_BYTES * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            decode(&damaged, SALT, 64).unwrap_err();
+            if let Ok(header) = decode(&damaged, SALT, 64) {
+                assert!(bit / 8 >= STATE && header.state == BlobState::Unclear);
+            }
         }
         assert_eq!(
             decode(&bytes, SALT, 72),
@@ -141,7 +147,7 @@ mod tests {
             "moved"
         );
         bytes[STATE..BLOB_HEADER_BYTES].copy_from_slice(&STATE_ERASED);
-        assert!(decode(&bytes, SALT, 64).unwrap().erased);
+        assert_eq!(decode(&bytes, SALT, 64).unwrap().state, BlobState::Erased);
     }
 
     proptest! {
@@ -150,7 +156,7 @@ mod tests {
             let mut bytes = Vec::new();
             let digest = push(&mut bytes, SALT, offset, &payload);
             let header = decode(&bytes, SALT, offset).unwrap();
-            prop_assert_eq!(header, BlobHeader { length: payload.len(), digest, erased: false });
+            prop_assert_eq!(header, BlobHeader { length: payload.len(), digest, state: BlobState::Live });
             prop_assert_eq!(header.bytes(), bytes.len());
             prop_assert_eq!(&bytes[BLOB_HEADER_BYTES..][..payload.len()], &payload[..]);
         }

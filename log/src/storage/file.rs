@@ -11,7 +11,7 @@ use super::{Access, Storage, StorageFile, StorageLock};
 use crate::error::OpenError;
 
 const LOCK_FILE: &str = "LOCK";
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Real files in one folder, which only the owner may read: records carry the addresses of
 /// cameras, credentials included.

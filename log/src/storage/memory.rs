@@ -3,10 +3,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::power::{Content, Random, Survival};
 use super::{Access, Storage, StorageFile, StorageLock};
-
-/// Disks write this much or nothing.
-const SECTOR_BYTES: usize = 512;
 
 /// What happens to an operation that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +16,6 @@ pub enum Fault {
     Full,
     /// Everything that changes something fails from here on, a write half-way, until [`MemoryStorage::cut_power`].
     Dead,
-}
-
-/// What of the unsynced changes a power cut leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Survival {
-    /// Nothing.
-    Dropped,
-    /// Everything up to one point; the write there is torn.
-    Torn,
-    /// Any subset of the sectors; those that are missing beyond the old end are zero.
-    Reordered,
-    /// Everything, as when only the process was killed.
-    Kept,
 }
 
 /// Files in memory, for tests. Clones share the files.
@@ -56,12 +41,6 @@ struct Inner {
     locked: bool,
     /// Raised by a power cut: handles of an earlier life are dead.
     life: u64,
-}
-
-#[derive(Debug, Default)]
-struct Content {
-    now: Vec<u8>,
-    durable: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -135,13 +114,7 @@ impl MemoryStorage {
         }
         inner.names = inner.durable_names.clone();
         for content in &mut inner.files {
-            content.now = match survival {
-                Survival::Dropped => content.durable.clone(),
-                Survival::Torn => content.torn(&mut random),
-                Survival::Reordered => content.reordered(&mut random),
-                Survival::Kept => content.now.clone(),
-            };
-            content.durable = content.now.clone();
+            content.cut_power(survival, &mut random);
         }
     }
 
@@ -175,46 +148,6 @@ impl MemoryStorage {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Content {
-    /// The durable bytes with those written since, up to some point.
-    fn torn(&self, random: &mut Random) -> Vec<u8> {
-        let same = self
-            .now
-            .iter()
-            .zip(&self.durable)
-            .take_while(|(a, b)| a == b)
-            .count();
-        let until = same + random.below(self.now.len().max(self.durable.len()) - same + 1);
-        let mut bytes = self
-            .now
-            .get(..until.min(self.now.len()))
-            .unwrap_or_default()
-            .to_vec();
-        bytes.extend_from_slice(self.durable.get(bytes.len()..).unwrap_or_default());
-        bytes
-    }
-
-    /// Each sector as it was or as it should be.
-    fn reordered(&self, random: &mut Random) -> Vec<u8> {
-        let longest = self.now.len().max(self.durable.len());
-        let mut bytes = Vec::with_capacity(longest);
-        for start in (0..longest).step_by(SECTOR_BYTES) {
-            let range = start..longest.min(start + SECTOR_BYTES);
-            let from = if random.below(2) == 0 {
-                &self.now
-            } else {
-                &self.durable
-            };
-            let part = from.get(range.start.min(from.len())..range.end.min(from.len()));
-            if let Some(part) = part.filter(|part| !part.is_empty()) {
-                bytes.resize(range.start, 0);
-                bytes.extend_from_slice(part);
-            }
-        }
-        bytes
     }
 }
 
@@ -451,19 +384,5 @@ impl StorageFile for MemoryFile {
             content.durable = content.now.clone();
             Ok(())
         })
-    }
-}
-
-/// SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        usize::try_from(z % (limit as u64)).unwrap_or(0)
     }
 }

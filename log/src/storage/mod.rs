@@ -9,12 +9,14 @@
 //! - a rename is one step: no moment shows neither name or half a file.
 mod file;
 mod memory;
+mod power;
 
 use std::io;
 use std::sync::Arc;
 
 pub use file::FileStorage;
-pub use memory::{Fault, MemoryStorage, Survival};
+pub use memory::{Fault, MemoryStorage};
+pub use power::Survival;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
