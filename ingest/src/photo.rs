@@ -121,9 +121,12 @@ pub fn decode(bytes: &[u8], limits: &PhotoLimits) -> Result<Picture, PhotoError>
     }
     // A damaged EXIF block is no reason to refuse the photo.
     let orientation = decoder.orientation().ok();
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| match error {
-        ImageError::Limits(_) => too_many,
-        other => unreadable(other.to_string()),
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| {
+        if matches!(error, ImageError::Limits(_)) {
+            too_many
+        } else {
+            unreadable(error.to_string())
+        }
     })?;
     if let Some(orientation) = orientation {
         image.apply_orientation(orientation);

@@ -33,15 +33,9 @@ fn environment(library: &Path) -> Result<Environment, ModelError> {
         why,
     };
     // Absolute, or the loader would look beside the executable first.
-    let path = match library.canonicalize() {
-        Ok(path) => path,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(ModelError::Missing {
-                path: library.to_path_buf(),
-            });
-        }
-        Err(error) => return Err(failed(error.to_string())),
-    };
+    let path = library
+        .canonicalize()
+        .map_err(|error| ModelError::of_file(library, &error))?;
     let mut loaded = LOADED
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);

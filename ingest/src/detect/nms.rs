@@ -65,9 +65,11 @@ mod tests {
                 }
             }
             for dropped in faces.iter().filter(|f| !kept.contains(f)) {
-                prop_assert!(kept.iter().any(|k| {
+                let better = |k: &DetectedFace| {
                     k.score >= dropped.score && k.rect.iou(&dropped.rect) > iou_max
-                }));
+                };
+                let has_better = kept.iter().any(better);
+                prop_assert!(has_better);
             }
         }
     }

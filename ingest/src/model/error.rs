@@ -1,6 +1,7 @@
 //! Why a model cannot be used, and what to do about it.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::detect::InferError;
 
@@ -101,4 +102,19 @@ pub enum ModelError {
     /// The model did not run.
     #[error("{0}: run `make setup`")]
     Infer(#[from] InferError),
+}
+
+impl ModelError {
+    /// What an error on reading the file at `path` comes to.
+    pub(crate) fn of_file(path: &Path, error: &io::Error) -> Self {
+        let path = path.to_path_buf();
+        if error.kind() == io::ErrorKind::NotFound {
+            Self::Missing { path }
+        } else {
+            Self::Unreadable {
+                path,
+                why: error.to_string(),
+            }
+        }
+    }
 }

@@ -243,7 +243,7 @@ impl DetectorManifest {
         check_common(&manifest.model, Kind::Detector, input.mean, input.std)?;
         if !(1..=128).contains(&output.stride)
             || !(1..=256).contains(&input.multiple)
-            || input.multiple % output.stride != 0
+            || !input.multiple.is_multiple_of(output.stride)
         {
             return Err("input.multiple must be a multiple of output.stride, at most 256".into());
         }
@@ -253,7 +253,8 @@ impl DetectorManifest {
         in_unit("decision.score", decision.score)?;
         in_unit("decision.nms", decision.nms)?;
         let test = &manifest.self_test;
-        if test.width % input.multiple != 0 || test.height % input.multiple != 0 {
+        if !test.width.is_multiple_of(input.multiple) || !test.height.is_multiple_of(input.multiple)
+        {
             return Err("self_test: width and height must be multiples of input.multiple".into());
         }
         check_self_test(test, output.names.len())?;
@@ -295,15 +296,7 @@ impl EmbedderManifest {
 }
 
 fn read_text(path: &Path) -> Result<String, ModelError> {
-    std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => ModelError::Missing {
-            path: path.to_path_buf(),
-        },
-        _ => ModelError::Unreadable {
-            path: path.to_path_buf(),
-            why: error.to_string(),
-        },
-    })
+    std::fs::read_to_string(path).map_err(|error| ModelError::of_file(path, &error))
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {

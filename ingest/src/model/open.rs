@@ -168,13 +168,7 @@ impl std::fmt::Debug for Models {
 /// these very bytes, so a file that changes later changes nothing.
 fn read_checked(folder: &Path, model: &ModelSection) -> Result<Arc<[u8]>, ModelError> {
     let path = folder.join(&model.file);
-    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => ModelError::Missing { path: path.clone() },
-        _ => ModelError::Unreadable {
-            path: path.clone(),
-            why: error.to_string(),
-        },
-    })?;
+    let bytes = std::fs::read(&path).map_err(|error| ModelError::of_file(&path, &error))?;
     let found = contract::hex(&Sha256::digest(&bytes));
     if found != model.sha256 {
         return Err(ModelError::WrongHash {
