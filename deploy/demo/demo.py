@@ -112,7 +112,7 @@ def tell(client, args, truth, video):
     say(f"Reading {Path(video).name}: people as they are found{live}")
     source, source_name, seconds, counts = ingest(client, video)
     duration = length_of(source)
-    pace = f"{duration / seconds:.1f} times real time" if duration and seconds else "live"
+    pace = f"{duration / seconds:.1f}× real time" if duration and seconds else "live"
     say(f"  {duration:.1f} s of video read in {seconds:.1f} s, {pace}")
     error = source.get("error")
     if error:

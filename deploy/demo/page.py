@@ -16,7 +16,7 @@ main { max-width: 64rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
 h3 { font-size: 1rem; margin: 0; } p { margin: .3rem 0; } .soft { color: var(--soft); }
 .verdict { font-weight: 600; } .good { color: var(--good); } .bad { color: var(--bad); }
-dl.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.25rem 0 0; }
+dl.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.8rem, 1fr)); gap: .75rem; margin: 1.25rem 0 0; }
 dl.numbers div { background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem .9rem; }
 dl.numbers dt { color: var(--soft); font-size: .85rem; } dl.numbers dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; }
 .person { display: grid; grid-template-columns: 5rem minmax(0, 1fr); gap: .4rem 1rem; align-items: center;

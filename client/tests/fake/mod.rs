@@ -26,18 +26,18 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the fake saw.
 #[derive(Default)]
-pub struct Seen {
-    pub status_calls: AtomicU32,
-    pub renames: Mutex<Vec<pb::RenameIdentityRequest>>,
-    pub adds: Mutex<Vec<pb::AddSourceRequest>>,
-    pub watches: Mutex<Vec<pb::WatchRequest>>,
+pub(crate) struct Seen {
+    pub(crate) status_calls: AtomicU32,
+    pub(crate) renames: Mutex<Vec<pb::RenameIdentityRequest>>,
+    pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
+    pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
 }
 
 #[derive(Clone, Default)]
-pub struct Fake(pub Arc<Seen>);
+pub(crate) struct Fake(pub(crate) Arc<Seen>);
 
 /// Starts a fake on a free port for as long as the runtime lives; returns its endpoint.
-pub async fn start() -> (Fake, String) {
+pub(crate) async fn start() -> (Fake, String) {
     let fake = Fake::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
@@ -53,7 +53,7 @@ pub async fn start() -> (Fake, String) {
     (fake, format!("http://{address}"))
 }
 
-pub fn error(code: Code, reason: &str, message: &str) -> Status {
+pub(crate) fn error(code: Code, reason: &str, message: &str) -> Status {
     let metadata = HashMap::from([("seen_by".to_owned(), "the fake".to_owned())]);
     let details = ErrorDetails::with_error_info(reason, "rollcall", metadata);
     Status::with_error_details(code, message, details)
@@ -225,7 +225,7 @@ impl SearchService for Fake {
     async fn follow(&self, _: Request<pb::FollowRequest>) -> Answer<Self::FollowStream> {
         let past = pb::FollowResponse {
             event: Some(pb::follow_response::Event::Past(
-                pb::SearchResponse::new(Default::default()),
+                pb::SearchResponse::default(),
             )),
         };
         let hit = pb::FollowHit {
