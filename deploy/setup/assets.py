@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fills the assets folder: ONNX Runtime, the default models, fixtures and the demo clip.
+"""Fills the assets folder: ONNX Runtime, the default models, fixtures, the demo clip, Python packages of a test.
 
 Called by setup.sh; with --check it only tells by its exit status (0 or 1) whether there is nothing
 to do. Does nothing that is done already, and says one line for each thing it does.
@@ -77,6 +77,10 @@ class Archive:
         self.path = path
         self.zip = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else None
 
+    def names(self):
+        """The files of a wheel."""
+        return [name for name in self.zip.namelist() if not name.endswith("/")]
+
     def member(self, name):
         """One member's bytes."""
         try:
@@ -113,6 +117,24 @@ class SetUp:
             say(f"{package['name']} {package['version']}: {verb}, {size:.1f} MB, hash checked")
             self.archives[package["id"]] = Archive(path)
         return self.archives[package["id"]]
+
+    def modules(self, package):
+        """Unpacks a Python package whole: the tests import it from there, nothing else sees it."""
+        folder, digest = package["modules"], download.expected_hash(package)
+        stamp = self.path(folder, f"{package['id']}.unpacked")
+        if os.path.isfile(stamp):
+            last, *names = read(stamp).decode().splitlines()
+            if last == digest and all(os.path.isfile(self.path(folder, name)) for name in names):
+                return
+        archive = self.archive(package)
+        names = archive.names()
+        for name in names:
+            target = os.path.normpath(self.path(folder, name))
+            if not target.startswith(os.path.join(self.assets, folder) + os.sep):
+                raise SetUpError(f"{archive.path}: member {name} leads out of its folder")
+            write(target, archive.member(name))
+        write(stamp, "".join(f"{line}\n" for line in [digest, *names]).encode())
+        say(f"{package['name']} {package['version']}: unpacked for the tests")
 
     def licence(self, package):
         """Shows the package's licence once, keeps its text, records the acceptance."""
@@ -195,8 +217,14 @@ class SetUp:
         self.scratch = tempfile.mkdtemp(dir=self.assets, prefix="scratch-")
         try:
             for package in self.packages:
+                if download.build(package) is None:
+                    version = "{}.{}".format(*sys.version_info[:2])
+                    say(f"warning: {package['name']} is not pinned for Python {version}; the test that needs it will fail")
+                    continue
                 self.licence(package)
                 self.unpack(package)
+                if "modules" in package:
+                    self.modules(package)
                 for recipe in package.get("models", []):
                     self.model(package, recipe)
             self.clip()
@@ -208,7 +236,9 @@ def inputs():
     """Fingerprint of all that decides what set-up makes."""
     scripts = [os.path.join(HERE, name) for name in sorted(os.listdir(HERE)) if "." in name]
     manifests = [os.path.join(MANIFESTS, name) for name in sorted(os.listdir(MANIFESTS))]
-    return fingerprint([p for p in [*scripts, *manifests, COMPOSE] if os.path.isfile(p)])
+    files = fingerprint([p for p in [*scripts, *manifests, COMPOSE] if os.path.isfile(p)])
+    # Some packages fit only one version of Python.
+    return f"{files} python {sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def state(assets, files):

