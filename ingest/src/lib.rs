@@ -31,9 +31,16 @@ pub use photo_reader::{PhotoFace, PhotoReader};
 pub use picture::{Picture, PictureRef};
 
 // Media: what happens in a source.
+#[cfg(feature = "media")]
+pub mod capture;
+pub mod exemplar;
 pub mod observe;
+pub mod pipeline;
 pub mod shot;
 pub mod source;
+pub mod track;
+#[cfg(all(feature = "media", feature = "worker"))]
+pub mod worker;
 
 // Identity: who a track is.
 pub mod cluster;

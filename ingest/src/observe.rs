@@ -30,8 +30,15 @@ impl TrackKey {
     /// `frame`. Ranks from [`TrackKey::RANKS_MAX`] on are folded onto the last one.
     #[must_use]
     pub fn of(frame: FrameNo, rank: usize) -> Self {
-        let rank = u64::try_from(rank).unwrap_or(u64::MAX).min(Self::RANKS_MAX - 1);
-        Self(frame.get().saturating_mul(Self::RANKS_MAX).saturating_add(rank))
+        let rank = u64::try_from(rank)
+            .unwrap_or(u64::MAX)
+            .min(Self::RANKS_MAX - 1);
+        Self(
+            frame
+                .get()
+                .saturating_mul(Self::RANKS_MAX)
+                .saturating_add(rank),
+        )
     }
 
     /// The bare number, as it goes over the wire.

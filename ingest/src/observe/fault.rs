@@ -83,7 +83,11 @@ impl Fault {
     /// A fault at the start of the stream. Credentials in URLs within `message` are masked.
     #[must_use]
     pub fn new(reason: FaultReason, message: impl AsRef<str>) -> Self {
-        Self { reason, message: mask_credentials(message.as_ref()), position: MediaTime::ZERO }
+        Self {
+            reason,
+            message: mask_credentials(message.as_ref()),
+            position: MediaTime::ZERO,
+        }
     }
 
     /// The same fault, at `position`.
@@ -144,10 +148,22 @@ mod tests {
     #[test]
     fn credentials_never_show() {
         let check = |text: &str, expected: &str| assert_eq!(mask_credentials(text), expected);
-        check("rtsp://me:secret@cam.example/live", "rtsp://***@cam.example/live");
-        check("rtsp://me:p@ss@cam.example:554", "rtsp://***@cam.example:554");
-        check("cannot open 'http://a/b?key=1&x' twice", "cannot open 'http://a/b?key=***&x' twice");
-        check("http://a@b then http://c:d@e/f", "http://***@b then http://***@e/f");
+        check(
+            "rtsp://me:secret@cam.example/live",
+            "rtsp://***@cam.example/live",
+        );
+        check(
+            "rtsp://me:p@ss@cam.example:554",
+            "rtsp://***@cam.example:554",
+        );
+        check(
+            "cannot open 'http://a/b?key=1&x' twice",
+            "cannot open 'http://a/b?key=***&x' twice",
+        );
+        check(
+            "http://a@b then http://c:d@e/f",
+            "http://***@b then http://***@e/f",
+        );
         check("/srv/video@home.mp4", "/srv/video@home.mp4");
         check("http://host/a@b.mp4", "http://host/a@b.mp4");
     }

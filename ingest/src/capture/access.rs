@@ -1,0 +1,282 @@
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use url::Url;
+
+use crate::observe::{Fault, FaultReason};
+
+/// Containers that a file may be. No playlists, no scripts, nothing that points at other files:
+/// what lies in an allowed folder must not open what lies outside.
+const FILE_FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,\
+live_flv,asf,ogg,mxf,nut,ivf,h264,hevc,m4v,obu,av1,dv,gif,apng,wav,mp3,aac,flac,rm,yuv4mpegpipe,\
+vob,wtv,swf,amr,w64,aiff,ac3,eac3,dts,caf,au";
+/// What a stream may be besides: playlists, which the protocol list keeps in bounds.
+const STREAM_FORMATS: &str = "hls,rtsp,sdp,rtp,mpjpeg,jpeg_pipe,mjpeg";
+
+/// What may be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessRules {
+    /// Folders under which files must lie; `None`: anywhere.
+    pub file_roots: Option<Vec<PathBuf>>,
+    /// URL schemes that may be opened, such as `https` or `rtsp`.
+    pub protocols: Vec<String>,
+}
+
+impl Default for AccessRules {
+    fn default() -> Self {
+        let protocols = [
+            "http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "tcp",
+        ];
+        Self {
+            file_roots: None,
+            protocols: protocols.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// A place that was checked, and the limits within which FFmpeg may open it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// What FFmpeg is given.
+    pub(super) target: String,
+    /// For messages: credentials masked.
+    pub(super) shown: String,
+    pub(super) protocols: String,
+    pub(super) formats: String,
+    pub(super) is_file: bool,
+    pub(super) scheme: String,
+}
+
+impl Location {
+    /// Checks a path, a `file:` URL or a URL against the rules.
+    ///
+    /// # Errors
+    /// A [`Fault`]: `PROTOCOL_NOT_ALLOWED`, `FILE_NOT_FOUND`, `FILE_OUTSIDE_ROOTS` or `NOT_A_VIDEO`
+    /// (a folder, a device, an empty file).
+    pub fn check(uri: &str, rules: &AccessRules) -> Result<Self, Fault> {
+        if uri.contains('\0') || uri.trim().is_empty() {
+            return Err(Fault::new(
+                FaultReason::FileNotFound,
+                "the source's URI is empty or has a zero byte",
+            ));
+        }
+        match scheme_of(uri) {
+            None => Self::check_file(Path::new(uri), rules),
+            Some("file") => {
+                let path = Url::parse(uri).ok().and_then(|url| url.to_file_path().ok());
+                let path = path.ok_or_else(|| {
+                    Fault::new(
+                        FaultReason::FileNotFound,
+                        format!("'{uri}' names no file on this machine"),
+                    )
+                })?;
+                Self::check_file(&path, rules)
+            }
+            Some(scheme) => Self::check_url(uri, scheme, rules),
+        }
+    }
+
+    fn check_file(path: &Path, rules: &AccessRules) -> Result<Self, Fault> {
+        let shown = path.display().to_string();
+        let fault = |reason, what: &str| Fault::new(reason, format!("'{shown}' {what}"));
+        let real = path.canonicalize().map_err(|why| match why.kind() {
+            ErrorKind::NotFound => fault(FaultReason::FileNotFound, "does not exist"),
+            _ => fault(
+                FaultReason::FileNotFound,
+                &format!("cannot be opened: {why}"),
+            ),
+        })?;
+        if let Some(roots) = &rules.file_roots {
+            let inside = roots
+                .iter()
+                .filter_map(|r| r.canonicalize().ok())
+                .any(|r| real.starts_with(r));
+            if !inside {
+                let what = "lies outside the folders that may be read; add its folder to ingest.file_roots";
+                return Err(fault(FaultReason::FileOutsideRoots, what));
+            }
+        }
+        let facts = real
+            .metadata()
+            .map_err(|why| fault(FaultReason::FileNotFound, &format!("cannot be read: {why}")))?;
+        if !facts.is_file() {
+            return Err(fault(
+                FaultReason::NotAVideo,
+                "is a folder or a device, not a file",
+            ));
+        }
+        if facts.len() == 0 {
+            return Err(fault(FaultReason::NotAVideo, "is empty (0 bytes)"));
+        }
+        let Some(name) = real.to_str() else {
+            return Err(fault(
+                FaultReason::FileNotFound,
+                "has a name that is not UTF-8; rename it",
+            ));
+        };
+        Ok(Self {
+            // The prefix keeps a colon in the name from being read as a protocol.
+            target: format!("file:{name}"),
+            shown: name.to_owned(),
+            protocols: "file".to_owned(),
+            formats: FILE_FORMATS.to_owned(),
+            is_file: true,
+            scheme: "file".to_owned(),
+        })
+    }
+
+    fn check_url(uri: &str, scheme: &str, rules: &AccessRules) -> Result<Self, Fault> {
+        let scheme = scheme.to_ascii_lowercase();
+        let allowed = |name: &str| rules.protocols.iter().any(|p| p.eq_ignore_ascii_case(name));
+        if scheme == "file" || !allowed(&scheme) {
+            return Err(Fault::new(
+                FaultReason::ProtocolNotAllowed,
+                format!(
+                    "the protocol '{scheme}' is not allowed here; allowed: {}",
+                    rules.protocols.join(", ")
+                ),
+            ));
+        }
+        // What the protocol itself is carried by, and what its playlists may point at.
+        let mut protocols: Vec<&str> = vec![&scheme];
+        match scheme.as_str() {
+            "http" | "https" => {
+                protocols.extend(["tcp", "tls", "httpproxy", "crypto"]);
+                protocols.extend(["http", "https"].into_iter().filter(|p| allowed(p)));
+            }
+            "rtsp" | "rtsps" => protocols.extend(["rtp", "rtcp", "srtp", "udp", "tcp", "tls"]),
+            "rtmp" | "rtmps" | "rtmpt" => protocols.extend(["tcp", "tls"]),
+            "rtp" => protocols.extend(["udp", "rtcp"]),
+            _ => {}
+        }
+        protocols.dedup();
+        Ok(Self {
+            target: uri.to_owned(),
+            shown: crate::observe::mask_credentials(uri),
+            protocols: protocols.join(","),
+            formats: format!("{STREAM_FORMATS},{FILE_FORMATS}"),
+            is_file: false,
+            scheme,
+        })
+    }
+
+    /// The place for people: credentials are masked.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether it is a file on this machine.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.is_file
+    }
+}
+
+/// The scheme of a URL; `None` for a path. FFmpeg takes `scheme:rest` too, so a colon is enough if
+/// what is before it could be a scheme and no such file exists.
+fn scheme_of(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let valid = scheme.len() > 1
+        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let is_url = rest.starts_with("//") || !Path::new(uri).exists();
+    (valid && is_url).then_some(scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(uri: &str, rules: &AccessRules) -> Result<String, FaultReason> {
+        Location::check(uri, rules)
+            .map(|l| l.target)
+            .map_err(|f| f.reason)
+    }
+
+    #[test]
+    fn files_stay_under_their_roots() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("in"), folder.path().join("out"));
+        std::fs::create_dir_all(&inside).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::write(inside.join("a:b.mp4"), b"x").unwrap();
+        std::fs::write(inside.join("empty.mp4"), b"").unwrap();
+        std::fs::write(outside.join("c.mp4"), b"x").unwrap();
+        std::os::unix::fs::symlink(outside.join("c.mp4"), inside.join("link.mp4")).unwrap();
+        let rules = AccessRules {
+            file_roots: Some(vec![inside.clone()]),
+            ..Default::default()
+        };
+        let check = |path: PathBuf| reason(path.to_str().unwrap(), &rules);
+
+        assert!(check(inside.join("a:b.mp4")).unwrap().starts_with("file:/"));
+        assert_eq!(check(inside.join("empty.mp4")), Err(FaultReason::NotAVideo));
+        assert_eq!(check(inside.clone()), Err(FaultReason::NotAVideo));
+        assert_eq!(
+            check(inside.join("gone.mp4")),
+            Err(FaultReason::FileNotFound)
+        );
+        assert_eq!(
+            check(outside.join("c.mp4")),
+            Err(FaultReason::FileOutsideRoots)
+        );
+        assert_eq!(
+            check(inside.join("link.mp4")),
+            Err(FaultReason::FileOutsideRoots)
+        );
+        assert_eq!(
+            check(inside.join("../out/c.mp4")),
+            Err(FaultReason::FileOutsideRoots)
+        );
+        let url = format!("file://{}", outside.join("c.mp4").display());
+        assert_eq!(reason(&url, &rules), Err(FaultReason::FileOutsideRoots));
+        let nowhere = AccessRules {
+            file_roots: Some(Vec::new()),
+            ..Default::default()
+        };
+        let path = inside.join("a:b.mp4");
+        assert_eq!(
+            reason(path.to_str().unwrap(), &nowhere),
+            Err(FaultReason::FileOutsideRoots)
+        );
+    }
+
+    #[test]
+    fn only_listed_protocols_pass() {
+        let rules = AccessRules {
+            file_roots: None,
+            protocols: vec!["https".into(), "rtsp".into()],
+        };
+        assert!(reason("https://host/live.m3u8", &rules).is_ok());
+        assert!(reason("RTSP://host/live", &rules).is_ok());
+        for uri in [
+            "http://host/a",
+            "concat:a|b",
+            "data:video/mp4,xx",
+            "subfile,,:x",
+            "pipe:0",
+        ] {
+            let refused = reason(uri, &rules).unwrap_err();
+            let expected = [FaultReason::ProtocolNotAllowed, FaultReason::FileNotFound];
+            assert!(expected.contains(&refused), "{uri}: {refused}");
+        }
+        assert_eq!(
+            reason("concat:/etc/a|/etc/b", &rules),
+            Err(FaultReason::ProtocolNotAllowed)
+        );
+        let https = Location::check("https://me:secret@host/live.m3u8", &rules).unwrap();
+        assert!(!https.protocols.contains("file") && !https.shown.contains("secret"));
+        assert!(
+            !https.protocols.split(',').any(|p| p == "http"),
+            "{}",
+            https.protocols
+        );
+        assert_eq!(reason("", &rules), Err(FaultReason::FileNotFound));
+        assert_eq!(reason("a\0b", &rules), Err(FaultReason::FileNotFound));
+    }
+}

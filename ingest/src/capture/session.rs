@@ -1,0 +1,409 @@
+//! One opened source: packets in, whole frames out.
+
+use std::time::{Duration, Instant};
+
+use ffmpeg_next::{
+    self as ffmpeg, Dictionary, Error, Packet, Rational,
+    codec::{self, packet::side_data::Type as SideData, threading},
+    format::{self, stream::Disposition},
+    frame, media,
+};
+
+use super::{
+    Location, Patience,
+    convert::{Geometry, Orientation, sample_aspect},
+    deadline::Deadline,
+    log, raw,
+};
+use crate::{
+    observe::{Fault, FaultReason, MediaInfo},
+    source::CaptureStatus,
+};
+
+/// Damaged packets in a row after which a demuxer is not expected to find its way again.
+const BROKEN_MAX: u32 = 256;
+/// A file may end so much before its container says, and still be whole.
+const SHORT_MAX_US: i64 = 500_000;
+/// Longer sides are not decoded.
+const SIDE_MAX: u32 = 16_384;
+
+pub(super) struct Session {
+    input: format::context::Input,
+    decoder: ffmpeg::decoder::Video,
+    stream: usize,
+    /// Of every stream, by index.
+    time_bases: Vec<Rational>,
+    geometry: Geometry,
+    info: MediaInfo,
+    deadline: Deadline,
+    patience: Patience,
+    shown: String,
+    is_file: bool,
+    drained: bool,
+    /// End of the last packet of any stream, in microseconds of the container's clock.
+    reached_us: i64,
+    /// Where the container says the end is, on the same clock.
+    expected_us: Option<i64>,
+    trouble: Option<String>,
+}
+
+/// A whole frame and its time on the container's clock, in microseconds.
+pub(super) struct Decoded {
+    pub(super) frame: frame::Video,
+    pub(super) time_us: Option<i64>,
+}
+
+impl Session {
+    pub(super) fn open(
+        location: &Location,
+        patience: Patience,
+        deadline: &Deadline,
+    ) -> Result<Self, Fault> {
+        super::route_logs();
+        log::clear();
+        deadline.arm(patience.open);
+        let watch = deadline.clone();
+        let input = format::input_with_interrupt_and_dictionary(
+            &location.target,
+            move || watch.is_over(),
+            options(location, patience),
+        )
+        .map_err(|why| open_fault(location, why, deadline, patience))?;
+        Self::with_input(input, location, patience, deadline)
+    }
+
+    fn with_input(
+        input: format::context::Input,
+        location: &Location,
+        patience: Patience,
+        deadline: &Deadline,
+    ) -> Result<Self, Fault> {
+        let shown = &location.shown;
+        let stream = input.streams().best(media::Type::Video);
+        let stream = stream
+            .filter(|s| !s.disposition().contains(Disposition::ATTACHED_PIC))
+            .ok_or_else(|| {
+                // An HLS playlist whose segments were refused opens as a container without streams.
+                refused(location).unwrap_or_else(|| {
+                    let what = format!("'{shown}' has no picture stream (sound or data only)");
+                    Fault::new(FaultReason::NoPictureStream, what)
+                })
+            })?;
+        let not_decodable = |why: Error| {
+            let what = format!("the video in '{shown}' cannot be decoded: {why}");
+            Fault::new(FaultReason::NotAVideo, what)
+        };
+        let mut context =
+            codec::context::Context::from_parameters(stream.parameters()).map_err(not_decodable)?;
+        // One thread: the other core analyses, and frames come out without delay.
+        context.set_threading(threading::Config::count(1));
+        let mut decoder = context.decoder();
+        decoder.set_packet_time_base(stream.time_base());
+        let decoder = decoder.video().map_err(not_decodable)?;
+        let (width, height) = (decoder.width(), decoder.height());
+        if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX {
+            let what = format!(
+                "'{shown}' has pictures of {width}x{height} pixels; 1 to {SIDE_MAX} can be read"
+            );
+            return Err(Fault::new(FaultReason::NotAVideo, what));
+        }
+        let matrix = stream
+            .side_data()
+            .find(|data| data.kind() == SideData::DisplayMatrix);
+        let geometry = Geometry {
+            aspect: sample_aspect(raw::stream_sample_aspect(&stream), decoder.aspect_ratio()),
+            orientation: matrix.map_or(Orientation::UPRIGHT, |data| {
+                Orientation::from_matrix(data.data())
+            }),
+        };
+        let (width, height) = geometry.display(width, height);
+        let duration_us = (input.duration() > 0).then_some(input.duration());
+        let info = MediaInfo {
+            container: input.format().name().to_owned(),
+            codec: decoder
+                .codec()
+                .map_or_else(String::new, |c| c.name().to_owned()),
+            width,
+            height,
+            frames_per_second: rate_of(&stream),
+            duration: duration_us
+                .and_then(|us| u64::try_from(us).ok())
+                .map(Duration::from_micros),
+        };
+        let index = stream.index();
+        let start_us = starts_at(&input);
+        Ok(Self {
+            time_bases: input.streams().map(|s| s.time_base()).collect(),
+            expected_us: duration_us.map(|us| start_us.saturating_add(us)),
+            input,
+            decoder,
+            stream: index,
+            geometry,
+            info,
+            deadline: deadline.clone(),
+            patience,
+            shown: shown.clone(),
+            is_file: location.is_file,
+            drained: false,
+            reached_us: i64::MIN,
+            trouble: None,
+        })
+    }
+
+    pub(super) fn info(&self) -> &MediaInfo {
+        &self.info
+    }
+
+    pub(super) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The next whole frame; `None` at the end of what can be read.
+    pub(super) fn next(&mut self, status: &CaptureStatus) -> Result<Option<Decoded>, Fault> {
+        let begun = Instant::now();
+        let decoded = self.decode(status, begun);
+        let spent = begun.elapsed();
+        status.update(|facts| {
+            facts.decode += spent;
+            facts.decoded += u64::from(matches!(decoded, Ok(Some(_))));
+        });
+        decoded
+    }
+
+    fn decode(&mut self, status: &CaptureStatus, begun: Instant) -> Result<Option<Decoded>, Fault> {
+        loop {
+            let mut frame = frame::Video::empty();
+            match self.decoder.receive_frame(&mut frame) {
+                Ok(()) if frame.is_corrupt() || frame.width() == 0 || frame.height() == 0 => {
+                    status.update(|facts| facts.corrupt += 1);
+                }
+                Ok(()) => {
+                    let base = self.time_bases[self.stream];
+                    let time_us = frame.timestamp().map(|pts| to_micros(pts, base));
+                    return Ok(Some(Decoded { frame, time_us }));
+                }
+                Err(Error::Eof) => return Ok(None),
+                Err(Error::Other {
+                    errno: ffmpeg::error::EAGAIN,
+                }) => {
+                    if self.drained {
+                        return Ok(None);
+                    }
+                    if !self.is_file && begun.elapsed() > self.patience.read {
+                        return Err(self.timeout("no picture came"));
+                    }
+                    self.feed(status)?;
+                }
+                // A frame that could not be decoded; the next may be whole.
+                Err(_) => status.update(|facts| facts.corrupt += 1),
+            }
+        }
+    }
+
+    /// Gives the decoder the next packet, or tells it that there is none.
+    fn feed(&mut self, status: &CaptureStatus) -> Result<(), Fault> {
+        let mut broken = 0;
+        loop {
+            self.deadline.arm(self.patience.read);
+            let mut packet = Packet::empty();
+            match packet.read(&mut self.input) {
+                Ok(()) => {
+                    self.note_reach(&packet);
+                    if packet.stream() != self.stream {
+                        continue;
+                    }
+                    if self.decoder.send_packet(&packet).is_err() {
+                        status.update(|facts| facts.corrupt += 1);
+                    }
+                    return Ok(());
+                }
+                Err(Error::Eof) => break,
+                Err(Error::Exit) if self.deadline.is_stopped() => break,
+                Err(Error::Exit) => return Err(self.timeout("no data came")),
+                Err(Error::InvalidData) if broken < BROKEN_MAX => {
+                    broken += 1;
+                    self.trouble
+                        .get_or_insert_with(|| "the data are damaged".to_owned());
+                }
+                Err(Error::Other {
+                    errno: ffmpeg::error::EAGAIN,
+                }) if broken < BROKEN_MAX => broken += 1,
+                Err(why) => {
+                    self.trouble = Some(why.to_string());
+                    break;
+                }
+            }
+        }
+        self.drained = true;
+        // What is still in the decoder comes out now; there is nothing to do if it refuses.
+        let _ = self.decoder.send_eof();
+        Ok(())
+    }
+
+    fn note_reach(&mut self, packet: &Packet) {
+        let Some(base) = self.time_bases.get(packet.stream()).copied() else {
+            return;
+        };
+        if let Some(start) = packet.pts().or(packet.dts()) {
+            let end = to_micros(start.saturating_add(packet.duration().max(0)), base);
+            self.reached_us = self.reached_us.max(end);
+        }
+    }
+
+    /// Whether the end that was reached came too early, and why.
+    pub(super) fn early_end(&self) -> Option<Fault> {
+        if let Some(fault) =
+            log::recent("not on whitelist").map(|line| not_allowed(&self.shown, &line))
+        {
+            return Some(fault);
+        }
+        let expected = self
+            .expected_us
+            .filter(|expected| self.reached_us < expected.saturating_sub(SHORT_MAX_US));
+        let seconds = |us: i64| us.max(0) as f64 / 1e6;
+        let what = match (expected, &self.trouble) {
+            (None, None) => return None,
+            // A file cut off within its last half second, or damage after which it went on.
+            (None, Some(_)) if self.expected_us.is_some() => return None,
+            (None, Some(trouble)) => {
+                format!(
+                    "'{}' broke off at {:.3} s: {trouble}",
+                    self.shown,
+                    seconds(self.reached_us)
+                )
+            }
+            (Some(expected), trouble) => format!(
+                "'{}' ends at {:.3} s of {:.3} s{}; what is there was kept",
+                self.shown,
+                seconds(self.reached_us),
+                seconds(expected),
+                trouble
+                    .as_ref()
+                    .map_or_else(String::new, |t| format!(" ({t})")),
+            ),
+        };
+        Some(Fault::new(FaultReason::Truncated, what))
+    }
+
+    /// Goes to a keyframe at or before `time_us` on the container's clock.
+    pub(super) fn seek(&mut self, time_us: i64) -> Result<(), Error> {
+        self.deadline.arm(self.patience.open);
+        self.input.seek(time_us, ..time_us)?;
+        self.decoder.flush();
+        self.drained = false;
+        self.trouble = None;
+        Ok(())
+    }
+
+    fn timeout(&self, what: &str) -> Fault {
+        let seconds = self.patience.read.as_secs_f64();
+        let what = format!("{what} from '{}' for {seconds} s", self.shown);
+        Fault::new(FaultReason::ReadTimeout, what)
+    }
+}
+
+fn options(location: &Location, patience: Patience) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    options.set("protocol_whitelist", &location.protocols);
+    options.set("format_whitelist", &location.formats);
+    if !location.is_file {
+        options.set("rw_timeout", &patience.read.as_micros().to_string());
+        if location.scheme.starts_with("rtsp") {
+            options.set("rtsp_transport", "tcp");
+        }
+    }
+    options
+}
+
+fn open_fault(location: &Location, why: Error, deadline: &Deadline, patience: Patience) -> Fault {
+    let shown = &location.shown;
+    if let Some(fault) = refused(location) {
+        return fault;
+    }
+    if why == Error::Exit && !deadline.is_stopped() {
+        let what = format!(
+            "'{shown}' did not open within {} s",
+            patience.open.as_secs_f64()
+        );
+        let reason = if location.is_file {
+            FaultReason::ReadTimeout
+        } else {
+            FaultReason::ConnectFailed
+        };
+        return Fault::new(reason, what);
+    }
+    if log::recent("moov atom not found").is_some() {
+        let what = format!(
+            "'{shown}' has no index (moov): it was cut off or is still being written; repair it, or read a complete copy"
+        );
+        return Fault::new(FaultReason::NotAVideo, what);
+    }
+    let format_refused = log::recent("Format not on whitelist").is_some();
+    match why {
+        Error::InvalidData | Error::DemuxerNotFound => Fault::new(
+            FaultReason::NotAVideo,
+            format!("'{shown}' is not a video FFmpeg can read"),
+        ),
+        _ if format_refused => {
+            let what = format!("'{shown}' is not a video container (a playlist, script or text)");
+            Fault::new(FaultReason::NotAVideo, what)
+        }
+        Error::Other {
+            errno: ffmpeg::error::ENOENT,
+        } if location.is_file => Fault::new(
+            FaultReason::FileNotFound,
+            format!("'{shown}' does not exist"),
+        ),
+        why if location.is_file => Fault::new(
+            FaultReason::FileNotFound,
+            format!("'{shown}' cannot be opened: {why}"),
+        ),
+        why => Fault::new(
+            FaultReason::ConnectFailed,
+            format!("'{shown}' cannot be opened: {why}"),
+        ),
+    }
+}
+
+/// FFmpeg refused a protocol, here or in something the source points at.
+fn refused(location: &Location) -> Option<Fault> {
+    let line = log::recent("not on whitelist '").filter(|line| line.contains("Protocol"));
+    let line = line.or_else(|| log::recent("blocked for security reasons"));
+    line.map(|line| not_allowed(&location.shown, &line))
+}
+
+fn not_allowed(shown: &str, line: &str) -> Fault {
+    let what = format!("'{shown}' points at something that may not be opened: {line}");
+    Fault::new(FaultReason::ProtocolNotAllowed, what)
+}
+
+fn rate_of(stream: &format::stream::Stream<'_>) -> f64 {
+    let rates = [stream.avg_frame_rate(), stream.rate()];
+    let value = |r: &Rational| f64::from(r.numerator()) / f64::from(r.denominator());
+    rates
+        .iter()
+        .map(value)
+        .find(|rate| rate.is_finite() && (0.1..=1000.0).contains(rate))
+        .unwrap_or(0.0)
+}
+
+/// The earliest start of any stream, in microseconds; 0 if none says.
+fn starts_at(input: &format::context::Input) -> i64 {
+    let starts = input
+        .streams()
+        .filter(|s| s.start_time() != ffmpeg::ffi::AV_NOPTS_VALUE);
+    starts
+        .map(|s| to_micros(s.start_time(), s.time_base()))
+        .min()
+        .unwrap_or(0)
+}
+
+/// A time in microseconds, rounded to the nearest.
+fn to_micros(time: i64, base: Rational) -> i64 {
+    let (numerator, denominator) = (i128::from(base.numerator()), i128::from(base.denominator()));
+    if denominator == 0 {
+        return 0;
+    }
+    let micros = (i128::from(time) * numerator * 2_000_000 + denominator) / (2 * denominator);
+    i64::try_from(micros).unwrap_or(if micros > 0 { i64::MAX } else { i64::MIN })
+}

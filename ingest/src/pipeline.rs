@@ -1,0 +1,307 @@
+//! The way of a face through a run: frames in, observations out.
+//!
+//! Two threads share the work: one reads and decodes, the caller's one analyses. Everything is
+//! started anew at each hard cut, and now and then in stretches without faces; there a checkpoint
+//! is reported, and a run that begins at it reports the same observations, to the bit. What is not
+//! deterministic (wall clock, reports, counters) shapes no observation but `wall_start`.
+
+mod analysis;
+mod hold;
+mod look;
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    detect::{DetectSize, Detector, InferError},
+    embed::Embedder,
+    gate::{face::FaceGates, frame::FrameGates},
+    observe::{
+        Fault, FaultReason, Finished, Flow, MediaTime, Observation, ObservationSink, Report,
+        ResumePoint, RunState, SinkError,
+    },
+    shot::{CutRules, GradualRules},
+    source::{CaptureStatus, Feed, FrameSource, Overflow, StopToken, Taken},
+    track::TrackRules,
+};
+
+use analysis::Analysis;
+
+/// Changes whenever the same material would give other observations under the same settings.
+const PIPELINE_VERSION: u32 = 1;
+
+/// What shapes a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineSettings {
+    /// Faces are looked for in every n-th frame of a shot, counted from its first. `None`: about
+    /// five times a second.
+    pub detect_every: Option<NonZeroU32>,
+    /// How large the detector sees the picture.
+    pub detect_size: DetectSize,
+    /// Longest side of the picture that faces are found in and cut from, in pixels. Larger frames
+    /// are scaled down once.
+    pub picture_side_max: u32,
+    /// Which frames need no detector.
+    pub frame_gates: FrameGates,
+    /// Which faces are good enough to embed.
+    pub face_gates: FaceGates,
+    /// What is a hard cut.
+    pub cuts: CutRules,
+    /// What is a dissolve or a fade.
+    pub gradual: GradualRules,
+    /// How tracks begin, go on and end.
+    pub tracks: TrackRules,
+    /// A checkpoint is made after so much stream time without any face.
+    pub checkpoint_after: Duration,
+    /// Frames that may wait between the two threads.
+    pub queue_frames: usize,
+    /// How often the run says how it is doing.
+    pub report_every: Duration,
+}
+
+impl Default for PipelineSettings {
+    fn default() -> Self {
+        Self {
+            detect_every: None,
+            detect_size: DetectSize::default(),
+            picture_side_max: 1280,
+            frame_gates: FrameGates::default(),
+            face_gates: FaceGates::default(),
+            cuts: CutRules::default(),
+            gradual: GradualRules::default(),
+            tracks: TrackRules::default(),
+            checkpoint_after: Duration::from_secs(5),
+            queue_frames: 8,
+            report_every: Duration::from_secs(1),
+        }
+    }
+}
+
+impl PipelineSettings {
+    /// A short hash of everything that shapes observations: these settings, the version of the
+    /// pipeline, and `models` (which names the models and their files).
+    #[must_use]
+    pub fn fingerprint(&self, models: &str) -> String {
+        // Queue length and report interval shape nothing.
+        let shaping = Self {
+            queue_frames: 0,
+            report_every: Duration::ZERO,
+            ..self.clone()
+        };
+        let text = format!("{PIPELINE_VERSION}\n{models}\n{shaping:?}");
+        let digest = Sha256::digest(text.as_bytes());
+        let hex: String = digest
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("rp{PIPELINE_VERSION}-{hex}")
+    }
+}
+
+/// The models of one run. Each belongs to the thread that analyses.
+pub struct Vision {
+    /// Finds faces.
+    pub detector: Box<dyn Detector>,
+    /// Tells them apart.
+    pub embedder: Box<dyn Embedder>,
+}
+
+/// Why a run was given up without a last message.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nobody takes the observations.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A model failed.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+}
+
+/// One run over one source.
+pub struct Pipeline {
+    /// What shapes it.
+    pub settings: PipelineSettings,
+    /// The models.
+    pub vision: Vision,
+    /// What happens when frames come faster than they are analysed.
+    pub overflow: Overflow,
+    /// Ends the run.
+    pub stop: StopToken,
+}
+
+impl Pipeline {
+    /// Reads `source` to its end and reports what is in it, on the caller's thread and one more.
+    /// `source` begins at `resume` already; the last observation is [`Observation::Finished`].
+    ///
+    /// A source that cannot be read is no error but a run that failed: it is reported.
+    ///
+    /// # Errors
+    /// [`RunError`] when the observations find no taker. A model that fails is reported as the
+    /// run's fault, and is an error only if that finds no taker either.
+    pub fn run(
+        self,
+        mut source: Box<dyn FrameSource>,
+        resume: Option<ResumePoint>,
+        sink: &mut dyn ObservationSink,
+    ) -> Result<Finished, RunError> {
+        let status = CaptureStatus::default();
+        let feed = Feed::new(self.settings.queue_frames, self.overflow, status.clone());
+        let stop = self.stop.clone();
+        std::thread::scope(|scope| {
+            let reader = std::thread::Builder::new()
+                .name("capture".to_owned())
+                .spawn_scoped(scope, || feed.fill_from(source.as_mut(), &stop));
+            if let Err(why) = reader {
+                let fault = Fault::new(
+                    FaultReason::Internal,
+                    format!("the capture thread cannot be started: {why}"),
+                );
+                return finish(sink, RunState::Failed, Some(fault), MediaTime::ZERO);
+            }
+            let outcome =
+                Run::new(&self.settings, self.vision, status, resume, sink, &stop).drive(&feed);
+            // Whatever happened, the reader must not wait for room or for pictures.
+            let stopped = stop.is_requested();
+            feed.close();
+            if outcome.is_err() || stopped {
+                stop.request();
+            }
+            outcome
+        })
+    }
+}
+
+fn finish(
+    sink: &mut dyn ObservationSink,
+    state: RunState,
+    fault: Option<Fault>,
+    position: MediaTime,
+) -> Result<Finished, RunError> {
+    let finished = Finished {
+        state,
+        fault,
+        position,
+    };
+    sink.observe(Observation::Finished(finished.clone()))?;
+    Ok(finished)
+}
+
+struct Run<'a> {
+    analysis: Analysis<'a>,
+    status: CaptureStatus,
+    sink: &'a mut dyn ObservationSink,
+    stop: &'a StopToken,
+    reported: Option<Instant>,
+    report_every: Duration,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        settings: &'a PipelineSettings,
+        vision: Vision,
+        status: CaptureStatus,
+        resume: Option<ResumePoint>,
+        sink: &'a mut dyn ObservationSink,
+        stop: &'a StopToken,
+    ) -> Self {
+        let position = resume.map_or(MediaTime::ZERO, |point| point.time);
+        let analysis = Analysis::new(settings, vision, position);
+        let report_every = settings.report_every;
+        Self {
+            analysis,
+            status,
+            sink,
+            stop,
+            reported: None,
+            report_every,
+        }
+    }
+
+    fn drive(mut self, feed: &Feed) -> Result<Finished, RunError> {
+        let (state, fault) = match self.analyse(feed) {
+            Ok(end) => end,
+            Err(RunError::Infer(why)) => {
+                let fault = Fault::new(FaultReason::ModelUnusable, why.to_string());
+                self.stop.request();
+                (RunState::Failed, Some(fault.at(self.analysis.position())))
+            }
+            Err(gone @ RunError::Sink(_)) => return Err(gone),
+        };
+        self.report(Some((state, fault.clone())))?;
+        finish(self.sink, state, fault, self.analysis.position())
+    }
+
+    /// Until the source ends, for whatever reason; everything is reported but the end itself.
+    fn analyse(&mut self, feed: &Feed) -> Result<(RunState, Option<Fault>), RunError> {
+        self.report(None)?;
+        loop {
+            if self.stop.is_requested() {
+                self.analysis.stop(self.sink)?;
+                return Ok((RunState::Stopped, None));
+            }
+            match feed.take(self.report_every) {
+                Taken::Frame(frame) => {
+                    if let Some(media) = self
+                        .analysis
+                        .wants_media()
+                        .then(|| self.status.facts().media)
+                    {
+                        self.analysis.set_media(media.as_ref());
+                    }
+                    if self.analysis.push(frame, self.sink)? == Flow::Stop {
+                        self.stop.request();
+                    }
+                }
+                Taken::Nothing => {}
+                // A reader that was told to stop ends as well.
+                Taken::Ended(_) if self.stop.is_requested() => {}
+                Taken::Ended(Ok(fault)) => {
+                    self.analysis.end(self.sink)?;
+                    let fault = fault.map(|f| f.at(self.analysis.position()));
+                    return Ok((RunState::Ended, fault));
+                }
+                Taken::Ended(Err(fault)) => {
+                    self.analysis.stop(self.sink)?;
+                    return Ok((RunState::Failed, Some(fault.at(self.analysis.position()))));
+                }
+            }
+            if self
+                .reported
+                .is_none_or(|at| at.elapsed() >= self.report_every)
+            {
+                self.report(None)?;
+            }
+        }
+    }
+
+    fn report(&mut self, end: Option<(RunState, Option<Fault>)>) -> Result<(), RunError> {
+        let facts = self.status.facts();
+        let mut counters = self.analysis.counters().clone();
+        counters.frames_decoded = facts.decoded;
+        counters.frames_dropped = facts.dropped;
+        counters.spend("decode", facts.decode);
+        counters.spend("shot", facts.shrink);
+        if facts.corrupt > 0 {
+            *counters.frames_rejected.entry("CORRUPT").or_default() += facts.corrupt;
+        }
+        let (state, fault) = end.unwrap_or((facts.state, facts.fault));
+        let position = self.analysis.position();
+        let report = Report {
+            state,
+            media: facts.media,
+            position,
+            counters,
+            fault,
+        };
+        self.reported = Some(Instant::now());
+        if self.sink.observe(Observation::Report(report))? == Flow::Stop {
+            self.stop.request();
+        }
+        Ok(())
+    }
+}

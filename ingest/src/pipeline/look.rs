@@ -1,0 +1,228 @@
+//! Looking for faces in one frame, if its turn has come.
+
+use std::time::Instant;
+
+use rollcall_index::Embedding;
+
+use super::{PipelineSettings, Vision};
+use crate::{
+    align::{AlignedCrop, align, loose_crop},
+    detect::{Detector, InferError},
+    embed::Embedder,
+    exemplar::{GoodFace, SeenFace},
+    gate::{
+        face::judge,
+        frame::{FrameGate, FrameRejection},
+    },
+    geometry::DetectedFace,
+    observe::{Counters, Fault},
+    picture::Picture,
+    source::{FrameImage, FrameStamp, GreyImage},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Decides which frames are looked at, and looks.
+pub(super) struct Looker<'a> {
+    settings: &'a PipelineSettings,
+    detector: Box<dyn Detector>,
+    gate: FrameGate,
+    every: u64,
+    in_shot: u64,
+    /// What was seen last, for frames that look the same.
+    last: Vec<SeenFace>,
+}
+
+impl<'a> Looker<'a> {
+    pub(super) fn new(settings: &'a PipelineSettings, detector: Box<dyn Detector>) -> Self {
+        let gate = FrameGate::new(settings.frame_gates);
+        Self {
+            settings,
+            detector,
+            gate,
+            every: 5,
+            in_shot: 0,
+            last: Vec::new(),
+        }
+    }
+
+    /// Sets the schedule: as the settings say, or about five times a second.
+    pub(super) fn set_rate(&mut self, frames_per_second: f64) {
+        let fifth = crate::number::round_u32(crate::number::to_f32(frames_per_second / 5.0));
+        self.every = self
+            .settings
+            .detect_every
+            .map_or(u64::from(fifth.max(1)), |n| u64::from(n.get()));
+    }
+
+    /// Frames from one look to the next.
+    pub(super) fn every(&self) -> u64 {
+        self.every
+    }
+
+    /// The next frame is the first of a shot.
+    pub(super) fn restart(&mut self) {
+        self.gate = FrameGate::new(self.settings.frame_gates);
+        self.in_shot = 0;
+        self.last.clear();
+    }
+
+    /// The faces of the frame; `None` if nobody looked, or nothing could be seen.
+    pub(super) fn look(
+        &mut self,
+        stamp: FrameStamp,
+        grey: &Arc<GreyImage>,
+        image: &dyn FrameImage,
+        counters: &mut Counters,
+    ) -> Result<Option<Vec<SeenFace>>, InferError> {
+        let turn = self.in_shot.is_multiple_of(self.every);
+        self.in_shot += 1;
+        if !turn {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let rejection = self.gate.judge(grey);
+        counters.spend("gate", begun.elapsed());
+        if let Some(reason) = rejection {
+            counters.reject_frame(reason.code());
+            return Ok(self.see_without_looking(reason, stamp));
+        }
+        let begun = Instant::now();
+        let picture = match image.to_picture(self.settings.picture_side_max) {
+            Ok(picture) => picture,
+            Err(fault) => {
+                self.skip(&fault, stamp, counters);
+                return Ok(None);
+            }
+        };
+        let found = self
+            .detector
+            .detect(picture.view(), self.settings.detect_size)?;
+        counters.frames_detected += 1;
+        counters.faces_detected += u64::try_from(found.len()).unwrap_or(u64::MAX);
+        counters.spend("detect", begun.elapsed());
+        let begun = Instant::now();
+        let seen = found
+            .into_iter()
+            .enumerate()
+            .map(|(rank, face)| self.see(stamp, rank, face, &picture, counters))
+            .collect::<Vec<_>>();
+        counters.spend("gate", begun.elapsed());
+        self.last = seen
+            .iter()
+            .map(|face| SeenFace {
+                good: None,
+                ..face.clone()
+            })
+            .collect();
+        Ok(Some(seen))
+    }
+
+    /// What a frame shows that nobody looks at.
+    fn see_without_looking(
+        &mut self,
+        reason: FrameRejection,
+        stamp: FrameStamp,
+    ) -> Option<Vec<SeenFace>> {
+        match reason {
+            // The same picture, the same faces.
+            FrameRejection::NearIdentical => Some(
+                self.last
+                    .iter()
+                    .map(|face| SeenFace {
+                        stamp,
+                        ..face.clone()
+                    })
+                    .collect(),
+            ),
+            FrameRejection::Empty => Some(Vec::new()),
+            // Nothing can be said about the faces: they may well be there.
+            FrameRejection::Blurred | FrameRejection::Corrupt => None,
+        }
+    }
+
+    fn skip(&mut self, fault: &Fault, stamp: FrameStamp, counters: &mut Counters) {
+        tracing::warn!(frame = stamp.number.get(), %fault, "a frame could not be converted");
+        counters.reject_frame(FrameRejection::Corrupt.code());
+    }
+
+    fn see(
+        &self,
+        stamp: FrameStamp,
+        rank: usize,
+        face: DetectedFace,
+        picture: &Picture,
+        counters: &mut Counters,
+    ) -> SeenFace {
+        let view = picture.view();
+        let crop = align(view, &face.landmarks);
+        let good = match judge(view, &face, &crop, &self.settings.face_gates) {
+            Ok(quality) => {
+                let loose = loose_crop(view, &face.rect);
+                Some(GoodFace {
+                    quality: quality.get(),
+                    crop,
+                    loose,
+                    embedding: None,
+                })
+            }
+            Err(reason) => {
+                counters.reject_face(reason.code());
+                None
+            }
+        };
+        SeenFace {
+            stamp,
+            rank,
+            face,
+            picture: (picture.width(), picture.height()),
+            good,
+        }
+    }
+}
+
+/// An embedder that counts what it does.
+pub(super) struct TimedEmbedder {
+    inner: Box<dyn Embedder>,
+    spent: Duration,
+    faces: u64,
+}
+
+impl TimedEmbedder {
+    pub(super) fn new(inner: Box<dyn Embedder>) -> Self {
+        Self {
+            inner,
+            spent: Duration::ZERO,
+            faces: 0,
+        }
+    }
+
+    /// Time spent and faces embedded since the last call.
+    pub(super) fn take(&mut self) -> (Duration, u64) {
+        (
+            std::mem::take(&mut self.spent),
+            std::mem::take(&mut self.faces),
+        )
+    }
+}
+
+impl Embedder for TimedEmbedder {
+    fn embed(&mut self, crops: &[AlignedCrop]) -> Result<Vec<Embedding>, InferError> {
+        let begun = Instant::now();
+        let embeddings = self.inner.embed(crops);
+        self.spent += begun.elapsed();
+        self.faces += u64::try_from(crops.len()).unwrap_or(u64::MAX);
+        embeddings
+    }
+
+    fn dimension(&self) -> usize {
+        self.inner.dimension()
+    }
+}
+
+/// The looker and the embedder of a run's models.
+pub(super) fn split(settings: &PipelineSettings, vision: Vision) -> (Looker<'_>, TimedEmbedder) {
+    (
+        Looker::new(settings, vision.detector),
+        TimedEmbedder::new(vision.embedder),
+    )
+}

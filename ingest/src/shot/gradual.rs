@@ -1,0 +1,393 @@
+//! Gradual transitions: dissolves, and fades from or to one colour.
+//!
+//! In a dissolve every frame is a mix of the same two pictures, so a frame `h` frames from each of
+//! two others lies half way between them, pixel by pixel. A moving camera does not do that: where
+//! it moves far enough to change the picture, edges pass. The residual of the mix against the
+//! change it explains is smallest at the middle of the transition, and the boundary is put there.
+//!
+//! Frames are suspected as soon as the half before them looks like a mix, and decided when the half
+//! after them has been seen; where nothing is suspected the decision is immediate.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::source::GreyImage;
+
+/// When a change is a transition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GradualRules {
+    /// Half lengths tried, in seconds, shortest first.
+    pub halves_s: [f64; 3],
+    /// Smallest mean difference (of 255) over a half that raises suspicion.
+    pub suspect_difference_min: f32,
+    /// Largest residual of a half, as a share of its difference.
+    pub half_residual_max: f32,
+    /// Smallest mean difference over the whole.
+    pub difference_min: f32,
+    /// Largest residual of the whole, as a share of its difference.
+    pub residual_max: f32,
+    /// Largest correlation of the pictures before and after: otherwise only the light changed.
+    pub correlation_max: f32,
+    /// A picture that deviates less is one colour: a fade needs no correlation test.
+    pub uniform_max: f32,
+}
+
+impl Default for GradualRules {
+    fn default() -> Self {
+        Self {
+            halves_s: [0.2, 0.4, 0.6],
+            suspect_difference_min: 4.0,
+            half_residual_max: 0.45,
+            difference_min: 10.0,
+            residual_max: 0.3,
+            correlation_max: 0.6,
+            uniform_max: 6.0,
+        }
+    }
+}
+
+/// A transition, in frames counted from the finder's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// About where it begins: pictures from here on are mixed.
+    pub first: u64,
+    /// The first frame that belongs to the new shot.
+    pub middle: u64,
+    /// About where it ends.
+    pub last: u64,
+}
+
+/// Finds gradual transitions within a shot.
+///
+/// Cost: about 100 microseconds a frame at 160x90, more while something is suspected.
+pub struct GradualFinder {
+    rules: GradualRules,
+    halves: Vec<usize>,
+    frames: VecDeque<Arc<GreyImage>>,
+    pushed: u64,
+    suspects: VecDeque<Suspect>,
+    accepted: Vec<Accepted>,
+    found: VecDeque<Transition>,
+    last_middle: Option<u64>,
+}
+
+struct Suspect {
+    frame: u64,
+    half: usize,
+}
+
+struct Accepted {
+    frame: u64,
+    half: usize,
+    weight: f64,
+}
+
+/// Accepted frames further apart belong to two transitions.
+const GAP: u64 = 3;
+/// A run of accepted frames longer than this many of the longest halves is cut off.
+const RUN_HALVES_MAX: u64 = 5;
+
+impl GradualFinder {
+    /// A finder for pictures that follow each other `frames_per_second` times a second.
+    #[must_use]
+    pub fn new(rules: GradualRules, frames_per_second: f64) -> Self {
+        let mut halves: Vec<usize> = Vec::new();
+        for seconds in rules.halves_s {
+            let frames =
+                crate::number::round_u32(crate::number::to_f32(seconds * frames_per_second));
+            let half = (frames as usize).clamp(2, 60);
+            if halves.last().is_none_or(|last| *last < half) {
+                halves.push(half);
+            }
+        }
+        Self {
+            rules,
+            halves,
+            frames: VecDeque::new(),
+            pushed: 0,
+            suspects: VecDeque::new(),
+            accepted: Vec::new(),
+            found: VecDeque::new(),
+            last_middle: None,
+        }
+    }
+
+    /// Forgets everything: the next frame is the first.
+    pub fn restart(&mut self) {
+        self.frames.clear();
+        self.pushed = 0;
+        self.suspects.clear();
+        self.accepted.clear();
+        self.found.clear();
+        self.last_middle = None;
+    }
+
+    /// Takes the next frame of the shot.
+    pub fn push(&mut self, grey: Arc<GreyImage>) {
+        let newest = self.pushed;
+        self.pushed += 1;
+        self.frames.push_back(grey);
+        let kept = self.halves.last().map_or(0, |half| 2 * half + 1);
+        while self.frames.len() > kept {
+            self.frames.pop_front();
+        }
+        for i in 0..self.halves.len() {
+            let half = self.halves[i];
+            if self.half_is_mix(newest, half, self.rules.suspect_difference_min) {
+                self.suspects.push_back(Suspect {
+                    frame: newest,
+                    half,
+                });
+            }
+        }
+        self.decide_suspects();
+        self.close_run(false);
+    }
+
+    /// The shot is over: everything is decided.
+    pub fn finish(&mut self) {
+        self.suspects.clear();
+        self.close_run(true);
+    }
+
+    /// Frames below this number are decided.
+    #[must_use]
+    pub fn decided(&self) -> u64 {
+        let suspect = self
+            .suspects
+            .iter()
+            .map(|s| s.frame)
+            .min()
+            .unwrap_or(self.pushed);
+        let run = self.accepted.first().map_or(self.pushed, |a| a.frame);
+        suspect.min(run)
+    }
+
+    /// The next transition whose frames are decided.
+    pub fn take(&mut self) -> Option<Transition> {
+        self.found.pop_front()
+    }
+
+    fn decide_suspects(&mut self) {
+        let newest = self.pushed - 1;
+        let mut i = 0;
+        while i < self.suspects.len() {
+            let (frame, half) = (self.suspects[i].frame, self.suspects[i].half);
+            if frame + half as u64 > newest {
+                i += 1;
+                continue;
+            }
+            self.suspects.remove(i);
+            if let Some(weight) = self.is_middle(frame, half) {
+                self.accepted.push(Accepted {
+                    frame,
+                    half,
+                    weight,
+                });
+                self.accepted.sort_by_key(|a| a.frame);
+            }
+        }
+    }
+
+    fn close_run(&mut self, ended: bool) {
+        while let (Some(first), Some(last)) = (self.accepted.first(), self.accepted.last()) {
+            // The run may have a gap in it while its tail is still being decided.
+            let gap = self
+                .accepted
+                .windows(2)
+                .position(|w| w[1].frame > w[0].frame + GAP);
+            let end = gap.map_or(last.frame, |at| self.accepted[at].frame);
+            let open = self
+                .suspects
+                .iter()
+                .map(|s| s.frame)
+                .min()
+                .unwrap_or(self.pushed);
+            let longest = self.halves.last().copied().unwrap_or(0) as u64;
+            let too_long = end - first.frame >= RUN_HALVES_MAX * longest;
+            if !ended && !too_long && open <= end + GAP {
+                return;
+            }
+            let count = gap.map_or(self.accepted.len(), |at| at + 1);
+            let run: Vec<Accepted> = self.accepted.drain(..count).collect();
+            self.report(&run, longest);
+        }
+    }
+
+    fn report(&mut self, run: &[Accepted], longest: u64) {
+        let total: f64 = run.iter().map(|a| a.weight).sum();
+        let sum: f64 = run
+            .iter()
+            .map(|a| a.weight * (a.frame - run[0].frame) as f64)
+            .sum();
+        let offset = crate::number::round_u32(crate::number::to_f32(sum / total.max(1e-9)));
+        let middle = run[0].frame + u64::from(offset);
+        if self.last_middle.is_some_and(|last| middle < last + longest) {
+            return;
+        }
+        self.last_middle = Some(middle);
+        // The longest half that still fits says best how far the mix reaches.
+        let reach = run.iter().map(|a| a.half).max().unwrap_or(0) as u64;
+        let transition = Transition {
+            first: middle.saturating_sub(reach).min(run[0].frame),
+            middle,
+            last: (middle + reach).max(run[run.len() - 1].frame),
+        };
+        self.found.push_back(transition);
+    }
+
+    fn frame(&self, number: u64) -> Option<&Arc<GreyImage>> {
+        let oldest = self.pushed - self.frames.len() as u64;
+        self.frames
+            .get(usize::try_from(number.checked_sub(oldest)?).ok()?)
+    }
+
+    /// Whether the frames from `half` before `end` up to `end` mix from one picture to another.
+    fn half_is_mix(&self, end: u64, half: usize, difference_min: f32) -> bool {
+        let Some(start) = end.checked_sub(half as u64) else {
+            return false;
+        };
+        let step = half / 2;
+        let parts = (
+            self.frame(start),
+            self.frame(start + step as u64),
+            self.frame(end),
+        );
+        let (Some(from), Some(middle), Some(to)) = parts else {
+            return false;
+        };
+        let difference = from.difference(to);
+        if difference < difference_min {
+            return false;
+        }
+        let share = step as f32 / half as f32;
+        from.mix_residual(middle, to, share) <= self.rules.half_residual_max * difference
+    }
+
+    /// How well `frame` fits as the middle of a transition, above 0; `None` if it does not.
+    fn is_middle(&self, frame: u64, half: usize) -> Option<f64> {
+        let rules = &self.rules;
+        let end = frame + half as u64;
+        let from = self.frame(frame.checked_sub(half as u64)?)?;
+        let (middle, to) = (self.frame(frame)?, self.frame(end)?);
+        let difference = from.difference(to);
+        if difference < rules.difference_min {
+            return None;
+        }
+        let residual = from.mix_residual(middle, to, 0.5) / difference;
+        if residual > rules.residual_max || !self.half_is_mix(end, half, 0.3 * difference) {
+            return None;
+        }
+        let fade = from.deviation() < rules.uniform_max || to.deviation() < rules.uniform_max;
+        if !fade && from.correlation(to) > rules.correlation_max {
+            return None;
+        }
+        Some(f64::from(rules.residual_max - residual) + 1e-3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(at: impl Fn(f32, f32) -> f32) -> GreyImage {
+        let pixels = (0..160u16 * 90)
+            .map(|i| crate::number::round_u8(at(f32::from(i % 160), f32::from(i / 160))))
+            .collect();
+        GreyImage::new(160, 90, pixels).unwrap()
+    }
+
+    fn texture(seed: f32, x: f32, y: f32) -> f32 {
+        128.0 + 50.0 * (x * 0.11 * seed + seed).sin() + 40.0 * (y * 0.17 + x * 0.05 * seed).cos()
+    }
+
+    /// The middles found in `count` frames, and the longest time any frame had to wait.
+    fn check(count: u64, frame: impl Fn(u64) -> GreyImage) -> (Vec<u64>, u64) {
+        let mut finder = GradualFinder::new(GradualRules::default(), 25.0);
+        let mut waited = 0;
+        for i in 0..count {
+            finder.push(Arc::new(frame(i)));
+            waited = waited.max(i + 1 - finder.decided());
+        }
+        finder.finish();
+        assert_eq!(finder.decided(), count);
+        (
+            std::iter::from_fn(|| finder.take())
+                .map(|t| t.middle)
+                .collect(),
+            waited,
+        )
+    }
+
+    /// Share of the second picture in frame `i` of a transition over `length` frames.
+    fn share(i: u64, start: u64, length: u64) -> f32 {
+        ((i as f32 - start as f32) / length as f32).clamp(0.0, 1.0)
+    }
+
+    #[test]
+    fn dissolves_of_any_length_are_found_at_their_middle() {
+        for length in [8, 12, 25, 40] {
+            let (found, waited) = check(150, |i| {
+                let b = share(i, 50, length);
+                grey(|x, y| texture(1.0, x, y) * (1.0 - b) + texture(2.3, x, y) * b)
+            });
+            assert_eq!(found.len(), 1, "length {length}: {found:?}");
+            assert!(
+                found[0].abs_diff(50 + length / 2) <= 1,
+                "length {length}: {found:?}"
+            );
+            assert!(waited <= 75, "length {length} held frames for {waited}");
+        }
+    }
+
+    #[test]
+    fn a_dissolve_between_moving_pictures_is_found() {
+        let (found, _) = check(120, |i| {
+            let (b, shift) = (share(i, 50, 12), i as f32);
+            grey(|x, y| texture(1.0, x + shift, y) * (1.0 - b) + texture(2.3, x - shift, y) * b)
+        });
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].abs_diff(56) <= 2, "{found:?}");
+    }
+
+    #[test]
+    fn a_fade_through_black_has_two_boundaries() {
+        let (found, _) = check(150, |i| {
+            let light = if i < 80 {
+                1.0 - share(i, 40, 20)
+            } else {
+                share(i, 80, 20)
+            };
+            let seed = if i < 70 { 1.0 } else { 2.3 };
+            grey(|x, y| texture(seed, x, y) * light)
+        });
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].abs_diff(50) <= 2 && found[1].abs_diff(90) <= 2,
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn pans_zooms_and_lights_are_no_transitions() {
+        for speed in [0.3, 1.0, 2.0, 4.0, 8.0] {
+            let pan = check(120, |i| grey(|x, y| texture(1.0, x + i as f32 * speed, y)));
+            assert_eq!(pan.0, [0u64; 0], "pan {speed}");
+            let zoom = check(120, |i| {
+                let scale = 1.0 + i as f32 * 0.005 * speed;
+                grey(|x, y| texture(1.0, (x - 80.0) / scale, (y - 45.0) / scale))
+            });
+            assert_eq!(zoom.0, [0u64; 0], "zoom {speed}");
+        }
+        let lights = check(120, |i| {
+            let light = 1.0 - 0.6 * share(i, 50, 20);
+            grey(|x, y| texture(1.0, x, y) * light)
+        });
+        assert_eq!(lights.0, [0u64; 0]);
+        let still = check(60, |_| grey(|x, y| texture(1.0, x, y)));
+        assert_eq!(
+            (still.0.len(), still.1),
+            (0, 1 - 1),
+            "nothing is held in a still shot"
+        );
+    }
+}

@@ -1,0 +1,250 @@
+/// A small grey picture, a byte a pixel, rows from the top. Every measure below compares pictures
+/// of one size; pictures of different sizes have nothing in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GreyImage {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+impl GreyImage {
+    /// Width of the copies that capture makes, in pixels.
+    pub const WIDTH: u32 = 160;
+
+    /// A grey picture; `None` unless there is at least one pixel and `width` times `height` bytes.
+    #[must_use]
+    pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Option<Self> {
+        let fits = width.checked_mul(height) == Some(pixels.len()) && !pixels.is_empty();
+        fits.then_some(Self {
+            width,
+            height,
+            pixels,
+        })
+    }
+
+    /// Width in pixels.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height in pixels.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// Whether `other` can be compared with this one.
+    #[must_use]
+    pub fn same_size(&self, other: &Self) -> bool {
+        self.width == other.width && self.height == other.height
+    }
+
+    /// Mean grey value, 0 to 255.
+    #[must_use]
+    pub fn mean(&self) -> f32 {
+        let sum: u64 = self.pixels.iter().map(|p| u64::from(*p)).sum();
+        ratio(sum, self.pixels.len())
+    }
+
+    /// Standard deviation of the grey values.
+    #[must_use]
+    pub fn deviation(&self) -> f32 {
+        let squares: u64 = self
+            .pixels
+            .iter()
+            .map(|p| u64::from(*p) * u64::from(*p))
+            .sum();
+        let mean = self.mean();
+        (ratio(squares, self.pixels.len()) - mean * mean)
+            .max(0.0)
+            .sqrt()
+    }
+
+    /// Mean absolute difference, 0 to 255.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> f32 {
+        if !self.same_size(other) {
+            return 255.0;
+        }
+        let sum: u64 = self
+            .pixels
+            .iter()
+            .zip(&other.pixels)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)))
+            .sum();
+        ratio(sum, self.pixels.len())
+    }
+
+    /// Pearson's correlation, -1 to 1; 0 where either picture is uniform.
+    #[must_use]
+    pub fn correlation(&self, other: &Self) -> f32 {
+        if !self.same_size(other) {
+            return 0.0;
+        }
+        let products: u64 = self
+            .pixels
+            .iter()
+            .zip(&other.pixels)
+            .map(|(a, b)| u64::from(*a) * u64::from(*b))
+            .sum();
+        let spread = self.deviation() * other.deviation();
+        if spread < 1.0 {
+            return 0.0;
+        }
+        let covariance = ratio(products, self.pixels.len()) - self.mean() * other.mean();
+        (covariance / spread).clamp(-1.0, 1.0)
+    }
+
+    /// Half the L1 distance of the 32-bin histograms, 0 to 1.
+    #[must_use]
+    pub fn histogram_distance(&self, other: &Self) -> f32 {
+        let (mine, theirs) = (self.histogram(), other.histogram());
+        mine.iter()
+            .zip(theirs)
+            .map(|(a, b)| (a - b).abs())
+            .sum::<f32>()
+            / 2.0
+    }
+
+    /// Mean absolute distance of `middle` from the straight mix of this picture and `end`, in
+    /// which `end` has the share `share`: 0 in a perfect dissolve.
+    #[must_use]
+    pub fn mix_residual(&self, middle: &Self, end: &Self, share: f32) -> f32 {
+        if !self.same_size(middle) || !self.same_size(end) {
+            return 255.0;
+        }
+        let sum: f32 = self
+            .pixels
+            .iter()
+            .zip(&middle.pixels)
+            .zip(&end.pixels)
+            .map(|((a, m), b)| {
+                let (a, m, b) = (f32::from(*a), f32::from(*m), f32::from(*b));
+                (m - (a + (b - a) * share)).abs()
+            })
+            .sum();
+        sum / self.pixels.len() as f32
+    }
+
+    /// Variance of the 3x3 cross Laplacian (0 1 0 / 1 -4 1 / 0 1 0): low in blurred pictures.
+    #[must_use]
+    pub fn laplacian_variance(&self) -> f32 {
+        let (mut sum, mut squares, mut count) = (0i64, 0i64, 0usize);
+        for y in 1..self.height.saturating_sub(1) {
+            let row = y * self.width;
+            for x in 1..self.width.saturating_sub(1) {
+                let at = |i: usize| i64::from(self.pixels[i]);
+                let i = row + x;
+                let value =
+                    at(i - self.width) + at(i + self.width) + at(i - 1) + at(i + 1) - 4 * at(i);
+                sum += value;
+                squares += value * value;
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return 0.0;
+        }
+        let mean = sum as f32 / count as f32;
+        squares as f32 / count as f32 - mean * mean
+    }
+
+    /// Largest mean absolute difference of any 8x8 block: sees a change too small for the mean of
+    /// the whole picture.
+    #[must_use]
+    pub fn block_difference_max(&self, other: &Self) -> f32 {
+        const BLOCK: usize = 8;
+        if !self.same_size(other) {
+            return 255.0;
+        }
+        let mut largest = 0f32;
+        for top in (0..self.height).step_by(BLOCK) {
+            for left in (0..self.width).step_by(BLOCK) {
+                let (bottom, right) = (
+                    (top + BLOCK).min(self.height),
+                    (left + BLOCK).min(self.width),
+                );
+                let sum: u64 = (top..bottom)
+                    .map(|y| {
+                        let span = y * self.width + left..y * self.width + right;
+                        let pairs = self.pixels[span.clone()].iter().zip(&other.pixels[span]);
+                        pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
+                    })
+                    .sum();
+                largest = largest.max(ratio(sum, (bottom - top) * (right - left)));
+            }
+        }
+        largest
+    }
+
+    fn histogram(&self) -> [f32; 32] {
+        let mut bins = [0u32; 32];
+        for pixel in &self.pixels {
+            bins[usize::from(pixel >> 3)] += 1;
+        }
+        bins.map(|count| count as f32 / self.pixels.len() as f32)
+    }
+}
+
+/// `sum / count`, which stays exact enough: sums are below 2^53 for any picture.
+fn ratio(sum: u64, count: usize) -> f32 {
+    crate::number::to_f32(sum as f64 / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(at: impl Fn(usize, usize) -> u8) -> GreyImage {
+        let pixels = (0..24 * 16).map(|i| at(i % 24, i / 24)).collect();
+        GreyImage::new(24, 16, pixels).unwrap()
+    }
+
+    #[test]
+    fn measures_of_known_pictures() {
+        let ramp = picture(|x, _| u8::try_from(x * 10).unwrap());
+        let darker = picture(|x, _| u8::try_from(x * 5).unwrap());
+        let flipped = picture(|x, _| u8::try_from((23 - x) * 10).unwrap());
+        assert_eq!(ramp.difference(&ramp), 0.0);
+        assert!((ramp.mean() - 115.0).abs() < 1e-3);
+        assert!((ramp.correlation(&darker) - 1.0).abs() < 1e-3);
+        assert!((ramp.correlation(&flipped) + 1.0).abs() < 1e-3);
+        assert!(ramp.histogram_distance(&flipped) < 0.01);
+        assert_eq!(ramp.laplacian_variance(), 0.0);
+        assert!(picture(|x, y| if (x + y) % 2 == 0 { 0 } else { 200 }).laplacian_variance() > 1e5);
+    }
+
+    #[test]
+    fn a_mix_leaves_no_residual_and_a_wipe_does() {
+        let a = picture(|_, _| 40);
+        let b = picture(|_, _| 200);
+        let mix = picture(|_, _| 120);
+        let wipe = picture(|x, _| if x < 12 { 40 } else { 200 });
+        assert!(a.mix_residual(&mix, &b, 0.5) < 0.01);
+        assert!((a.mix_residual(&wipe, &b, 0.5) - 80.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn one_changed_corner_shows_in_the_blocks_alone() {
+        let a = picture(|_, _| 100);
+        let b = picture(|x, y| if x < 8 && y < 8 { 150 } else { 100 });
+        assert!(a.difference(&b) < 9.0);
+        assert_eq!(a.block_difference_max(&b), 50.0);
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        assert!(GreyImage::new(2, 2, vec![0; 3]).is_none());
+        assert!(GreyImage::new(0, 0, Vec::new()).is_none());
+        let (a, b) = (GreyImage::new(1, 1, vec![0]).unwrap(), picture(|_, _| 0));
+        assert_eq!(a.difference(&b), 255.0);
+        assert_eq!(a.laplacian_variance(), 0.0);
+    }
+}

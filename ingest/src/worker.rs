@@ -1,0 +1,149 @@
+//! The worker: one run over one source, reported to a server through `IngestService`.
+//!
+//! Its order comes as one line of JSON on standard input, so that URLs with credentials never stand
+//! on a command line. The pipeline runs on the caller's thread; a thread beside it talks to the
+//! server. At most a window of messages is unacknowledged: a slow server slows the run.
+
+mod link;
+mod order;
+mod wire;
+
+pub use order::{OrderError, SourceMode, WorkerOrder};
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use crate::{
+    capture::{AccessRules, FileSource, LiveSource, Location, Patience, system_clock},
+    model::{Assets, ModelError, ModelOptions, Models},
+    observe::{Fault, ResumePoint},
+    pipeline::{Pipeline, PipelineSettings, RunError, Vision},
+    source::{CaptureStatus, FrameSource, Next, Overflow, StopToken},
+};
+
+use link::{Greeting, Link, LinkSink};
+
+/// The generated half of the protocol.
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "generated; not every message is spoken here"
+)]
+#[allow(clippy::all, clippy::pedantic)]
+mod proto {
+    tonic::include_proto!("rollcall.v1");
+}
+
+/// Why a worker leaves before its source is finished.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The order makes no sense.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// A model is missing or does not do what it should.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The connection to the server was not made, or broke.
+    #[error("the connection to the server: {0}")]
+    Link(String),
+    /// The run broke off.
+    #[error("the run broke off: {0}")]
+    Run(#[from] RunError),
+}
+
+/// Carries out `order`: until the source is finished and the server has acknowledged it.
+///
+/// # Errors
+/// [`WorkerError`], after which the server may start another worker for the same source.
+pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
+    let assets = Assets::locate(Some(Path::new(&order.assets)))?;
+    let models = Models::open(&assets, &ModelOptions::default())?;
+    let vision = Vision {
+        detector: models.detector()?,
+        embedder: models.embedder()?,
+    };
+    let settings = PipelineSettings::default();
+    let greeting = Greeting {
+        source_id: order.source_id,
+        contract: models.contract().id().to_owned(),
+        pipeline: settings.fingerprint(&model_names(&models)),
+    };
+    let stop = StopToken::default();
+    let link = Arc::new(Link::new(stop.clone()));
+    let (resume, mut sink) = link::connect(order, greeting, &link).map_err(WorkerError::Link)?;
+    tracing::info!(source = order.source_id, resume = ?resume, "the run begins");
+    let overflow = match order.kind {
+        SourceMode::File => Overflow::Wait,
+        SourceMode::Live => Overflow::KeepNewest,
+    };
+    let source = open_source(order, resume, stop.clone());
+    let pipeline = Pipeline {
+        settings,
+        vision,
+        overflow,
+        stop,
+    };
+    let outcome = pipeline.run(source, resume, &mut sink);
+    finish(outcome.map(drop), sink, &link)
+}
+
+/// What the hash of a pipeline is to know about the models: both files, by hash.
+#[must_use]
+pub fn model_names(models: &Models) -> String {
+    format!(
+        "{} {}",
+        models.detector_manifest().model.sha256,
+        models.contract().id()
+    )
+}
+
+fn finish(outcome: Result<(), RunError>, sink: LinkSink, link: &Link) -> Result<(), WorkerError> {
+    // What the server said explains more than that it no longer takes anything.
+    if let Some(broken) = link.broken().filter(|_| outcome.is_err()) {
+        return Err(WorkerError::Link(broken));
+    }
+    outcome?;
+    sink.wait_for_last_ack().map_err(WorkerError::Link)
+}
+
+fn open_source(
+    order: &WorkerOrder,
+    resume: Option<ResumePoint>,
+    stop: StopToken,
+) -> Box<dyn FrameSource> {
+    let rules = AccessRules {
+        file_roots: Some(order.file_roots.clone()),
+        protocols: order.protocols.clone(),
+    };
+    let location = match Location::check(&order.uri, &rules) {
+        Ok(location) => location,
+        Err(fault) => return Box::new(Unreadable(fault)),
+    };
+    let patience = Patience {
+        open: Duration::from_secs(order.open_timeout_s.max(1)),
+        read: Duration::from_secs(order.read_timeout_s.max(1)),
+    };
+    let clock = system_clock();
+    match order.kind {
+        SourceMode::File => {
+            let wall = clock();
+            Box::new(FileSource::new(
+                location,
+                patience,
+                order.realtime,
+                resume,
+                wall,
+                stop,
+            ))
+        }
+        SourceMode::Live => Box::new(LiveSource::new(location, patience, clock, stop)),
+    }
+}
+
+/// A source that was refused before it was opened: the run reports it and fails.
+struct Unreadable(Fault);
+
+impl FrameSource for Unreadable {
+    fn next(&mut self, _status: &CaptureStatus) -> Result<Next, Fault> {
+        Err(self.0.clone())
+    }
+}
