@@ -1,1 +1,64 @@
-//! Placeholder.
+//! rollcalld: one writer, a catalog, gRPC and HTTP, live updates.
+//!
+//! [`core`] holds the truth; everything else is the edge: it checks what comes in, asks the core, and turns the
+//! answers into the API of `server/proto`. [`Server`] starts and stops all of it:
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use rollcall_server::{Server, Vision, config::Config};
+//! let config = Config::default();
+//! let vision = Vision::load(&config)?;
+//! let server = Server::start(config, vision).await?;
+//! println!("listening on {}", server.grpc());
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+// The truth and its views.
+pub mod core;
+pub mod time;
+
+// Settings, and taking everything up and down.
+mod check;
+pub mod config;
+mod edge;
+mod http;
+mod serve;
+mod shutdown;
+mod vision;
+
+// What calls go through.
+mod error;
+mod feed;
+mod grpc_layer;
+mod metrics;
+mod page;
+mod photo_pool;
+mod pool;
+mod service;
+mod status;
+
+// Sources and their workers.
+mod source_uri;
+mod sources;
+mod supervisor;
+mod url_mask;
+mod worker;
+
+pub use check::{CheckError, CheckReport, check};
+pub use edge::Collection;
+pub use photo_pool::MakeReader;
+pub use serve::{Server, StartError};
+pub use status::DOMAIN;
+pub use vision::Vision;
+
+/// The public API, generated from `server/proto`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod pb {
+    tonic::include_proto!("rollcall.v1");
+}
+
+/// The API's descriptors, for reflection.
+pub const FILE_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rollcall.v1.bin"));

@@ -1,1 +1,195 @@
-fn main() {}
+//! The server's command line.
+
+use clap::{Args, Parser, Subcommand};
+use rollcall_server::config::{Flags, Loaded, load};
+use rollcall_server::{Server, Vision, check};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Finds and recognises faces in video: the server.
+///
+/// Settings come from flags, then from environment variables (ROLLCALL_ and the setting's name, a double underscore
+/// for each dot: ROLLCALL_GRPC__LISTEN), then from the file given with --config, then from defaults.
+/// Exit codes: 0 all well, 2 error.
+#[derive(Debug, Parser)]
+#[command(name = "rollcalld", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Settings file (TOML)
+    #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CONFIG")]
+    config: Option<PathBuf>,
+    /// Data folder (setting data) [env: ROLLCALL_DATA]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data: Option<String>,
+    /// Models and ONNX Runtime (setting assets) [env: ROLLCALL_ASSETS]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    assets: Option<String>,
+    /// Address of the API (setting grpc.listen) [env: ROLLCALL_GRPC__LISTEN]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    grpc_listen: Option<String>,
+    /// Address of metrics and health (setting http.listen) [env: ROLLCALL_HTTP__LISTEN]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    http_listen: Option<String>,
+    /// What is logged (setting log.filter) [env: ROLLCALL_LOG__FILTER]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log_filter: Option<String>,
+    /// Any setting, as in --set search.threads=2; may be given several times
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until SIGTERM or Ctrl-C
+    Serve {
+        /// Write the addresses listened on to this file as JSON, once they are
+        #[arg(long, value_name = "FILE", env = "ROLLCALL_PORT_FILE")]
+        port_file: Option<PathBuf>,
+    },
+    /// Look at the settings
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Read everything in the data folder and say whether it is whole; the server must not be running
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the merged settings as TOML, each with where it comes from
+    Show,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Alternate form: the whole chain on one line.
+            let _ = writeln!(std::io::stderr(), "rollcalld: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let loaded = settings(&cli.settings)?;
+    match cli.command {
+        Command::Serve { port_file } => serve(loaded, port_file),
+        Command::Config { command: ConfigCommand::Show } => print(&loaded.to_toml()),
+        Command::Check => {
+            let report = check(&loaded.config.data)?;
+            let mut text = format!(
+                "{}: whole: {} records, {} pictures and embeddings, {} identities, {} faces\n",
+                loaded.config.data.display(),
+                report.records,
+                report.blobs,
+                report.identities,
+                report.faces,
+            );
+            if report.erased > 0 {
+                text += &format!("{} pictures and embeddings were erased on purpose\n", report.erased);
+            }
+            if report.torn_bytes > 0 {
+                text += &format!(
+                    "an unfinished write of {} bytes at the end was cut off: it had not been acknowledged\n",
+                    report.torn_bytes
+                );
+            }
+            print(&text)
+        }
+    }
+}
+
+fn settings(settings: &Settings) -> anyhow::Result<Loaded> {
+    let mut flags = Flags::default()
+        .with("--data", "data", settings.data.as_deref())
+        .with("--assets", "assets", settings.assets.as_deref())
+        .with("--grpc-listen", "grpc.listen", settings.grpc_listen.as_deref())
+        .with("--http-listen", "http.listen", settings.http_listen.as_deref())
+        .with("--log-filter", "log.filter", settings.log_filter.as_deref());
+    for set in &settings.set {
+        let Some((key, value)) = set.split_once('=') else {
+            anyhow::bail!("--set {set}: write it as KEY=VALUE, as in --set search.threads=2");
+        };
+        flags = flags.with("--set", key.trim(), Some(value));
+    }
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(load(settings.config.as_deref(), environment, &flags)?)
+}
+
+/// Writes results; a pipe that was closed is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
+    let config = loaded.config;
+    let filter = EnvFilter::try_new(&config.log.filter)
+        .map_err(|error| anyhow::anyhow!("log.filter: {error}"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        // Before anything else: a signal during the start is not lost.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let vision = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || Vision::load(&config)
+        });
+        let vision = vision.await??;
+        let server = Server::start(config, vision).await?;
+        if let Some(path) = &port_file {
+            write_port_file(path, &server)?;
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "rollcalld: listening on {} (gRPC) and http://{} (metrics, health)",
+            server.grpc(),
+            server.http()
+        );
+        let mut signalled = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        tracing::info!(signal = signalled().await, "shutting down");
+        tokio::select! {
+            () = server.stop() => Ok(()),
+            signal = signalled() => Err(anyhow::anyhow!("left at once on a second signal ({signal})")),
+        }
+    });
+    // Blocked threads do not hold up the end: what had to be synced is.
+    runtime.shutdown_background();
+    result
+}
+
+/// Writes the addresses under a temporary name first: a reader sees all of it or nothing.
+fn write_port_file(path: &Path, server: &Server) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    let json = serde_json::json!({
+        "grpc": server.grpc().to_string(),
+        "http": server.http().to_string(),
+    });
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let context = || format!("cannot write port file {}", path.display());
+    std::fs::write(&temporary, format!("{json}\n")).with_context(context)?;
+    std::fs::rename(&temporary, path).with_context(context)
+}

@@ -1,0 +1,71 @@
+//! Every setting: its name, what kind of value it takes, and what it may be.
+
+/// What kind of value a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text, paths included.
+    Text,
+    /// `address:port`.
+    Address,
+    /// A whole number in this range, ends included.
+    Number(i64, i64),
+    /// A list of texts; in the environment and in flags separated by commas.
+    List,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Dotted, as in `grpc.listen`.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+}
+
+const fn key(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind }
+}
+
+/// All settings, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    key("data", Kind::Text),
+    key("assets", Kind::Text),
+    key("grpc.listen", Kind::Address),
+    key("grpc.message_bytes_max", Kind::Number(1 << 16, 1 << 30)),
+    key("grpc.concurrent_requests_max", Kind::Number(1, 100_000)),
+    key("http.listen", Kind::Address),
+    key("search.threads", Kind::Number(0, 1024)),
+    key("search.queue_max", Kind::Number(1, 100_000)),
+    key("search.timeout_ms", Kind::Number(1, 3_600_000)),
+    key("ingest.workers_max", Kind::Number(0, 1024)),
+    key("ingest.file_roots", Kind::List),
+    key("ingest.protocols", Kind::List),
+    key("ingest.worker_command", Kind::Text),
+    key("ingest.window", Kind::Number(1, 10_000)),
+    key("ingest.open_timeout_s", Kind::Number(1, 3600)),
+    key("ingest.read_timeout_s", Kind::Number(1, 3600)),
+    key("ingest.stop_timeout_s", Kind::Number(0, 3600)),
+    key("watch.subscribers_max", Kind::Number(1, 100_000)),
+    key("watch.heartbeat_ms", Kind::Number(10, 3_600_000)),
+    key("watch.buffer_max", Kind::Number(1, 100_000)),
+    key("writer.queue_max", Kind::Number(1, 1_000_000)),
+    key("shutdown.deadline_s", Kind::Number(0, 3600)),
+    key("log.filter", Kind::Text),
+];
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The setting whose name is most like `name`, if one is like it at all.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let likeness = |key: &Key| {
+        let whole = strsim::jaro_winkler(name, key.name);
+        // A key without its section, as in `listen`.
+        let last = key.name.rsplit('.').next().unwrap_or(key.name);
+        whole.max(strsim::jaro_winkler(name, last))
+    };
+    let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.75).then_some(best.name)
+}

@@ -1,0 +1,196 @@
+//! Settings: flag over environment over file over default, checked before anything starts.
+
+mod keys;
+mod load;
+mod show;
+
+pub use keys::{KEYS, Key, Kind};
+pub use load::{ConfigError, Flags, Loaded, Origin, load};
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All settings of the server. `docs/configuration.md` describes each key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The data folder: log and catalog. One server at a time.
+    pub data: PathBuf,
+    /// ONNX Runtime and models; empty: `./.assets`, then beside the program, then `/usr/lib/rollcall`.
+    pub assets: PathBuf,
+    /// The API's door.
+    pub grpc: Grpc,
+    /// Metrics and health over HTTP.
+    pub http: Http,
+    /// Searching.
+    pub search: Search,
+    /// Reading sources.
+    pub ingest: Ingest,
+    /// Live updates.
+    pub watch: Watch,
+    /// The one writer.
+    pub writer: Writer,
+    /// Going down.
+    pub shutdown: Shutdown,
+    /// What is written to standard error.
+    pub log: Log,
+}
+
+/// The API's door.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// Address; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Largest message taken.
+    pub message_bytes_max: usize,
+    /// Unary requests carried out at a time; more are refused.
+    pub concurrent_requests_max: usize,
+}
+
+/// Metrics and health over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address; port 0 lets the system choose.
+    pub listen: SocketAddr,
+}
+
+/// Searching.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// Threads for photos, and as many for index searches; 0: one a core.
+    pub threads: usize,
+    /// Searches that may wait for a thread; more are refused.
+    pub queue_max: usize,
+    /// A request that takes longer is given up.
+    pub timeout_ms: u64,
+}
+
+/// Reading sources.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// Worker processes at a time; 0: one a core.
+    pub workers_max: usize,
+    /// Folders that files may be read from; empty: any, if `grpc.listen` is a loopback address, else none.
+    pub file_roots: Vec<PathBuf>,
+    /// FFmpeg protocols that sources may use, nested ones included.
+    pub protocols: Vec<String>,
+    /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
+    pub worker_command: PathBuf,
+    /// Unacknowledged messages of a run at most.
+    pub window: u32,
+    /// Time to open a source.
+    pub open_timeout_s: u64,
+    /// Time without data after which a read is given up.
+    pub read_timeout_s: u64,
+    /// Time for a worker to leave after a stop before it is ended.
+    pub stop_timeout_s: u64,
+}
+
+/// Live updates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Watchers and followers at a time; more are refused.
+    pub subscribers_max: usize,
+    /// Time without an event after which a heartbeat is sent.
+    pub heartbeat_ms: u64,
+    /// Events that may wait for one slow subscriber.
+    pub buffer_max: usize,
+}
+
+/// The one writer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Writer {
+    /// Commands that may wait.
+    pub queue_max: usize,
+}
+
+/// Going down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Time for requests to finish.
+    pub deadline_s: u64,
+}
+
+/// What is written to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// As in `info,rollcall_server=debug`.
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let protocols = ["file", "http", "https", "tcp", "tls", "rtsp", "rtp", "udp", "rtmp"];
+        let protocols = protocols.into_iter().chain(["srt", "hls", "crypto", "httpproxy"]);
+        Self {
+            data: PathBuf::from("rollcall-data"),
+            assets: PathBuf::new(),
+            grpc: Grpc {
+                listen: SocketAddr::from(([127, 0, 0, 1], 50551)),
+                message_bytes_max: 16 << 20,
+                concurrent_requests_max: 256,
+            },
+            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) },
+            search: Search { threads: 0, queue_max: 64, timeout_ms: 10_000 },
+            ingest: Ingest {
+                workers_max: 0,
+                file_roots: Vec::new(),
+                protocols: protocols.map(String::from).collect(),
+                worker_command: PathBuf::new(),
+                window: 64,
+                open_timeout_s: 15,
+                read_timeout_s: 15,
+                stop_timeout_s: 5,
+            },
+            watch: Watch { subscribers_max: 64, heartbeat_ms: 5000, buffer_max: 256 },
+            writer: Writer { queue_max: 1024 },
+            shutdown: Shutdown { deadline_s: 10 },
+            log: Log { filter: "info".to_owned() },
+        }
+    }
+}
+
+impl Config {
+    /// Threads for searches.
+    pub fn search_threads(&self) -> usize {
+        or_cores(self.search.threads)
+    }
+
+    /// Worker processes at a time.
+    pub fn workers_max(&self) -> usize {
+        or_cores(self.ingest.workers_max)
+    }
+
+    /// Longest time a unary request may take.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.search.timeout_ms)
+    }
+
+    /// Time without an event after which a heartbeat is sent.
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.watch.heartbeat_ms)
+    }
+
+    /// Whether only this machine can reach the API.
+    pub fn is_local(&self) -> bool {
+        self.grpc.listen.ip().is_loopback()
+    }
+}
+
+fn or_cores(count: usize) -> usize {
+    if count > 0 {
+        return count;
+    }
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}

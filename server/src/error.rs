@@ -1,0 +1,149 @@
+//! Everything that a call can be refused for; `status` gives each its code.
+
+use crate::core::{CatalogError, WriteError};
+use crate::page::PageError;
+use crate::source_uri::UriError;
+use rollcall_index::{EmbeddingError, SearchError};
+use rollcall_ingest::InferError;
+use rollcall_ingest::photo::PhotoError;
+use rollcall_log::{BlobError, ReadError};
+
+/// Why a call was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The writer refused.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The catalog could not be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A stored picture could not be read.
+    #[error("the picture cannot be read: {0}")]
+    Blob(#[from] BlobError),
+    /// The query picture could not be used.
+    #[error(transparent)]
+    Photo(#[from] PhotoError),
+    /// A model failed.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// The index refused the query.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// The query embedding is not one.
+    #[error("embedding: {0}")]
+    Embedding(#[from] EmbeddingError),
+    /// A page cannot be given.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// A source's address cannot be used.
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    /// The detector found no face.
+    #[error("no face found in the picture")]
+    NoFaceFound,
+    /// Faces were found, but none that can be used.
+    #[error("no face of the picture can be used: {}", reasons.join(", "))]
+    FaceRejected {
+        /// Why, face by face.
+        reasons: Vec<&'static str>,
+    },
+    /// The picture has fewer faces.
+    #[error("face_index is {asked}, but the picture has {count} faces, counted from 0")]
+    FaceIndexOutOfRange {
+        /// As asked for.
+        asked: u32,
+        /// Faces of the picture.
+        count: usize,
+    },
+    /// An embedding of another model.
+    #[error("the embedding was made under contract {found}, this collection's is {expected}")]
+    ModelMismatch {
+        /// The caller's.
+        found: String,
+        /// The collection's.
+        expected: String,
+    },
+    /// A field holds what it must not.
+    #[error("{field}: {what}")]
+    InvalidField {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+    /// Not a name.
+    #[error("name: {what}")]
+    InvalidName {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// No such identity.
+    #[error("there is no identity {id}")]
+    IdentityNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// No such source.
+    #[error("there is no source {id}")]
+    SourceNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// No picture is kept for it.
+    #[error("there is no picture of {what} {id}")]
+    ThumbnailNotFound {
+        /// `exemplar`, `track` or `identity`.
+        what: &'static str,
+        /// As asked for.
+        id: u64,
+    },
+    /// Not a cursor of this server.
+    #[error("cursor: {what}")]
+    InvalidCursor {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A cursor of another log, or of a place that this log does not have.
+    #[error("cursor: {what}; begin again from the start, or from now on")]
+    CursorExpired {
+        /// Why it leads nowhere.
+        what: &'static str,
+    },
+    /// Another worker reads the source.
+    #[error("source {id} is read by this server's own worker")]
+    WrongWorker {
+        /// Which source.
+        id: u64,
+    },
+    /// A limit on what is done at a time is reached.
+    #[error("{what}: try again shortly")]
+    Overloaded {
+        /// Which limit.
+        what: &'static str,
+        /// Also the label of the metric.
+        limit: &'static str,
+    },
+    /// The message is larger than the server takes.
+    #[error("the message is larger than the {max} bytes that this server takes (grpc.message_bytes_max)")]
+    MessageTooLarge {
+        /// The limit.
+        max: usize,
+        /// Whether it carried a picture.
+        picture: bool,
+    },
+    /// It took too long.
+    #[error("not done within the deadline of {milliseconds} ms")]
+    DeadlineExceeded {
+        /// The deadline.
+        milliseconds: u128,
+    },
+    /// The server is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// Our own mistake.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}

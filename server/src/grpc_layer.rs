@@ -1,0 +1,299 @@
+//! Wraps every gRPC call: counts and times it, limits how many run, ends it at its deadline, and gives a
+//! reason to refusals that come from below.
+
+use crate::error::ApiError;
+use crate::metrics::EdgeMetrics;
+use prost::Message as _;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::codegen::Bytes;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+/// Ends a call this much before the deadline that the transport enforces without giving a reason.
+const DEADLINE_LEAD_MAX: Duration = Duration::from_millis(5);
+
+/// What the layer knows about a method.
+#[derive(Clone, Copy, Debug)]
+struct Method {
+    service: &'static str,
+    name: &'static str,
+    streams: bool,
+    takes_picture: bool,
+}
+
+const UNKNOWN: Method =
+    Method { service: "unknown", name: "unknown", streams: true, takes_picture: false };
+
+/// Makes [`GrpcService`]s.
+#[derive(Clone, Debug)]
+pub struct GrpcLayer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    metrics: EdgeMetrics,
+    methods: HashMap<String, Method>,
+    permits: Arc<Semaphore>,
+    timeout: Duration,
+    message_bytes_max: usize,
+}
+
+impl GrpcLayer {
+    /// A layer that knows the methods of `descriptors` (an encoded `FileDescriptorSet`); others count as unknown.
+    /// At most `requests_max` unary calls run at a time, each for at most `timeout`.
+    pub fn new(
+        metrics: EdgeMetrics,
+        descriptors: &[&[u8]],
+        requests_max: usize,
+        timeout: Duration,
+        message_bytes_max: usize,
+    ) -> Self {
+        let methods = descriptors.iter().flat_map(|bytes| methods_of(bytes)).collect();
+        let permits = Arc::new(Semaphore::new(requests_max.min(Semaphore::MAX_PERMITS)));
+        Self { shared: Arc::new(Shared { metrics, methods, permits, timeout, message_bytes_max }) }
+    }
+}
+
+/// The methods that a descriptor set describes, by path.
+fn methods_of(descriptors: &[u8]) -> Vec<(String, Method)> {
+    let set = prost_types::FileDescriptorSet::decode(descriptors).unwrap_or_default();
+    let mut methods = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            // Leaked once at start: a handful of names that live as long as the process.
+            let name: &'static str = format!("{}.{}", file.package(), service.name()).leak();
+            for method in &service.method {
+                let known = Method {
+                    service: name,
+                    name: method.name().to_owned().leak(),
+                    streams: method.client_streaming() || method.server_streaming(),
+                    takes_picture: matches!(method.name(), "SearchImage" | "Follow"),
+                };
+                methods.push((format!("/{name}/{}", method.name()), known));
+            }
+        }
+    }
+    methods
+}
+
+impl<S> Layer<S> for GrpcLayer {
+    type Service = GrpcService<S>;
+
+    fn layer(&self, inner: S) -> GrpcService<S> {
+        GrpcService { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// A service whose calls are counted, timed, limited and ended at their deadline.
+#[derive(Clone, Debug)]
+pub struct GrpcService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+
+impl<S> Service<Request<Body>> for GrpcService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answer<S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        let method = shared.methods.get(request.uri().path()).copied().unwrap_or(UNKNOWN);
+        let mut call = Call { shared: Arc::clone(&shared), method, begun: Instant::now(), code: None };
+        let permit = if method.streams {
+            None
+        } else {
+            match Arc::clone(&shared.permits).try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) => {
+                    let error = ApiError::Overloaded { what: "too many requests", limit: "requests" };
+                    return Box::pin(async move { Ok(call.refuse(error)) });
+                }
+            }
+        };
+        let asked = request.headers().get("grpc-timeout").and_then(|v| parse_timeout(v.to_str().ok()?));
+        let limit = asked.map_or(shared.timeout, |asked| asked.min(shared.timeout));
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let response = if method.streams {
+                answer.await?
+            } else {
+                let early = (limit / 10).min(DEADLINE_LEAD_MAX);
+                match tokio::time::timeout(limit.saturating_sub(early), answer).await {
+                    Ok(response) => response?,
+                    Err(_) => {
+                        let milliseconds = limit.as_millis();
+                        return Ok(call.refuse(ApiError::DeadlineExceeded { milliseconds }));
+                    }
+                }
+            };
+            if let Some(status) = Status::from_header_map(response.headers()) {
+                let too_large = status.code() == Code::OutOfRange
+                    && status.message().contains("message length too large");
+                if too_large {
+                    let max = shared.message_bytes_max;
+                    return Ok(call.refuse(ApiError::MessageTooLarge { max, picture: method.takes_picture }));
+                }
+                call.code = Some(status.code());
+            }
+            let (parts, body) = response.into_parts();
+            Ok(Response::from_parts(parts, Body::new(Watched { body, call, _permit: permit })))
+        })
+    }
+}
+
+/// One call, counted when it is dropped.
+struct Call {
+    shared: Arc<Shared>,
+    method: Method,
+    begun: Instant,
+    code: Option<Code>,
+}
+
+impl Call {
+    fn refuse(&mut self, error: ApiError) -> Response<Body> {
+        let status = Status::from(error);
+        self.code = Some(status.code());
+        status.into_http()
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Method { service, name, .. } = self.method;
+        // A call dropped before its end was hung up on by the caller.
+        let code = code_name(self.code.unwrap_or(Code::Cancelled));
+        let metrics = &self.shared.metrics;
+        metrics.requests.with_label_values(&[service, name, code]).inc();
+        let seconds = self.begun.elapsed().as_secs_f64();
+        metrics.request_seconds.with_label_values(&[service, name]).observe(seconds);
+    }
+}
+
+/// A reply's body that reads the call's code from its trailers.
+struct Watched {
+    body: Body,
+    call: Call,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            this.call.code = Some(code_of(trailers));
+        }
+        if let Poll::Ready(Some(Err(status))) = &frame {
+            this.call.code = Some(status.code());
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn code_of(trailers: &HeaderMap) -> Code {
+    trailers.get("grpc-status").map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// The canonical name of a code, for the metric's label.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The value of a `grpc-timeout` header: at most eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        'H' => Some(Duration::from_secs(count * 3600)),
+        'M' => Some(Duration::from_secs(count * 60)),
+        'S' => Some(Duration::from_secs(count)),
+        'm' => Some(Duration::from_millis(count)),
+        'u' => Some(Duration::from_micros(count)),
+        'n' => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts() {
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for text in ["", "S", "12", "123456789S", "-1S", "1x", "1é"] {
+            assert_eq!(parse_timeout(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn methods_come_from_the_descriptors() {
+        let methods: HashMap<_, _> = methods_of(crate::FILE_DESCRIPTORS).into_iter().collect();
+        let search = methods["/rollcall.v1.SearchService/SearchImage"];
+        assert!(!search.streams && search.takes_picture);
+        assert_eq!((search.service, search.name), ("rollcall.v1.SearchService", "SearchImage"));
+        assert!(methods["/rollcall.v1.WatchService/Watch"].streams);
+        assert!(methods_of(b"nonsense").is_empty());
+    }
+}

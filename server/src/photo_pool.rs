@@ -1,0 +1,184 @@
+//! Threads that look at query photos, each with models of its own: inference sessions cannot be shared.
+
+use crate::error::ApiError;
+use crate::pb;
+use rollcall_index::Embedding;
+use rollcall_ingest::photo::{self, PhotoLimits};
+use rollcall_ingest::{PhotoFace, PhotoReader, Picture};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Makes a reader for a thread; called again if one was lost to a panic.
+pub type MakeReader = Arc<dyn Fn() -> Result<PhotoReader, String> + Send + Sync>;
+
+/// What was seen in a photo.
+#[derive(Debug)]
+pub struct PhotoAnswer {
+    /// Every face, those that cannot be used included.
+    pub faces: Vec<pb::QueryFace>,
+    /// The one that was embedded.
+    pub used: u32,
+    /// Its embedding.
+    pub embedding: Embedding,
+    /// Time to read the picture.
+    pub decode: Duration,
+    /// Time to find faces.
+    pub detect: Duration,
+    /// Time to embed the one used.
+    pub embed: Duration,
+}
+
+struct Job {
+    image: Vec<u8>,
+    face_index: Option<u32>,
+    reply: oneshot::Sender<Result<PhotoAnswer, ApiError>>,
+}
+
+/// The threads. How many photos may wait is up to the caller.
+#[derive(Debug)]
+pub struct PhotoPool {
+    // Its end is the threads' sign to leave.
+    jobs: Option<mpsc::Sender<Job>>,
+}
+
+impl PhotoPool {
+    /// Starts `threads` threads and waits until each has its models.
+    ///
+    /// # Errors
+    /// What `make` says.
+    pub fn start(threads: usize, limits: PhotoLimits, make: &MakeReader) -> Result<Self, String> {
+        let (jobs, inbox) = mpsc::channel();
+        let inbox = Arc::new(Mutex::new(inbox));
+        let (ready, readiness) = mpsc::channel();
+        for number in 0..threads {
+            let (make, inbox) = (Arc::clone(make), Arc::clone(&inbox));
+            let (limits, ready) = (limits.clone(), ready.clone());
+            std::thread::Builder::new()
+                .name(format!("photo-{number}"))
+                .spawn(move || work(&make, &inbox, &limits, &ready))
+                .map_err(|error| format!("a photo thread cannot be started: {error}"))?;
+        }
+        for _ in 0..threads {
+            readiness.recv().map_err(|_| "a photo thread was lost".to_owned())??;
+        }
+        Ok(Self { jobs: Some(jobs) })
+    }
+
+    /// No threads: every photo is refused.
+    pub fn none() -> Self {
+        Self { jobs: None }
+    }
+
+    /// Finds the faces of a photo and embeds the one with `face_index`, or else the largest that can be used.
+    ///
+    /// # Errors
+    /// Those of a photo that cannot be used.
+    pub async fn look(&self, image: Vec<u8>, face_index: Option<u32>) -> Result<PhotoAnswer, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or(ApiError::Internal("no models are loaded"))?;
+        jobs.send(Job { image, face_index, reply })
+            .map_err(|_| ApiError::Internal("the photo threads are gone"))?;
+        answer.await.map_err(|_| ApiError::Internal("the photo was lost"))?
+    }
+}
+
+fn work(
+    make: &MakeReader,
+    inbox: &Mutex<mpsc::Receiver<Job>>,
+    limits: &PhotoLimits,
+    ready: &mpsc::Sender<Result<(), String>>,
+) {
+    let mut reader = match make() {
+        Ok(reader) => Some(reader),
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let _ = ready.send(Ok(()));
+    loop {
+        let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        if job.reply.is_closed() {
+            continue;
+        }
+        let ours = match reader.take() {
+            Some(reader) => Ok(reader),
+            None => make(),
+        };
+        let Ok(mut ours) = ours else {
+            let _ = job.reply.send(Err(ApiError::Internal("the models cannot be loaded again")));
+            continue;
+        };
+        let answer = catch_unwind(AssertUnwindSafe(|| look(&mut ours, &job, limits)));
+        match answer {
+            Ok(answer) => {
+                reader = Some(ours);
+                let _ = job.reply.send(answer);
+            }
+            // The reader may be in any state: the next photo gets another one.
+            Err(_) => tracing::error!("looking at a photo panicked"),
+        }
+    }
+}
+
+fn look(reader: &mut PhotoReader, job: &Job, limits: &PhotoLimits) -> Result<PhotoAnswer, ApiError> {
+    let begun = Instant::now();
+    let picture = photo::decode(&job.image, limits)?;
+    let decode = begun.elapsed();
+    let begun = Instant::now();
+    let faces = reader.read(&picture)?;
+    let detect = begun.elapsed();
+    let used = choose(&faces, job.face_index)?;
+    let begun = Instant::now();
+    let embedding = reader
+        .embed(&picture, &[&faces[used].face])?
+        .pop()
+        .ok_or(ApiError::Internal("the embedder gave nothing"))?;
+    let embed = begun.elapsed();
+    let faces = faces.iter().map(|face| query_face(face, &picture)).collect();
+    let used = u32::try_from(used).unwrap_or(u32::MAX);
+    Ok(PhotoAnswer { faces, used, embedding, decode, detect, embed })
+}
+
+/// Which face to use.
+fn choose(faces: &[PhotoFace], asked: Option<u32>) -> Result<usize, ApiError> {
+    if faces.is_empty() {
+        return Err(ApiError::NoFaceFound);
+    }
+    if let Some(asked) = asked {
+        let index = usize::try_from(asked).unwrap_or(usize::MAX);
+        let out = ApiError::FaceIndexOutOfRange { asked, count: faces.len() };
+        let face = faces.get(index).ok_or(out)?;
+        return match &face.quality {
+            Ok(_) => Ok(index),
+            Err(rejection) => Err(ApiError::FaceRejected { reasons: vec![rejection.code()] }),
+        };
+    }
+    let usable = faces.iter().enumerate().filter(|(_, face)| face.quality.is_ok());
+    let largest =
+        usable.max_by(|(_, a), (_, b)| a.face.rect.area().total_cmp(&b.face.rect.area()));
+    largest.map(|(index, _)| index).ok_or_else(|| ApiError::FaceRejected {
+        reasons: faces.iter().filter_map(|face| Some(face.quality.as_ref().err()?.code())).collect(),
+    })
+}
+
+fn query_face(found: &PhotoFace, picture: &Picture) -> pb::QueryFace {
+    // Pictures are at most 65535 pixels a side: exact in f32.
+    #[expect(clippy::cast_precision_loss, reason = "sides are below 2^16")]
+    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let rect = found.face.rect;
+    pb::QueryFace {
+        r#box: Some(pb::Box {
+            x: rect.x / width,
+            y: rect.y / height,
+            width: rect.width / width,
+            height: rect.height / height,
+        }),
+        confidence: found.face.score,
+        quality: found.quality.as_ref().map_or(0.0, |quality| quality.get()),
+        rejection: found.quality.as_ref().err().map(|r| r.code().to_owned()).unwrap_or_default(),
+    }
+}

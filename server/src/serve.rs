@@ -1,0 +1,326 @@
+//! Starts everything in order, and takes it down in order.
+
+use crate::config::Config;
+use crate::core::{CatalogError, Core, CoreMetrics, CoreOptions, OpenError};
+use crate::edge::Edge;
+use crate::grpc_layer::GrpcLayer;
+use crate::http::{HttpState, Readiness, router};
+use crate::metrics::EdgeMetrics;
+use crate::pb;
+use crate::photo_pool::PhotoPool;
+use crate::pool::{PoolError, SearchPool};
+use crate::service::{Admin, Identities, Ingest, Search, Sightings, SourceDoor, Watch};
+use crate::shutdown::{Shutdown, ShutdownSwitch, shutdown};
+use crate::source_uri::SourceRules;
+use crate::sources::Sources;
+use crate::supervisor::{Supervisor, WorkerSetup};
+use crate::time::now_us;
+use crate::vision::Vision;
+use rollcall_ingest::photo::PhotoLimits;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+/// Idle connections are asked for a sign of life this often.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Room in a message for what stands beside the picture.
+const ENVELOPE_BYTES: usize = 64 << 10;
+
+/// Services whose health is reported, and the overall state.
+const HEALTH_NAMES: &[&str] = &[
+    "",
+    pb::search_service_server::SERVICE_NAME,
+    pb::identity_service_server::SERVICE_NAME,
+    pb::source_service_server::SERVICE_NAME,
+    pb::sighting_service_server::SERVICE_NAME,
+    pb::watch_service_server::SERVICE_NAME,
+    pb::ingest_service_server::SERVICE_NAME,
+    pb::admin_service_server::SERVICE_NAME,
+];
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The collection cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The catalog cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or set {key} to another address (port 0: any free one)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting.
+        key: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Models cannot be loaded.
+    #[error("{0}")]
+    Models(String),
+    /// The threads for searches cannot be had.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// Our own mistake.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Our own mistake.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A thread or a signal cannot be had.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running server.
+pub struct Server {
+    edge: Arc<Edge>,
+    grpc: SocketAddr,
+    http: SocketAddr,
+    switch: ShutdownSwitch,
+    ready: watch::Sender<Readiness>,
+    health: HealthReporter,
+    grpc_task: JoinHandle<()>,
+    http_task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the collection, binds both addresses, serves, and takes up the sources that are not finished.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config, vision: Vision) -> Result<Self, StartError> {
+        let registry = prometheus::Registry::new();
+        let metrics = EdgeMetrics::register(&registry)?;
+        let core_metrics = CoreMetrics::register(&registry)?;
+        let options = CoreOptions {
+            data: config.data.clone(),
+            contract: vision.collection.contract.clone(),
+            dimension: vision.collection.dimension,
+            same_cosine: vision.collection.same_cosine,
+            writer_queue: config.writer.queue_max,
+        };
+        let core = blocking(move || Core::open(options, core_metrics)).await??;
+        let grpc_listener = listen(config.grpc.listen, "grpc.listen").await?;
+        let http_listener = listen(config.http.listen, "http.listen").await?;
+        let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+        let (ready, readiness) = watch::channel(Err("STARTING"));
+        let state = HttpState { metrics: metrics.clone(), core: core.clone(), ready: readiness };
+        let http_task = tokio::spawn(serve_http(http_listener, state));
+
+        let threads = config.search_threads();
+        let limits =
+            PhotoLimits { bytes_max: config.grpc.message_bytes_max, ..PhotoLimits::default() };
+        let make = Arc::clone(&vision.make_reader);
+        let photos = blocking(move || PhotoPool::start(threads, limits, &make)).await?;
+        let photos = photos.map_err(StartError::Models)?;
+        let pool = SearchPool::new(threads, config.search.queue_max, photos, metrics.clone())?;
+
+        let (switch, signal) = shutdown();
+        let sources = Arc::new(Sources::new(metrics.clone()));
+        let rules = SourceRules::new(&config);
+        let setup = worker_setup(&config, grpc, &vision, rules.clone());
+        let supervisor = Supervisor::new(
+            core.clone(),
+            Arc::clone(&sources),
+            setup,
+            config.workers_max(),
+            signal.clone(),
+        )?;
+        let subscribers = config.watch.subscribers_max.min(Semaphore::MAX_PERMITS);
+        let edge = Arc::new(Edge {
+            core,
+            metrics,
+            pool,
+            sources,
+            supervisor,
+            rules,
+            collection: vision.collection,
+            shutdown: signal.clone(),
+            subscribers: Arc::new(Semaphore::new(subscribers)),
+            started_us: now_us(),
+            config,
+        });
+        let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
+        edge.supervisor.resume().await?;
+        set_health(&health, ServingStatus::Serving).await;
+        ready.send_replace(Ok(()));
+        Ok(Self { edge, grpc, http, switch, ready, health, grpc_task, http_task })
+    }
+
+    /// Where the API listens.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where metrics and health are.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// What the services share.
+    pub fn edge(&self) -> &Arc<Edge> {
+        &self.edge
+    }
+
+    /// Not serving first; then no new connections, streams end, workers leave, and what runs may finish until the
+    /// deadline; at last the log is closed. Sources that were being read go on at the next start.
+    pub async fn stop(self) {
+        self.ready.send_replace(Err("SHUTTING_DOWN"));
+        set_health(&self.health, ServingStatus::NotServing).await;
+        self.switch.set();
+        let deadline = Duration::from_secs(self.edge.config.shutdown.deadline_s);
+        let mut grpc_task = self.grpc_task;
+        let drained = tokio::time::timeout(deadline, async {
+            self.edge.supervisor.close().await;
+            let _ = (&mut grpc_task).await;
+        });
+        if drained.await.is_err() {
+            tracing::warn!("calls were cut off at the shutdown deadline");
+            grpc_task.abort();
+            let _ = grpc_task.await;
+        }
+        self.edge.core.close().await;
+        self.http_task.abort();
+        let _ = self.http_task.await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, io::Error> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, key, source })
+}
+
+async fn serve_http(listener: TcpListener, state: HttpState) {
+    if let Err(error) = axum::serve(listener, router(state)).await {
+        tracing::error!(%error, "HTTP has ended");
+    }
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for name in HEALTH_NAMES {
+        health.set_service_status(*name, status).await;
+    }
+}
+
+async fn serve_grpc(
+    edge: &Arc<Edge>,
+    listener: TcpListener,
+    signal: Shutdown,
+) -> Result<(HealthReporter, JoinHandle<()>), StartError> {
+    let descriptors = [
+        crate::FILE_DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(crate::FILE_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, ServingStatus::NotServing).await;
+    let config = &edge.config;
+    let bytes_max = config.grpc.message_bytes_max.saturating_add(ENVELOPE_BYTES);
+    let layer = GrpcLayer::new(
+        edge.metrics.clone(),
+        &descriptors,
+        config.grpc.concurrent_requests_max,
+        config.request_timeout(),
+        config.grpc.message_bytes_max,
+    );
+    let edge = || Arc::clone(edge);
+    macro_rules! sized {
+        ($module:ident, $server:ident, $service:expr) => {
+            pb::$module::$server::new($service).max_decoding_message_size(bytes_max)
+        };
+    }
+    let router = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .layer(layer)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(sized!(search_service_server, SearchServiceServer, Search(edge())))
+        .add_service(sized!(identity_service_server, IdentityServiceServer, Identities(edge())))
+        .add_service(sized!(source_service_server, SourceServiceServer, SourceDoor(edge())))
+        .add_service(sized!(sighting_service_server, SightingServiceServer, Sightings(edge())))
+        .add_service(sized!(watch_service_server, WatchServiceServer, Watch(edge())))
+        .add_service(sized!(ingest_service_server, IngestServiceServer, Ingest(edge())))
+        .add_service(sized!(admin_service_server, AdminServiceServer, Admin(edge())));
+    // Without it small replies wait for the other side's delayed acknowledgement.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let task = tokio::spawn(async move {
+        let served = router.serve_with_incoming_shutdown(incoming, async move { signal.wait().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "gRPC has ended");
+        }
+    });
+    Ok((health, task))
+}
+
+fn worker_setup(
+    config: &Config,
+    grpc: SocketAddr,
+    vision: &Vision,
+    rules: SourceRules,
+) -> WorkerSetup {
+    WorkerSetup {
+        program: worker_program(&config.ingest.worker_command),
+        endpoint: format!("http://{}", reachable(grpc)),
+        assets: vision.assets.clone(),
+        rules,
+        open_timeout_s: config.ingest.open_timeout_s,
+        read_timeout_s: config.ingest.read_timeout_s,
+        stop_timeout: Duration::from_secs(config.ingest.stop_timeout_s),
+    }
+}
+
+/// The worker program: as set, else beside this one, else wherever the path leads.
+fn worker_program(set: &Path) -> PathBuf {
+    const NAME: &str = "rollcall-ingest";
+    if !set.as_os_str().is_empty() {
+        return set.to_owned();
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(NAME)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(NAME))
+}
+
+/// The address at which this machine reaches a listener.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_reach_servers_that_listen_everywhere() {
+        let at = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(at("0.0.0.0:7"), "127.0.0.1:7");
+        assert_eq!(at("[::]:7"), "[::1]:7");
+        assert_eq!(at("10.1.2.3:7"), "10.1.2.3:7");
+    }
+}

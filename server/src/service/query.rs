@@ -1,0 +1,334 @@
+//! A search: who in the index is like the query, and where were they seen.
+
+use crate::core::{Catalog, SightingQuery, View};
+use crate::edge::{Collection, Edge};
+use crate::error::ApiError;
+use crate::pb::{self, Verdict};
+use crate::time::{duration, timestamp_us};
+use rollcall_index::{Embedding, Filter, IdentityHit, SourceId};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const LIMIT_DEFAULT: u32 = 10;
+const LIMIT_MAX: u32 = 100;
+const SIGHTINGS_DEFAULT: u32 = 10;
+const SIGHTINGS_MAX: u32 = 1000;
+/// Sources of a filter at most.
+const SOURCES_MAX: usize = 1000;
+/// The margin of the last hit, when there is nobody after it.
+const MARGIN_ALONE: f32 = 2.0;
+
+/// Search options, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Options {
+    limit: u32,
+    pub(super) min_cosine: f32,
+    sources: Vec<u64>,
+    seen_after_us: Option<i64>,
+    seen_before_us: Option<i64>,
+    sightings: u32,
+}
+
+impl Options {
+    pub(super) fn check(
+        options: Option<pb::SearchOptions>,
+        collection: &Collection,
+    ) -> Result<Self, ApiError> {
+        let options = options.unwrap_or_default();
+        let unfit = |field, what: &str| ApiError::InvalidField { field, what: what.to_owned() };
+        let min_cosine = options.min_cosine.unwrap_or(collection.same_cosine);
+        if !(-1.0..=1.0).contains(&min_cosine) {
+            return Err(unfit("options.min_cosine", "must be a number from -1 to 1"));
+        }
+        if options.source_ids.len() > SOURCES_MAX {
+            return Err(unfit("options.source_ids", "has more than 1000 entries"));
+        }
+        let seen_after_us = options.seen_after.as_ref().map(timestamp_us);
+        let seen_before_us = options.seen_before.as_ref().map(timestamp_us);
+        if let (Some(after), Some(before)) = (seen_after_us, seen_before_us)
+            && after > before
+        {
+            return Err(unfit("options.seen_after", "lies after seen_before"));
+        }
+        Ok(Self {
+            limit: or_default(options.limit, LIMIT_DEFAULT, LIMIT_MAX),
+            min_cosine,
+            sources: options.source_ids,
+            seen_after_us,
+            seen_before_us,
+            sightings: or_default(options.sightings_per_hit, SIGHTINGS_DEFAULT, SIGHTINGS_MAX),
+        })
+    }
+
+    /// Whether faces of that source count.
+    pub(super) fn takes_source(&self, source: u64) -> bool {
+        self.sources.is_empty() || self.sources.contains(&source)
+    }
+
+    /// Whether faces seen then count.
+    pub(super) fn takes_time(&self, from_us: i64, to_us: i64) -> bool {
+        self.seen_after_us.is_none_or(|after| to_us >= after)
+            && self.seen_before_us.is_none_or(|before| from_us <= before)
+    }
+
+    fn filter(&self) -> Filter {
+        let sources = self.sources.iter().copied().map(SourceId::new).collect();
+        Filter {
+            sources: (!self.sources.is_empty()).then_some(sources),
+            seen_after_us: self.seen_after_us,
+            seen_before_us: self.seen_before_us,
+            exclude_track: None,
+        }
+    }
+}
+
+fn or_default(asked: u32, default: u32, most: u32) -> u32 {
+    if asked == 0 { default } else { asked.min(most) }
+}
+
+/// A query ready to be looked up, and what is known of its picture.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) embedding: Arc<Embedding>,
+    pub(super) options: Options,
+    kind: &'static str,
+    faces: Vec<pb::QueryFace>,
+    used_face: u32,
+    timings: pb::SearchTimings,
+    begun: Instant,
+}
+
+impl Query {
+    /// Finds and embeds the face of a picture.
+    pub(super) async fn of_image(
+        edge: &Edge,
+        request: pb::SearchImageRequest,
+    ) -> Result<Self, ApiError> {
+        let begun = Instant::now();
+        let options = Options::check(request.options, &edge.collection)?;
+        let answer = edge.pool.photo(request.image, request.face_index).await?;
+        for (stage, time) in
+            [("decode", answer.decode), ("detect", answer.detect), ("embed", answer.embed)]
+        {
+            edge.metrics.stage(stage).observe(time.as_secs_f64());
+        }
+        let timings = pb::SearchTimings {
+            decode: Some(length(answer.decode)),
+            detect: Some(length(answer.detect)),
+            embed: Some(length(answer.embed)),
+            ..pb::SearchTimings::default()
+        };
+        Ok(Self {
+            embedding: Arc::new(answer.embedding),
+            options,
+            kind: "image",
+            faces: answer.faces,
+            used_face: answer.used,
+            timings,
+            begun,
+        })
+    }
+
+    /// Checks an embedding.
+    pub(super) fn of_embedding(
+        edge: &Edge,
+        request: pb::SearchEmbeddingRequest,
+    ) -> Result<Self, ApiError> {
+        let begun = Instant::now();
+        let options = Options::check(request.options, &edge.collection)?;
+        if !request.contract.is_empty() {
+            edge.check_contract(&request.contract)?;
+        }
+        Ok(Self {
+            embedding: Arc::new(Embedding::normalise(request.embedding)?),
+            options,
+            kind: "embedding",
+            faces: Vec::new(),
+            used_face: 0,
+            timings: pb::SearchTimings::default(),
+            begun,
+        })
+    }
+
+    /// Looks the query up in the newest view.
+    pub(super) async fn look_up(mut self, edge: &Edge) -> Result<pb::SearchResponse, ApiError> {
+        let (core, view) = (edge.core.clone(), edge.core.view());
+        let collection = edge.collection.clone();
+        let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
+        let searching = Instant::now();
+        let sequence = view.sequence;
+        let found = edge.pool.run(move || {
+            find(core.catalog(), &view, &collection, &embedding, &options)
+        });
+        let (verdict, hits) = found.await?;
+        let search = searching.elapsed();
+        let total = self.begun.elapsed();
+        edge.metrics.stage("search").observe(search.as_secs_f64());
+        let whole = edge.metrics.search_seconds.with_label_values(&[self.kind]);
+        whole.observe(total.as_secs_f64());
+        self.timings.search = Some(length(search));
+        self.timings.total = Some(length(total));
+        Ok(pb::SearchResponse {
+            verdict: verdict.into(),
+            hits,
+            faces: self.faces,
+            used_face_index: self.used_face,
+            sequence,
+            timings: Some(self.timings),
+        })
+    }
+}
+
+/// The hits for a query, and what they amount to.
+fn find(
+    catalog: &Catalog,
+    view: &View,
+    collection: &Collection,
+    embedding: &Embedding,
+    options: &Options,
+) -> Result<(Verdict, Vec<pb::SearchHit>), ApiError> {
+    // One more than asked for: the last hit's margin is its distance to the next.
+    let most = usize::try_from(options.limit).unwrap_or(usize::MAX).saturating_add(1);
+    let found = view.index.search_identities(embedding, most, &options.filter())?;
+    let verdict = verdict(&found, collection, options.min_cosine);
+    let mut hits: Vec<pb::SearchHit> = Vec::new();
+    let wanted = found.iter().take(most - 1);
+    for (number, hit) in wanted.enumerate() {
+        let cosine = hit.similarity.get();
+        if cosine < options.min_cosine {
+            break;
+        }
+        // The catalog may be a commit ahead of the view: an identity absorbed since is shown as what it became.
+        let Some(identity) = catalog.identity(hit.identity.get())? else { continue };
+        let shown = |hit: &pb::SearchHit| hit.identity.as_ref().map(|identity| identity.id);
+        if hits.iter().any(|hit| shown(hit) == Some(identity.id)) {
+            continue;
+        }
+        let sightings = sightings(catalog, identity.id, options)?;
+        let next = found.get(number + 1);
+        hits.push(pb::SearchHit {
+            identity: Some(identity),
+            cosine,
+            margin: next.map_or(MARGIN_ALONE, |next| cosine - next.similarity.get()),
+            best_exemplar_id: hit.best_face.get(),
+            best_exemplar_cosine: hit.best_face_similarity.get(),
+            sightings,
+        });
+    }
+    Ok((verdict, hits))
+}
+
+/// What hits, best first, amount to. Candidates below the contract's threshold that were asked for are shown, but
+/// are not found.
+fn verdict(found: &[IdentityHit], collection: &Collection, min_cosine: f32) -> Verdict {
+    let threshold = collection.same_cosine.max(min_cosine);
+    let mut above = found.iter().map(|hit| hit.similarity.get()).take_while(|c| *c >= threshold);
+    match (above.next(), above.next()) {
+        (None, _) => Verdict::Unknown,
+        (Some(first), Some(second)) if first - second < collection.margin => Verdict::Ambiguous,
+        (Some(_), _) => Verdict::Found,
+    }
+}
+
+/// The newest sightings of an identity that the options let through.
+fn sightings(
+    catalog: &Catalog,
+    identity: u64,
+    options: &Options,
+) -> Result<Vec<pb::Sighting>, ApiError> {
+    let query = SightingQuery {
+        identity: Some(identity),
+        source: None,
+        seen_after_us: options.seen_after_us,
+        seen_before_us: options.seen_before_us,
+        after: None,
+        limit: options.sightings,
+        newest_first: true,
+    };
+    if options.sources.is_empty() {
+        return Ok(catalog.sightings(&query)?.0);
+    }
+    let mut all = Vec::new();
+    for source in &options.sources {
+        all.extend(catalog.sightings(&SightingQuery { source: Some(*source), ..query.clone() })?.0);
+    }
+    let key = |s: &pb::Sighting| (s.wall_start.as_ref().map(timestamp_us), s.track_id);
+    all.sort_by_key(|sighting| std::cmp::Reverse(key(sighting)));
+    all.dedup_by_key(|sighting| sighting.track_id);
+    all.truncate(usize::try_from(options.sightings).unwrap_or(usize::MAX));
+    Ok(all)
+}
+
+fn length(time: Duration) -> prost_types::Duration {
+    duration(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollcall_index::{FaceId, IdentityId, Index, Operation, TrackId};
+
+    fn collection() -> Collection {
+        Collection {
+            contract: "c".into(),
+            detector: String::new(),
+            embedder: String::new(),
+            dimension: 2,
+            same_cosine: 0.5,
+            margin: 0.05,
+        }
+    }
+
+    /// Identities whose faces have these cosines to the query (1, 0).
+    fn found(cosines: &[f32]) -> Vec<IdentityHit> {
+        let mut index = Index::new(2);
+        let operations: Vec<_> = (1..)
+            .zip(cosines)
+            .map(|(id, cosine)| Operation::Insert {
+                face: FaceId::new(id),
+                identity: IdentityId::new(id),
+                track: TrackId::new(id),
+                source: SourceId::new(1),
+                seen_us: 0,
+                quality: 1.0,
+                embedding: Embedding::normalise(vec![*cosine, (1.0 - cosine * cosine).sqrt()]).unwrap(),
+            })
+            .collect();
+        index.apply(1, &operations).unwrap();
+        let query = Embedding::normalise(vec![1.0, 0.0]).unwrap();
+        index.publish().search_identities(&query, 10, &Filter::default()).unwrap()
+    }
+
+    #[test]
+    fn verdicts() {
+        let check = |cosines: &[f32], min, expected| {
+            assert_eq!(verdict(&found(cosines), &collection(), min), expected, "{cosines:?} {min}");
+        };
+        check(&[], 0.5, Verdict::Unknown);
+        check(&[0.49], 0.5, Verdict::Unknown);
+        check(&[0.49], 0.1, Verdict::Unknown);
+        check(&[0.9], 0.5, Verdict::Found);
+        check(&[0.9], 0.95, Verdict::Unknown);
+        check(&[0.9, 0.8], 0.5, Verdict::Found);
+        check(&[0.88, 0.9], 0.5, Verdict::Ambiguous);
+        // The second is close but below the threshold.
+        check(&[0.52, 0.48], 0.1, Verdict::Found);
+    }
+
+    #[test]
+    fn options_are_checked() {
+        let check = |options| Options::check(Some(options), &collection());
+        let defaults = check(pb::SearchOptions::default()).unwrap();
+        assert_eq!((defaults.limit, defaults.sightings, defaults.min_cosine), (10, 10, 0.5));
+        let most = check(pb::SearchOptions { limit: 1 << 20, ..Default::default() }).unwrap();
+        assert_eq!(most.limit, LIMIT_MAX);
+        for min in [f32::NAN, 1.5, -2.0] {
+            let options = pb::SearchOptions { min_cosine: Some(min), ..Default::default() };
+            assert_eq!(check(options).unwrap_err().reason(), "INVALID_ARGUMENT");
+        }
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let backwards =
+            pb::SearchOptions { seen_after: at(2), seen_before: at(1), ..Default::default() };
+        assert!(check(backwards).is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! `SightingService`.
+
+use crate::core::{ExemplarRow, SightingKey, SightingQuery};
+use crate::edge::Edge;
+use crate::error::ApiError;
+use crate::page::page_size;
+use crate::pb::{self, get_thumbnail_request::Of};
+use crate::time::{duration_us, timestamp_us};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Where and when people were seen.
+#[derive(Clone, Debug)]
+pub struct Sightings(pub Arc<Edge>);
+
+#[tonic::async_trait]
+impl pb::sighting_service_server::SightingService for Sightings {
+    async fn list_sightings(
+        &self,
+        request: Request<pb::ListSightingsRequest>,
+    ) -> Result<Response<pb::ListSightingsResponse>, Status> {
+        Ok(Response::new(self.list(request.into_inner()).await?))
+    }
+
+    async fn get_thumbnail(
+        &self,
+        request: Request<pb::GetThumbnailRequest>,
+    ) -> Result<Response<pb::Thumbnail>, Status> {
+        Ok(Response::new(self.thumbnail(&request.into_inner()).await?))
+    }
+}
+
+impl Sightings {
+    async fn list(
+        &self,
+        request: pb::ListSightingsRequest,
+    ) -> Result<pb::ListSightingsResponse, ApiError> {
+        let size = page_size(request.page_size)?;
+        let (identity, source) = (request.identity_id, request.source_id);
+        let after_us = request.seen_after.as_ref().map(timestamp_us);
+        let before_us = request.seen_before.as_ref().map(timestamp_us);
+        let seal = [after_us, before_us].iter().fold(
+            self.0
+                .seal("ListSightings")
+                .with(&identity.to_le_bytes())
+                .with(&source.to_le_bytes()),
+            |seal, time| seal.with(format!("{time:?}").as_bytes()),
+        );
+        let after = seal.open(&request.page_token)?.map(|[wall_start_us, start_us, track]| {
+            SightingKey { wall_start_us, start_us, track: track.cast_unsigned() }
+        });
+        let read = self.0.read(move |catalog| {
+            let resolved = if identity == 0 { Some(0) } else { catalog.resolve(identity)? };
+            let Some(resolved) = resolved else {
+                return Ok(Err(ApiError::IdentityNotFound { id: identity }));
+            };
+            if source != 0 && catalog.source(source)?.is_none() {
+                return Ok(Err(ApiError::SourceNotFound { id: source }));
+            }
+            let query = SightingQuery {
+                identity: (resolved != 0).then_some(resolved),
+                source: (source != 0).then_some(source),
+                seen_after_us: after_us,
+                seen_before_us: before_us,
+                after,
+                // One more than the page shows whether there is another.
+                limit: size + 1,
+                newest_first: false,
+            };
+            Ok(Ok(catalog.sightings(&query)?))
+        });
+        let (mut sightings, sequence) = read.await??;
+        let shown = usize::try_from(size).unwrap_or(usize::MAX);
+        let more = sightings.len() > shown;
+        sightings.truncate(shown);
+        let next_page_token = match sightings.last() {
+            Some(last) if more => seal.token([
+                last.wall_start.as_ref().map(timestamp_us).unwrap_or_default(),
+                last.start.as_ref().map(duration_us).unwrap_or_default(),
+                last.track_id.cast_signed(),
+            ]),
+            Some(_) | None => String::new(),
+        };
+        Ok(pb::ListSightingsResponse { sightings, next_page_token, sequence })
+    }
+
+    async fn thumbnail(
+        &self,
+        request: &pb::GetThumbnailRequest,
+    ) -> Result<pb::Thumbnail, ApiError> {
+        let what = "is missing: give exemplar_id, track_id or identity_id".to_owned();
+        let of = request.of.ok_or(ApiError::InvalidField { field: "of", what })?;
+        let (what, id) = match of {
+            Of::ExemplarId(id) => ("exemplar", id),
+            Of::TrackId(id) => ("track", id),
+            Of::IdentityId(id) => ("identity", id),
+        };
+        let read = self.0.read(move |catalog| {
+            let exemplar = match of {
+                Of::ExemplarId(id) => Some(id),
+                Of::TrackId(id) => catalog.track(id)?.map(|track| track.best_exemplar_id),
+                Of::IdentityId(id) => catalog.identity(id)?.map(|i| i.cover_exemplar_id),
+            };
+            exemplar.map_or(Ok(None), |exemplar| catalog.exemplar(exemplar))
+        });
+        let missing = || ApiError::ThumbnailNotFound { what, id };
+        let row = read.await?.ok_or_else(missing)?;
+        let reference = picture(&row, request.aligned).cloned().ok_or_else(missing)?;
+        let log = self.0.core.log();
+        let read = tokio::task::spawn_blocking(move || log.blob(&reference)).await;
+        let jpeg = read.map_err(|_| ApiError::Internal("a read was lost"))??;
+        Ok(pb::Thumbnail { jpeg, exemplar_id: row.id })
+    }
+}
+
+/// The picture asked for, or, for want of a looser one, the aligned one.
+fn picture(row: &ExemplarRow, aligned: bool) -> Option<&rollcall_log::record::BlobRef> {
+    let loose = row.loose_crop.as_ref().filter(|_| !aligned);
+    loose.or(row.crop.as_ref())
+}
