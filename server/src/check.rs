@@ -69,7 +69,9 @@ pub enum CheckError {
 pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
     let folder = data.join("log");
     if !folder.is_dir() {
-        return Err(CheckError::NoCollection { path: data.to_owned() });
+        return Err(CheckError::NoCollection {
+            path: data.to_owned(),
+        });
     }
     let mut report = CheckReport::default();
     let (contract, dimension) = {
@@ -86,7 +88,10 @@ pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
         same_cosine: 1.0,
         writer_queue: 1,
     };
-    let core = Core::open(options, CoreMetrics::register(&prometheus::Registry::new())?)?;
+    let core = Core::open(
+        options,
+        CoreMetrics::register(&prometheus::Registry::new())?,
+    )?;
     let stats = core.view().index.verify()?;
     report.identities = u64::try_from(stats.identities).unwrap_or(u64::MAX);
     report.faces = u64::try_from(stats.faces).unwrap_or(u64::MAX);
@@ -107,7 +112,10 @@ fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(String, usize)
                 Ok(_) => report.blobs += 1,
                 Err(BlobError::Erased) => report.erased += 1,
                 Err(source) => {
-                    return Err(CheckError::Blob { sequence: record.sequence, source });
+                    return Err(CheckError::Blob {
+                        sequence: record.sequence,
+                        source,
+                    });
                 }
             }
         }
@@ -121,7 +129,9 @@ fn references(record: &Record) -> impl Iterator<Item = &BlobRef> {
         Some(_) | None => None,
     };
     let exemplars = track.into_iter().flat_map(|track| &track.exemplars);
-    exemplars.flat_map(|e| [&e.embedding, &e.crop, &e.loose_crop]).flatten()
+    exemplars
+        .flat_map(|e| [&e.embedding, &e.crop, &e.loose_crop])
+        .flatten()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Characters of a name, an author or a filter at most.
-pub const NAME_CHARS_MAX: usize = 200;
+pub(crate) const NAME_CHARS_MAX: usize = 200;
 
 /// What the collection holds and by which measure.
 #[derive(Clone, Debug)]
@@ -83,10 +83,16 @@ impl Edge {
             return Err(ApiError::ShuttingDown);
         }
         let Ok(permit) = Arc::clone(&self.subscribers).try_acquire_owned() else {
-            return Err(ApiError::Overloaded { what: "too many watchers", limit: "subscribers" });
+            return Err(ApiError::Overloaded {
+                what: "too many watchers",
+                limit: "subscribers",
+            });
         };
         self.metrics.watch_subscribers.inc();
-        Ok(Subscription { _permit: permit, edge: Arc::clone(self) })
+        Ok(Subscription {
+            _permit: permit,
+            edge: Arc::clone(self),
+        })
     }
 
     /// Reads the catalog on a thread that may block.
@@ -107,7 +113,9 @@ impl Edge {
     /// # Errors
     /// [`ApiError::SourceNotFound`].
     pub async fn source(&self, id: u64) -> Result<SourceRow, ApiError> {
-        self.read(move |catalog| catalog.source(id)).await?.ok_or(ApiError::SourceNotFound { id })
+        self.read(move |catalog| catalog.source(id))
+            .await?
+            .ok_or(ApiError::SourceNotFound { id })
     }
 
     /// The seal of page tokens of `method`.
@@ -125,7 +133,10 @@ impl Edge {
             return Ok(());
         }
         let shown = found.chars().take(NAME_CHARS_MAX).collect();
-        Err(ApiError::ModelMismatch { found: shown, expected: expected.clone() })
+        Err(ApiError::ModelMismatch {
+            found: shown,
+            expected: expected.clone(),
+        })
     }
 }
 
@@ -133,13 +144,16 @@ impl Edge {
 ///
 /// # Errors
 /// [`ApiError::InvalidField`] if it is too long or has control characters.
-pub fn checked_author(author: &str) -> Result<String, ApiError> {
+pub(crate) fn checked_author(author: &str) -> Result<String, ApiError> {
     let author = author.trim();
     if author.is_empty() {
         return Ok("anonymous".to_owned());
     }
     if let Some(what) = unfit(author) {
-        return Err(ApiError::InvalidField { field: "author", what: what.to_owned() });
+        return Err(ApiError::InvalidField {
+            field: "author",
+            what: what.to_owned(),
+        });
     }
     Ok(author.to_owned())
 }
@@ -148,23 +162,30 @@ pub fn checked_author(author: &str) -> Result<String, ApiError> {
 ///
 /// # Errors
 /// [`ApiError::InvalidField`].
-pub fn checked_request_id(id: &str) -> Result<String, ApiError> {
+pub(crate) fn checked_request_id(id: &str) -> Result<String, ApiError> {
     let groups: Vec<&str> = id.split('-').collect();
-    let hex = groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let hex = groups
+        .iter()
+        .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     if id.is_empty() || (hex && lengths == [8, 4, 4, 4, 12]) {
         return Ok(id.to_ascii_lowercase());
     }
     let what = "is no UUID such as 123e4567-e89b-42d3-a456-426614174000".to_owned();
-    Err(ApiError::InvalidField { field: "request_id", what })
+    Err(ApiError::InvalidField {
+        field: "request_id",
+        what,
+    })
 }
 
 /// Why a text cannot be a name, if it cannot.
-pub fn unfit(name: &str) -> Option<&'static str> {
+pub(crate) fn unfit(name: &str) -> Option<&'static str> {
     if name.chars().count() > NAME_CHARS_MAX {
         return Some("is longer than 200 characters");
     }
-    name.chars().any(char::is_control).then_some("has control characters")
+    name.chars()
+        .any(char::is_control)
+        .then_some("has control characters")
 }
 
 #[cfg(test)]
@@ -176,8 +197,15 @@ mod tests {
         assert_eq!(checked_request_id("").unwrap(), "");
         let id = "123E4567-e89b-42d3-a456-426614174000";
         assert_eq!(checked_request_id(id).unwrap(), id.to_lowercase());
-        for id in ["1", "123e4567e89b42d3a456426614174000", "123e4567-e89b-42d3-a456-42661417400g"] {
-            assert_eq!(checked_request_id(id).unwrap_err().reason(), "INVALID_ARGUMENT");
+        for id in [
+            "1",
+            "123e4567e89b42d3a456426614174000",
+            "123e4567-e89b-42d3-a456-42661417400g",
+        ] {
+            assert_eq!(
+                checked_request_id(id).unwrap_err().reason(),
+                "INVALID_ARGUMENT"
+            );
         }
     }
 

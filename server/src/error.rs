@@ -127,7 +127,9 @@ pub enum ApiError {
         limit: &'static str,
     },
     /// The message is larger than the server takes.
-    #[error("the message is larger than the {max} bytes that this server takes (grpc.message_bytes_max)")]
+    #[error(
+        "the message is larger than the {max} bytes that this server takes (grpc.message_bytes_max)"
+    )]
     MessageTooLarge {
         /// The limit.
         max: usize,

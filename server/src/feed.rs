@@ -12,7 +12,7 @@ const READ_AHEAD: usize = 64;
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Item {
+pub(crate) enum Item {
     /// An event.
     Event(Box<pb::WatchEvent>),
     /// Events of these sequences cannot be read.
@@ -27,14 +27,14 @@ pub enum Item {
 }
 
 /// A place behind an event: its sequence and its number within the record.
-pub type Place = (u64, u32);
+pub(crate) type Place = (u64, u32);
 
 /// All events of a record are behind a place with this number.
-pub const WHOLE_RECORD: u32 = u32::MAX;
+pub(crate) const WHOLE_RECORD: u32 = u32::MAX;
 
 /// The events after a place.
 #[derive(Debug)]
-pub struct Feed {
+pub(crate) struct Feed {
     core: Core,
     live: broadcast::Receiver<Arc<Committed>>,
     at: Place,
@@ -47,12 +47,12 @@ pub struct Feed {
 
 impl Feed {
     /// What is new from now on.
-    pub fn from_now(core: &Core) -> Self {
+    pub(crate) fn from_now(core: &Core) -> Self {
         Self::new(core, None)
     }
 
     /// What follows after `place`.
-    pub fn after(core: &Core, place: Place) -> Self {
+    pub(crate) fn after(core: &Core, place: Place) -> Self {
         Self::new(core, Some(place))
     }
 
@@ -73,24 +73,34 @@ impl Feed {
     }
 
     /// Behind the last event given.
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.at
     }
 
     /// The cursor of that place.
-    pub fn cursor(&self) -> String {
+    pub(crate) fn cursor(&self) -> String {
         let log = self.core.log();
         let (sequence, number) = self.at;
-        Cursor { log_id: log.id().to_string(), epoch: log.epoch(), sequence, number }.encode()
+        Cursor {
+            log_id: log.id().to_string(),
+            epoch: log.epoch(),
+            sequence,
+            number,
+        }
+        .encode()
     }
 
     /// What comes next; waits for it. `None` when there will be no more. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Item> {
+    pub(crate) async fn next(&mut self) -> Option<Item> {
         loop {
             if let Some(event) = self.pending.pop_front() {
                 // Behind the commit's last event there is nothing left of it.
                 let end = (self.pending_end, WHOLE_RECORD);
-                let place = if self.pending.is_empty() { end } else { place_of(&event) };
+                let place = if self.pending.is_empty() {
+                    end
+                } else {
+                    place_of(&event)
+                };
                 self.pass(place);
                 return Some(Item::Event(Box::new(event)));
             }
@@ -103,9 +113,17 @@ impl Feed {
                     }
                     Some(Err(reason)) => {
                         self.old = None;
-                        let from = if self.at.1 == WHOLE_RECORD { self.at.0 + 1 } else { self.at.0 };
+                        let from = if self.at.1 == WHOLE_RECORD {
+                            self.at.0 + 1
+                        } else {
+                            self.at.0
+                        };
                         self.pass((end, WHOLE_RECORD));
-                        return Some(Item::Gap { from, to: end, reason });
+                        return Some(Item::Gap {
+                            from,
+                            to: end,
+                            reason,
+                        });
                     }
                     None => {
                         self.old = None;
@@ -117,7 +135,10 @@ impl Feed {
             match self.live.recv().await {
                 Ok(commit) => {
                     let place_at_end = (commit.sequence, WHOLE_RECORD);
-                    let news = commit.events.iter().filter(|event| place_of(event) > self.at);
+                    let news = commit
+                        .events
+                        .iter()
+                        .filter(|event| place_of(event) > self.at);
                     self.pending = news.cloned().collect();
                     self.pending_end = commit.sequence;
                     if self.pending.is_empty() {
@@ -143,7 +164,11 @@ impl Feed {
         }
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         let core = self.core.clone();
-        let from = if at.1 == WHOLE_RECORD { at.0 } else { at.0.saturating_sub(1) };
+        let from = if at.1 == WHOLE_RECORD {
+            at.0
+        } else {
+            at.0.saturating_sub(1)
+        };
         tokio::task::spawn_blocking(move || {
             for event in core.events_after(from) {
                 let event = match event {

@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::Bytes;
+use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
@@ -29,12 +29,16 @@ struct Method {
     takes_picture: bool,
 }
 
-const UNKNOWN: Method =
-    Method { service: "unknown", name: "unknown", streams: true, takes_picture: false };
+const UNKNOWN: Method = Method {
+    service: "unknown",
+    name: "unknown",
+    streams: true,
+    takes_picture: false,
+};
 
 /// Makes [`GrpcService`]s.
 #[derive(Clone, Debug)]
-pub struct GrpcLayer {
+pub(crate) struct GrpcLayer {
     shared: Arc<Shared>,
 }
 
@@ -50,16 +54,27 @@ struct Shared {
 impl GrpcLayer {
     /// A layer that knows the methods of `descriptors` (an encoded `FileDescriptorSet`); others count as unknown.
     /// At most `requests_max` unary calls run at a time, each for at most `timeout`.
-    pub fn new(
+    pub(crate) fn new(
         metrics: EdgeMetrics,
         descriptors: &[&[u8]],
         requests_max: usize,
         timeout: Duration,
         message_bytes_max: usize,
     ) -> Self {
-        let methods = descriptors.iter().flat_map(|bytes| methods_of(bytes)).collect();
+        let methods = descriptors
+            .iter()
+            .flat_map(|bytes| methods_of(bytes))
+            .collect();
         let permits = Arc::new(Semaphore::new(requests_max.min(Semaphore::MAX_PERMITS)));
-        Self { shared: Arc::new(Shared { metrics, methods, permits, timeout, message_bytes_max }) }
+        Self {
+            shared: Arc::new(Shared {
+                metrics,
+                methods,
+                permits,
+                timeout,
+                message_bytes_max,
+            }),
+        }
     }
 }
 
@@ -89,13 +104,16 @@ impl<S> Layer<S> for GrpcLayer {
     type Service = GrpcService<S>;
 
     fn layer(&self, inner: S) -> GrpcService<S> {
-        GrpcService { inner, shared: Arc::clone(&self.shared) }
+        GrpcService {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 /// A service whose calls are counted, timed, limited and ended at their deadline.
 #[derive(Clone, Debug)]
-pub struct GrpcService<S> {
+pub(crate) struct GrpcService<S> {
     inner: S,
     shared: Arc<Shared>,
 }
@@ -118,20 +136,35 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        let method = shared.methods.get(request.uri().path()).copied().unwrap_or(UNKNOWN);
-        let mut call = Call { shared: Arc::clone(&shared), method, begun: Instant::now(), code: None };
+        let method = shared
+            .methods
+            .get(request.uri().path())
+            .copied()
+            .unwrap_or(UNKNOWN);
+        let mut call = Call {
+            shared: Arc::clone(&shared),
+            method,
+            begun: Instant::now(),
+            code: None,
+        };
         let permit = if method.streams {
             None
         } else {
             match Arc::clone(&shared.permits).try_acquire_owned() {
                 Ok(permit) => Some(permit),
                 Err(_) => {
-                    let error = ApiError::Overloaded { what: "too many requests", limit: "requests" };
+                    let error = ApiError::Overloaded {
+                        what: "too many requests",
+                        limit: "requests",
+                    };
                     return Box::pin(async move { Ok(call.refuse(error)) });
                 }
             }
         };
-        let asked = request.headers().get("grpc-timeout").and_then(|v| parse_timeout(v.to_str().ok()?));
+        let asked = request
+            .headers()
+            .get("grpc-timeout")
+            .and_then(|v| parse_timeout(v.to_str().ok()?));
         let limit = asked.map_or(shared.timeout, |asked| asked.min(shared.timeout));
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -152,12 +185,22 @@ where
                     && status.message().contains("message length too large");
                 if too_large {
                     let max = shared.message_bytes_max;
-                    return Ok(call.refuse(ApiError::MessageTooLarge { max, picture: method.takes_picture }));
+                    return Ok(call.refuse(ApiError::MessageTooLarge {
+                        max,
+                        picture: method.takes_picture,
+                    }));
                 }
                 call.code = Some(status.code());
             }
             let (parts, body) = response.into_parts();
-            Ok(Response::from_parts(parts, Body::new(Watched { body, call, _permit: permit })))
+            Ok(Response::from_parts(
+                parts,
+                Body::new(Watched {
+                    body,
+                    call,
+                    _permit: permit,
+                }),
+            ))
         })
     }
 }
@@ -184,9 +227,15 @@ impl Drop for Call {
         // A call dropped before its end was hung up on by the caller.
         let code = code_name(self.code.unwrap_or(Code::Cancelled));
         let metrics = &self.shared.metrics;
-        metrics.requests.with_label_values(&[service, name, code]).inc();
+        metrics
+            .requests
+            .with_label_values(&[service, name, code])
+            .inc();
         let seconds = self.begun.elapsed().as_secs_f64();
-        metrics.request_seconds.with_label_values(&[service, name]).observe(seconds);
+        metrics
+            .request_seconds
+            .with_label_values(&[service, name])
+            .observe(seconds);
     }
 }
 
@@ -228,7 +277,9 @@ impl http_body::Body for Watched {
 }
 
 fn code_of(trailers: &HeaderMap) -> Code {
-    trailers.get("grpc-status").map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()))
+    trailers
+        .get("grpc-status")
+        .map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()))
 }
 
 /// The canonical name of a code, for the metric's label.
@@ -281,7 +332,10 @@ mod tests {
     fn timeouts() {
         assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
         assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
-        assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(
+            parse_timeout("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
         for text in ["", "S", "12", "123456789S", "-1S", "1x", "1é"] {
             assert_eq!(parse_timeout(text), None, "{text}");
         }
@@ -292,7 +346,10 @@ mod tests {
         let methods: HashMap<_, _> = methods_of(crate::FILE_DESCRIPTORS).into_iter().collect();
         let search = methods["/rollcall.v1.SearchService/SearchImage"];
         assert!(!search.streams && search.takes_picture);
-        assert_eq!((search.service, search.name), ("rollcall.v1.SearchService", "SearchImage"));
+        assert_eq!(
+            (search.service, search.name),
+            ("rollcall.v1.SearchService", "SearchImage")
+        );
         assert!(methods["/rollcall.v1.WatchService/Watch"].streams);
         assert!(methods_of(b"nonsense").is_empty());
     }

@@ -10,11 +10,11 @@ use axum::routing::get;
 use tokio::sync::watch;
 
 /// Whether requests are served, or why not.
-pub type Readiness = Result<(), &'static str>;
+pub(crate) type Readiness = Result<(), &'static str>;
 
 /// What the pages show.
 #[derive(Clone)]
-pub struct HttpState {
+pub(crate) struct HttpState {
     /// Counters.
     pub metrics: EdgeMetrics,
     /// The collection.
@@ -24,7 +24,7 @@ pub struct HttpState {
 }
 
 /// `/metrics`, `/healthz` and `/readyz`.
-pub fn router(state: HttpState) -> Router {
+pub(crate) fn router(state: HttpState) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
@@ -56,6 +56,15 @@ async fn ready(State(state): State<HttpState>) -> Response {
         "message": message,
         "sequence": state.core.view().sequence,
     });
-    let code = if ready.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+    let code = if ready.is_ok() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        code,
+        [(header::CONTENT_TYPE, "application/json")],
+        format!("{body}\n"),
+    )
+        .into_response()
 }

@@ -87,7 +87,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let loaded = settings(&cli.settings)?;
     match cli.command {
         Command::Serve { port_file } => serve(loaded, port_file),
-        Command::Config { command: ConfigCommand::Show } => print(&loaded.to_toml()),
+        Command::Config {
+            command: ConfigCommand::Show,
+        } => print(&loaded.to_toml()),
         Command::Check => {
             let report = check(&loaded.config.data)?;
             let mut text = format!(
@@ -99,7 +101,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                 report.faces,
             );
             if report.erased > 0 {
-                text += &format!("{} pictures and embeddings were erased on purpose\n", report.erased);
+                text += &format!(
+                    "{} pictures and embeddings were erased on purpose\n",
+                    report.erased
+                );
             }
             if report.torn_bytes > 0 {
                 text += &format!(
@@ -116,8 +121,16 @@ fn settings(settings: &Settings) -> anyhow::Result<Loaded> {
     let mut flags = Flags::default()
         .with("--data", "data", settings.data.as_deref())
         .with("--assets", "assets", settings.assets.as_deref())
-        .with("--grpc-listen", "grpc.listen", settings.grpc_listen.as_deref())
-        .with("--http-listen", "http.listen", settings.http_listen.as_deref())
+        .with(
+            "--grpc-listen",
+            "grpc.listen",
+            settings.grpc_listen.as_deref(),
+        )
+        .with(
+            "--http-listen",
+            "http.listen",
+            settings.http_listen.as_deref(),
+        )
         .with("--log-filter", "log.filter", settings.log_filter.as_deref());
     for set in &settings.set {
         let Some((key, value)) = set.split_once('=') else {
@@ -142,8 +155,13 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
     let config = loaded.config;
     let filter = EnvFilter::try_new(&config.log.filter)
         .map_err(|error| anyhow::anyhow!("log.filter: {error}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(async {
         // Before anything else: a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;

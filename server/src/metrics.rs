@@ -10,12 +10,13 @@ use prometheus::{
 use std::time::Duration;
 
 const SECONDS: &[f64] = &[
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 ];
 const SEARCH_STAGES: &[&str] = &["decode", "detect", "embed", "search"];
 
 /// States a source can be in, with their label.
-pub const STATES: &[(SourceState, &str)] = &[
+pub(crate) const STATES: &[(SourceState, &str)] = &[
     (SourceState::Queued, "queued"),
     (SourceState::Connecting, "connecting"),
     (SourceState::Running, "running"),
@@ -59,15 +60,30 @@ impl Maker<'_> {
         Ok(metric)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+    fn seconds(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
         let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
         self.add(HistogramVec::new(options, labels)?)
     }
@@ -85,7 +101,9 @@ impl EdgeMetrics {
             Opts::new("rollcall_build_info", "1, with the version as a label"),
             &["version"],
         )?)?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
         let metrics = Self {
             registry: registry.clone(),
             requests: make.counters(
@@ -108,25 +126,40 @@ impl EdgeMetrics {
                 "Time of a stage of a search",
                 &["stage"],
             )?,
-            search_inflight: make.add(IntGauge::new("rollcall_search_inflight", "Searches waiting or running")?)?,
+            search_inflight: make.add(IntGauge::new(
+                "rollcall_search_inflight",
+                "Searches waiting or running",
+            )?)?,
             search_rejected: make.counters(
                 "rollcall_search_rejected_total",
                 "Searches that were not answered",
                 &["reason"],
             )?,
-            source_up: make.gauges("rollcall_source_up", "1 while the source is read", &["source"])?,
+            source_up: make.gauges(
+                "rollcall_source_up",
+                "1 while the source is read",
+                &["source"],
+            )?,
             source_state: make.gauges(
                 "rollcall_source_state",
                 "1 for the state that the source is in",
                 &["source", "state"],
             )?,
-            frames: make.counters("rollcall_source_frames_total", "Frames", &["source", "result"])?,
+            frames: make.counters(
+                "rollcall_source_frames_total",
+                "Frames",
+                &["source", "result"],
+            )?,
             frames_rejected: make.counters(
                 "rollcall_source_frames_rejected_total",
                 "Frames that were not looked at, by reason",
                 &["source", "reason"],
             )?,
-            faces: make.counters("rollcall_source_faces_total", "Faces", &["source", "result"])?,
+            faces: make.counters(
+                "rollcall_source_faces_total",
+                "Faces",
+                &["source", "result"],
+            )?,
             faces_rejected: make.counters(
                 "rollcall_source_faces_rejected_total",
                 "Faces that cannot be used, by reason",
@@ -140,18 +173,31 @@ impl EdgeMetrics {
                 &["source"],
             )?,
             last_frame: make.add(GaugeVec::new(
-                Opts::new("rollcall_source_last_frame_timestamp_seconds", "When the last frame was reported"),
+                Opts::new(
+                    "rollcall_source_last_frame_timestamp_seconds",
+                    "When the last frame was reported",
+                ),
                 &["source"],
             )?)?,
             source_stage: make.add(CounterVec::new(
-                Opts::new("rollcall_source_stage_seconds_total", "Time of a stage of reading"),
+                Opts::new(
+                    "rollcall_source_stage_seconds_total",
+                    "Time of a stage of reading",
+                ),
                 &["source", "stage"],
             )?)?,
-            watch_subscribers: make
-                .add(IntGauge::new("rollcall_watch_subscribers", "Watchers and followers")?)?,
-            watch_events: make.add(IntCounter::new("rollcall_watch_events_total", "Events sent")?)?,
-            watch_gaps: make
-                .add(IntCounter::new("rollcall_watch_gaps_total", "Gaps sent: events that could not be read")?)?,
+            watch_subscribers: make.add(IntGauge::new(
+                "rollcall_watch_subscribers",
+                "Watchers and followers",
+            )?)?,
+            watch_events: make.add(IntCounter::new(
+                "rollcall_watch_events_total",
+                "Events sent",
+            )?)?,
+            watch_gaps: make.add(IntCounter::new(
+                "rollcall_watch_gaps_total",
+                "Gaps sent: events that could not be read",
+            )?)?,
         };
         metrics.begin();
         Ok(metrics)
@@ -186,7 +232,9 @@ impl EdgeMetrics {
         let source = source.to_string();
         for (one, label) in STATES {
             let here = i64::from(*one == state);
-            self.source_state.with_label_values(&[source.as_str(), label]).set(here);
+            self.source_state
+                .with_label_values(&[source.as_str(), label])
+                .set(here);
         }
         let up = i64::from(state == SourceState::Running);
         self.source_up.with_label_values(&[source.as_str()]).set(up);
@@ -195,15 +243,24 @@ impl EdgeMetrics {
     }
 
     pub(crate) fn worker_restarted(&self, source: u64) {
-        self.worker_restarts.with_label_values(&[source.to_string().as_str()]).inc();
+        self.worker_restarts
+            .with_label_values(&[source.to_string().as_str()])
+            .inc();
     }
 
     pub(crate) fn frame_seen(&self, source: u64, unix: Duration) {
-        self.last_frame.with_label_values(&[source.to_string().as_str()]).set(unix.as_secs_f64());
+        self.last_frame
+            .with_label_values(&[source.to_string().as_str()])
+            .set(unix.as_secs_f64());
     }
 
     /// Adds what a run counted since its last report.
-    pub(crate) fn source_counted(&self, source: u64, before: &SourceCounters, now: &SourceCounters) {
+    pub(crate) fn source_counted(
+        &self,
+        source: u64,
+        before: &SourceCounters,
+        now: &SourceCounters,
+    ) {
         let source = source.to_string();
         let source = source.as_str();
         let rejected = |counters: &SourceCounters| counters.frames_rejected.values().sum::<u64>();
@@ -213,28 +270,47 @@ impl EdgeMetrics {
             ("dropped", before.frames_dropped, now.frames_dropped),
             ("rejected", rejected(before), rejected(now)),
         ] {
-            self.frames.with_label_values(&[source, result]).inc_by(now.saturating_sub(before));
+            self.frames
+                .with_label_values(&[source, result])
+                .inc_by(now.saturating_sub(before));
         }
         for (result, before, now) in [
             ("detected", before.faces_detected, now.faces_detected),
             ("embedded", before.faces_embedded, now.faces_embedded),
         ] {
-            self.faces.with_label_values(&[source, result]).inc_by(now.saturating_sub(before));
+            self.faces
+                .with_label_values(&[source, result])
+                .inc_by(now.saturating_sub(before));
         }
         for (vec, before, now) in [
-            (&self.frames_rejected, &before.frames_rejected, &now.frames_rejected),
-            (&self.faces_rejected, &before.faces_rejected, &now.faces_rejected),
+            (
+                &self.frames_rejected,
+                &before.frames_rejected,
+                &now.frames_rejected,
+            ),
+            (
+                &self.faces_rejected,
+                &before.faces_rejected,
+                &now.faces_rejected,
+            ),
         ] {
             for (reason, count) in now {
                 let before = before.get(reason).copied().unwrap_or_default();
-                vec.with_label_values(&[source, reason]).inc_by(count.saturating_sub(before));
+                vec.with_label_values(&[source, reason])
+                    .inc_by(count.saturating_sub(before));
             }
         }
-        self.shots.with_label_values(&[source]).inc_by(now.shots.saturating_sub(before.shots));
-        self.tracks.with_label_values(&[source]).inc_by(now.tracks.saturating_sub(before.tracks));
+        self.shots
+            .with_label_values(&[source])
+            .inc_by(now.shots.saturating_sub(before.shots));
+        self.tracks
+            .with_label_values(&[source])
+            .inc_by(now.tracks.saturating_sub(before.tracks));
         for (stage, seconds) in &now.stage_seconds {
             let before = before.stage_seconds.get(stage).copied().unwrap_or_default();
-            self.source_stage.with_label_values(&[source, stage]).inc_by((seconds - before).max(0.0));
+            self.source_stage
+                .with_label_values(&[source, stage])
+                .inc_by((seconds - before).max(0.0));
         }
     }
 }
@@ -261,13 +337,21 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let manual = std::fs::read_to_string(root.join("../docs/metrics.md")).unwrap();
         let text = metrics.text().unwrap();
-        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let names = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         let names: Vec<&str> = names.filter(|name| name.starts_with("rollcall_")).collect();
         assert!(names.len() > 25, "{names:?}");
         for name in names {
-            assert!(manual.contains(&format!("`{name}`")), "docs/metrics.md lacks {name}");
+            assert!(
+                manual.contains(&format!("`{name}`")),
+                "docs/metrics.md lacks {name}"
+            );
         }
-        assert!(text.contains("rollcall_source_up{source=\"1\"} 1"), "{text}");
+        assert!(
+            text.contains("rollcall_source_up{source=\"1\"} 1"),
+            "{text}"
+        );
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
     }
 
@@ -284,7 +368,13 @@ mod tests {
         // A new run begins at nothing.
         metrics.source_counted(3, &at(0, 0), &at(5, 1));
         let text = metrics.text().unwrap();
-        assert!(text.contains("rollcall_source_frames_total{result=\"decoded\",source=\"3\"} 30"), "{text}");
-        assert!(text.contains("rollcall_source_tracks_total{source=\"3\"} 3"), "{text}");
+        assert!(
+            text.contains("rollcall_source_frames_total{result=\"decoded\",source=\"3\"} 30"),
+            "{text}"
+        );
+        assert!(
+            text.contains("rollcall_source_tracks_total{source=\"3\"} 3"),
+            "{text}"
+        );
     }
 }

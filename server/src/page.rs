@@ -27,7 +27,10 @@ pub struct Seal(Sha256);
 impl Seal {
     /// A seal for `method` on the collection of `log`.
     pub fn new(log: &str, method: &str) -> Self {
-        Self(Sha256::new()).with(b"rollcall page 1").with(log.as_bytes()).with(method.as_bytes())
+        Self(Sha256::new())
+            .with(b"rollcall page 1")
+            .with(log.as_bytes())
+            .with(method.as_bytes())
     }
 
     /// The seal bound to one more argument.
@@ -55,7 +58,9 @@ impl Seal {
         if token.is_empty() {
             return Ok(None);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| PageError::Token)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(token)
+            .map_err(|_| PageError::Token)?;
         let mut key = [0; N];
         for (part, bytes) in key.iter_mut().zip(bytes.chunks_exact(8)) {
             *part = i64::from_le_bytes(bytes.try_into().map_err(|_| PageError::Token)?);
@@ -71,7 +76,7 @@ impl Seal {
 ///
 /// # Errors
 /// [`PageError::Size`] if it is negative.
-pub fn page_size(asked: i32) -> Result<u32, PageError> {
+pub(crate) fn page_size(asked: i32) -> Result<u32, PageError> {
     match u32::try_from(asked) {
         Ok(0) => Ok(PAGE_DEFAULT),
         Ok(size) => Ok(size.min(PAGE_MAX)),

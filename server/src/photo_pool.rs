@@ -61,7 +61,9 @@ impl PhotoPool {
                 .map_err(|error| format!("a photo thread cannot be started: {error}"))?;
         }
         for _ in 0..threads {
-            readiness.recv().map_err(|_| "a photo thread was lost".to_owned())??;
+            readiness
+                .recv()
+                .map_err(|_| "a photo thread was lost".to_owned())??;
         }
         Ok(Self { jobs: Some(jobs) })
     }
@@ -75,12 +77,25 @@ impl PhotoPool {
     ///
     /// # Errors
     /// Those of a photo that cannot be used.
-    pub async fn look(&self, image: Vec<u8>, face_index: Option<u32>) -> Result<PhotoAnswer, ApiError> {
+    pub async fn look(
+        &self,
+        image: Vec<u8>,
+        face_index: Option<u32>,
+    ) -> Result<PhotoAnswer, ApiError> {
         let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or(ApiError::Internal("no models are loaded"))?;
-        jobs.send(Job { image, face_index, reply })
-            .map_err(|_| ApiError::Internal("the photo threads are gone"))?;
-        answer.await.map_err(|_| ApiError::Internal("the photo was lost"))?
+        let jobs = self
+            .jobs
+            .as_ref()
+            .ok_or(ApiError::Internal("no models are loaded"))?;
+        jobs.send(Job {
+            image,
+            face_index,
+            reply,
+        })
+        .map_err(|_| ApiError::Internal("the photo threads are gone"))?;
+        answer
+            .await
+            .map_err(|_| ApiError::Internal("the photo was lost"))?
     }
 }
 
@@ -109,7 +124,9 @@ fn work(
             None => make(),
         };
         let Ok(mut ours) = ours else {
-            let _ = job.reply.send(Err(ApiError::Internal("the models cannot be loaded again")));
+            let _ = job
+                .reply
+                .send(Err(ApiError::Internal("the models cannot be loaded again")));
             continue;
         };
         let answer = catch_unwind(AssertUnwindSafe(|| look(&mut ours, &job, limits)));
@@ -124,7 +141,11 @@ fn work(
     }
 }
 
-fn look(reader: &mut PhotoReader, job: &Job, limits: &PhotoLimits) -> Result<PhotoAnswer, ApiError> {
+fn look(
+    reader: &mut PhotoReader,
+    job: &Job,
+    limits: &PhotoLimits,
+) -> Result<PhotoAnswer, ApiError> {
     let begun = Instant::now();
     let picture = photo::decode(&job.image, limits)?;
     let decode = begun.elapsed();
@@ -138,9 +159,19 @@ fn look(reader: &mut PhotoReader, job: &Job, limits: &PhotoLimits) -> Result<Pho
         .pop()
         .ok_or(ApiError::Internal("the embedder gave nothing"))?;
     let embed = begun.elapsed();
-    let faces = faces.iter().map(|face| query_face(face, &picture)).collect();
+    let faces = faces
+        .iter()
+        .map(|face| query_face(face, &picture))
+        .collect();
     let used = u32::try_from(used).unwrap_or(u32::MAX);
-    Ok(PhotoAnswer { faces, used, embedding, decode, detect, embed })
+    Ok(PhotoAnswer {
+        faces,
+        used,
+        embedding,
+        decode,
+        detect,
+        embed,
+    })
 }
 
 /// Which face to use.
@@ -150,19 +181,31 @@ fn choose(faces: &[PhotoFace], asked: Option<u32>) -> Result<usize, ApiError> {
     }
     if let Some(asked) = asked {
         let index = usize::try_from(asked).unwrap_or(usize::MAX);
-        let out = ApiError::FaceIndexOutOfRange { asked, count: faces.len() };
+        let out = ApiError::FaceIndexOutOfRange {
+            asked,
+            count: faces.len(),
+        };
         let face = faces.get(index).ok_or(out)?;
         return match &face.quality {
             Ok(_) => Ok(index),
-            Err(rejection) => Err(ApiError::FaceRejected { reasons: vec![rejection.code()] }),
+            Err(rejection) => Err(ApiError::FaceRejected {
+                reasons: vec![rejection.code()],
+            }),
         };
     }
-    let usable = faces.iter().enumerate().filter(|(_, face)| face.quality.is_ok());
-    let largest =
-        usable.max_by(|(_, a), (_, b)| a.face.rect.area().total_cmp(&b.face.rect.area()));
-    largest.map(|(index, _)| index).ok_or_else(|| ApiError::FaceRejected {
-        reasons: faces.iter().filter_map(|face| Some(face.quality.as_ref().err()?.code())).collect(),
-    })
+    let usable = faces
+        .iter()
+        .enumerate()
+        .filter(|(_, face)| face.quality.is_ok());
+    let largest = usable.max_by(|(_, a), (_, b)| a.face.rect.area().total_cmp(&b.face.rect.area()));
+    largest
+        .map(|(index, _)| index)
+        .ok_or_else(|| ApiError::FaceRejected {
+            reasons: faces
+                .iter()
+                .filter_map(|face| Some(face.quality.as_ref().err()?.code()))
+                .collect(),
+        })
 }
 
 fn query_face(found: &PhotoFace, picture: &Picture) -> pb::QueryFace {
@@ -179,6 +222,11 @@ fn query_face(found: &PhotoFace, picture: &Picture) -> pb::QueryFace {
         }),
         confidence: found.face.score,
         quality: found.quality.as_ref().map_or(0.0, |quality| quality.get()),
-        rejection: found.quality.as_ref().err().map(|r| r.code().to_owned()).unwrap_or_default(),
+        rejection: found
+            .quality
+            .as_ref()
+            .err()
+            .map(|r| r.code().to_owned())
+            .unwrap_or_default(),
     }
 }

@@ -52,7 +52,12 @@ impl SearchPool {
             .panic_handler(|_| tracing::error!("a search panicked"))
             .build()?;
         let places = Arc::new(Semaphore::new(threads.saturating_add(queue_max)));
-        Ok(Self { threads: pool, photos, places, metrics })
+        Ok(Self {
+            threads: pool,
+            photos,
+            places,
+            metrics,
+        })
     }
 
     /// A place for one search.
@@ -61,11 +66,20 @@ impl SearchPool {
     /// [`ApiError::Overloaded`] if all are taken.
     pub fn admit(&self) -> Result<Admission, ApiError> {
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.metrics.search_rejected.with_label_values(&["overloaded"]).inc();
-            return Err(ApiError::Overloaded { what: "too many searches wait", limit: "searches" });
+            self.metrics
+                .search_rejected
+                .with_label_values(&["overloaded"])
+                .inc();
+            return Err(ApiError::Overloaded {
+                what: "too many searches wait",
+                limit: "searches",
+            });
         };
         self.metrics.search_inflight.inc();
-        Ok(Admission { _permit: permit, inflight: self.metrics.search_inflight.clone() })
+        Ok(Admission {
+            _permit: permit,
+            inflight: self.metrics.search_inflight.clone(),
+        })
     }
 
     /// Runs `job` on the pool, and not at all if the caller has gone before its turn comes.
@@ -82,7 +96,9 @@ impl SearchPool {
                 let _ = reply.send(job());
             }
         });
-        answer.await.map_err(|_| ApiError::Internal("the search was lost"))?
+        answer
+            .await
+            .map_err(|_| ApiError::Internal("the search was lost"))?
     }
 
     /// Finds the faces of a photo and embeds the one that is asked for.
@@ -122,7 +138,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error_and_the_pool_lives_on() {
         let pool = pool(1, 1);
-        let lost = pool.run(|| -> Result<(), ApiError> { panic!("on purpose") }).await;
+        let lost = pool
+            .run(|| -> Result<(), ApiError> { panic!("on purpose") })
+            .await;
         assert!(matches!(lost, Err(ApiError::Internal(_))));
         assert_eq!(pool.run(|| Ok(7)).await.unwrap(), 7);
     }

@@ -56,7 +56,9 @@ pub enum StartError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; stop what uses it, or set {key} to another address (port 0: any free one)")]
+    #[error(
+        "cannot listen on {address}: {source}; stop what uses it, or set {key} to another address (port 0: any free one)"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -115,12 +117,18 @@ impl Server {
         let http_listener = listen(config.http.listen, "http.listen").await?;
         let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
         let (ready, readiness) = watch::channel(Err("STARTING"));
-        let state = HttpState { metrics: metrics.clone(), core: core.clone(), ready: readiness };
+        let state = HttpState {
+            metrics: metrics.clone(),
+            core: core.clone(),
+            ready: readiness,
+        };
         let http_task = tokio::spawn(serve_http(http_listener, state));
 
         let threads = config.search_threads();
-        let limits =
-            PhotoLimits { bytes_max: config.grpc.message_bytes_max, ..PhotoLimits::default() };
+        let limits = PhotoLimits {
+            bytes_max: config.grpc.message_bytes_max,
+            ..PhotoLimits::default()
+        };
         let make = Arc::clone(&vision.make_reader);
         let photos = blocking(move || PhotoPool::start(threads, limits, &make)).await?;
         let photos = photos.map_err(StartError::Models)?;
@@ -154,8 +162,17 @@ impl Server {
         let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
         edge.supervisor.resume().await?;
         set_health(&health, ServingStatus::Serving).await;
-        ready.send_replace(Ok(()));
-        Ok(Self { edge, grpc, http, switch, ready, health, grpc_task, http_task })
+        let _ = ready.send_replace(Ok(()));
+        Ok(Self {
+            edge,
+            grpc,
+            http,
+            switch,
+            ready,
+            health,
+            grpc_task,
+            http_task,
+        })
     }
 
     /// Where the API listens.
@@ -176,7 +193,7 @@ impl Server {
     /// Not serving first; then no new connections, streams end, workers leave, and what runs may finish until the
     /// deadline; at last the log is closed. Sources that were being read go on at the next start.
     pub async fn stop(self) {
-        self.ready.send_replace(Err("SHUTTING_DOWN"));
+        let _ = self.ready.send_replace(Err("SHUTTING_DOWN"));
         set_health(&self.health, ServingStatus::NotServing).await;
         self.switch.set();
         let deadline = Duration::from_secs(self.edge.config.shutdown.deadline_s);
@@ -199,11 +216,19 @@ impl Server {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, io::Error> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
 }
 
 async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, key, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            address,
+            key,
+            source,
+        })
 }
 
 async fn serve_http(listener: TcpListener, state: HttpState) {
@@ -257,17 +282,46 @@ async fn serve_grpc(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(sized!(search_service_server, SearchServiceServer, Search(edge())))
-        .add_service(sized!(identity_service_server, IdentityServiceServer, Identities(edge())))
-        .add_service(sized!(source_service_server, SourceServiceServer, SourceDoor(edge())))
-        .add_service(sized!(sighting_service_server, SightingServiceServer, Sightings(edge())))
-        .add_service(sized!(watch_service_server, WatchServiceServer, Watch(edge())))
-        .add_service(sized!(ingest_service_server, IngestServiceServer, Ingest(edge())))
-        .add_service(sized!(admin_service_server, AdminServiceServer, Admin(edge())));
+        .add_service(sized!(
+            search_service_server,
+            SearchServiceServer,
+            Search(edge())
+        ))
+        .add_service(sized!(
+            identity_service_server,
+            IdentityServiceServer,
+            Identities(edge())
+        ))
+        .add_service(sized!(
+            source_service_server,
+            SourceServiceServer,
+            SourceDoor(edge())
+        ))
+        .add_service(sized!(
+            sighting_service_server,
+            SightingServiceServer,
+            Sightings(edge())
+        ))
+        .add_service(sized!(
+            watch_service_server,
+            WatchServiceServer,
+            Watch(edge())
+        ))
+        .add_service(sized!(
+            ingest_service_server,
+            IngestServiceServer,
+            Ingest(edge())
+        ))
+        .add_service(sized!(
+            admin_service_server,
+            AdminServiceServer,
+            Admin(edge())
+        ));
     // Without it small replies wait for the other side's delayed acknowledgement.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let task = tokio::spawn(async move {
-        let served = router.serve_with_incoming_shutdown(incoming, async move { signal.wait().await });
+        let served =
+            router.serve_with_incoming_shutdown(incoming, async move { signal.wait().await });
         if let Err(error) = served.await {
             tracing::error!(%error, "gRPC has ended");
         }
@@ -298,8 +352,12 @@ fn worker_program(set: &Path) -> PathBuf {
     if !set.as_os_str().is_empty() {
         return set.to_owned();
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(NAME)));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(NAME))
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join(NAME)));
+    beside
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| PathBuf::from(NAME))
 }
 
 /// The address at which this machine reaches a listener.

@@ -4,21 +4,21 @@ use tokio::sync::watch;
 
 /// Gives the signal.
 #[derive(Debug)]
-pub struct ShutdownSwitch(watch::Sender<bool>);
+pub(crate) struct ShutdownSwitch(watch::Sender<bool>);
 
 /// Hears the signal; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Receiver<bool>);
 
 /// A switch and its signal.
-pub fn shutdown() -> (ShutdownSwitch, Shutdown) {
+pub(crate) fn shutdown() -> (ShutdownSwitch, Shutdown) {
     let (sender, receiver) = watch::channel(false);
     (ShutdownSwitch(sender), Shutdown(receiver))
 }
 
 impl ShutdownSwitch {
     /// Gives the signal, for good.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.send_replace(true);
     }
 }

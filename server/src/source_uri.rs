@@ -10,8 +10,8 @@ use url::Url;
 const URI_BYTES_MAX: usize = 4096;
 /// Endings of URLs that are files, not live streams.
 const FILE_ENDINGS: &[&str] = &[
-    "mp4", "m4v", "mkv", "mov", "webm", "avi", "mpg", "mpeg", "ts", "m2ts", "mts", "flv", "wmv", "ogv",
-    "3gp", "mxf",
+    "mp4", "m4v", "mkv", "mov", "webm", "avi", "mpg", "mpeg", "ts", "m2ts", "mts", "flv", "wmv",
+    "ogv", "3gp", "mxf",
 ];
 
 /// Why an address cannot be used.
@@ -46,7 +46,9 @@ pub enum UriError {
         path: String,
     },
     /// The server may not read files there.
-    #[error("{path} lies under none of the folders that this server may read files from (setting ingest.file_roots{hint})")]
+    #[error(
+        "{path} lies under none of the folders that this server may read files from (setting ingest.file_roots{hint})"
+    )]
     OutsideRoots {
         /// As given.
         path: String,
@@ -87,12 +89,17 @@ impl SourceRules {
         };
         let any = ingest.file_roots.is_empty() && config.is_local();
         let roots = (!any).then(|| ingest.file_roots.iter().filter_map(canonical).collect());
-        Self { protocols: ingest.protocols.clone(), roots }
+        Self {
+            protocols: ingest.protocols.clone(),
+            roots,
+        }
     }
 
     /// Folders that files may be read from, as a worker is told.
     pub fn worker_roots(&self) -> Vec<PathBuf> {
-        self.roots.clone().unwrap_or_else(|| vec![PathBuf::from("/")])
+        self.roots
+            .clone()
+            .unwrap_or_else(|| vec![PathBuf::from("/")])
     }
 
     /// Protocols that FFmpeg may use, as a worker is told.
@@ -105,7 +112,9 @@ impl SourceRules {
     /// # Errors
     /// [`UriError`].
     pub fn check(&self, uri: &str) -> Result<CheckedUri, UriError> {
-        let invalid = |what: &str| UriError::Invalid { what: what.to_owned() };
+        let invalid = |what: &str| UriError::Invalid {
+            what: what.to_owned(),
+        };
         if uri.trim().is_empty() {
             return Err(invalid("is empty; give a path on the server, or a URL"));
         }
@@ -115,32 +124,52 @@ impl SourceRules {
         if uri.chars().any(char::is_control) {
             return Err(invalid("has control characters"));
         }
-        let Some(protocol) = protocol_of(uri) else { return self.check_path(uri, Path::new(uri)) };
+        let Some(protocol) = protocol_of(uri) else {
+            return self.check_path(uri, Path::new(uri));
+        };
         if !uri.contains("://") && Path::new(uri).exists() {
             // A file whose name has a colon.
             return self.check_path(uri, Path::new(uri));
         }
         if !self.protocols.contains(&protocol) {
-            return Err(UriError::Protocol { uri: masked(uri), protocol });
+            return Err(UriError::Protocol {
+                uri: masked(uri),
+                protocol,
+            });
         }
-        let url = Url::parse(uri)
-            .map_err(|error| UriError::Invalid { what: format!("{}: {error}", masked(uri)) })?;
+        let url = Url::parse(uri).map_err(|error| UriError::Invalid {
+            what: format!("{}: {error}", masked(uri)),
+        })?;
         if protocol == "file" {
-            let path = url.to_file_path().map_err(|()| invalid("is no file on this machine"))?;
+            let path = url
+                .to_file_path()
+                .map_err(|()| invalid("is no file on this machine"))?;
             return self.check_path(uri, &path);
         }
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(UriError::Invalid { what: format!("{}: names no host", masked(uri)) });
+            return Err(UriError::Invalid {
+                what: format!("{}: names no host", masked(uri)),
+            });
         }
         let file = url.path().rsplit('/').next().unwrap_or_default();
-        let ending = file.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        let ending = file
+            .rsplit_once('.')
+            .map(|(_, ending)| ending.to_ascii_lowercase());
         let is_file = matches!(protocol.as_str(), "http" | "https")
             && ending.is_some_and(|ending| FILE_ENDINGS.contains(&ending.as_str()));
-        let kind = if is_file { SourceKind::File } else { SourceKind::Live };
+        let kind = if is_file {
+            SourceKind::File
+        } else {
+            SourceKind::Live
+        };
         let mut bare = url.clone();
         bare.set_query(None);
         bare.set_fragment(None);
-        Ok(CheckedUri { uri: uri.to_owned(), name: masked(bare.as_str()), kind })
+        Ok(CheckedUri {
+            uri: uri.to_owned(),
+            name: masked(bare.as_str()),
+            kind,
+        })
     }
 
     fn check_path(&self, given: &str, path: &Path) -> Result<CheckedUri, UriError> {
@@ -161,16 +190,26 @@ impl SourceRules {
                 }
             }
         }
-        let path =
-            found.map_err(|error| UriError::FileNotFound { path: shown.clone(), why: error.to_string() })?;
+        let path = found.map_err(|error| UriError::FileNotFound {
+            path: shown.clone(),
+            why: error.to_string(),
+        })?;
         if path.is_dir() {
             return Err(UriError::NotAFile { path: shown });
         }
         let Some(uri) = path.to_str() else {
-            return Err(UriError::Invalid { what: "the path is not UTF-8".to_owned() });
+            return Err(UriError::Invalid {
+                what: "the path is not UTF-8".to_owned(),
+            });
         };
-        let name = path.file_name().map_or_else(|| uri.into(), |name| name.to_string_lossy());
-        Ok(CheckedUri { uri: uri.to_owned(), name: name.into_owned(), kind: SourceKind::File })
+        let name = path
+            .file_name()
+            .map_or_else(|| uri.into(), |name| name.to_string_lossy());
+        Ok(CheckedUri {
+            uri: uri.to_owned(),
+            name: name.into_owned(),
+            kind: SourceKind::File,
+        })
     }
 }
 
@@ -217,12 +256,28 @@ mod tests {
             ("data:video/mp4;base64,AAAA", "data"),
         ] {
             let error = rules.check(uri).unwrap_err();
-            let UriError::Protocol { uri, protocol: found } = error else { panic!("{error:?}") };
+            let UriError::Protocol {
+                uri,
+                protocol: found,
+            } = error
+            else {
+                panic!("{error:?}")
+            };
             assert_eq!(found, protocol);
             assert!(!uri.contains("pw"), "{uri}");
         }
-        for uri in ["", "  ", "rtsp://", "http://h:port/x", "rtsp://h/\n", &"a".repeat(5000)] {
-            assert!(matches!(rules.check(uri), Err(UriError::Invalid { .. })), "{uri:?}");
+        for uri in [
+            "",
+            "  ",
+            "rtsp://",
+            "http://h:port/x",
+            "rtsp://h/\n",
+            &"a".repeat(5000),
+        ] {
+            assert!(
+                matches!(rules.check(uri), Err(UriError::Invalid { .. })),
+                "{uri:?}"
+            );
         }
     }
 
@@ -233,12 +288,21 @@ mod tests {
         std::fs::write(&inside, b"x").unwrap();
         let local = rules(&[], "127.0.0.1:0");
         let checked = local.check(inside.to_str().unwrap()).unwrap();
-        assert_eq!((checked.name.as_str(), checked.kind), ("a b:c.mp4", SourceKind::File));
+        assert_eq!(
+            (checked.name.as_str(), checked.kind),
+            ("a b:c.mp4", SourceKind::File)
+        );
         let url = Url::from_file_path(&inside).unwrap();
         assert_eq!(local.check(url.as_str()).unwrap(), checked);
-        assert!(matches!(local.check("/no/such.mp4"), Err(UriError::FileNotFound { .. })));
+        assert!(matches!(
+            local.check("/no/such.mp4"),
+            Err(UriError::FileNotFound { .. })
+        ));
         let folder_itself = folder.path().to_str().unwrap();
-        assert!(matches!(local.check(folder_itself), Err(UriError::NotAFile { .. })));
+        assert!(matches!(
+            local.check(folder_itself),
+            Err(UriError::NotAFile { .. })
+        ));
     }
 
     #[test]
@@ -253,11 +317,22 @@ mod tests {
         let rooted = rules(&[&root], "127.0.0.1:0");
         let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
         rooted.check(&at("ok.mp4")).unwrap();
-        for path in [at("link.mp4"), at("../secret.mp4"), "/etc/passwd".into(), "/no/such".into()] {
+        for path in [
+            at("link.mp4"),
+            at("../secret.mp4"),
+            "/etc/passwd".into(),
+            "/no/such".into(),
+        ] {
             let error = rooted.check(&path).unwrap_err();
-            assert!(matches!(error, UriError::OutsideRoots { .. }), "{path}: {error}");
+            assert!(
+                matches!(error, UriError::OutsideRoots { .. }),
+                "{path}: {error}"
+            );
         }
-        assert!(matches!(rooted.check(&at("none.mp4")), Err(UriError::FileNotFound { .. })));
+        assert!(matches!(
+            rooted.check(&at("none.mp4")),
+            Err(UriError::FileNotFound { .. })
+        ));
         // Reachable from elsewhere and no roots: no files at all.
         let open = rules(&[], "0.0.0.0:0");
         let error = open.check(&at("ok.mp4")).unwrap_err();

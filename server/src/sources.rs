@@ -56,7 +56,10 @@ impl Default for Live {
 impl Sources {
     /// Nothing known yet.
     pub fn new(metrics: EdgeMetrics) -> Self {
-        Self { live: Mutex::default(), metrics }
+        Self {
+            live: Mutex::default(),
+            metrics,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Live>> {
@@ -115,7 +118,10 @@ impl Sources {
     /// Asks the source's run to end.
     pub fn stop(&self, source: u64, reason: &str) {
         let mut live = self.lock();
-        live.entry(source).or_default().stop.send_replace(Some(reason.to_owned()));
+        live.entry(source)
+            .or_default()
+            .stop
+            .send_replace(Some(reason.to_owned()));
     }
 
     /// A mark that moves whenever the source gets farther than it ever was.
@@ -145,7 +151,9 @@ impl Sources {
         if let Some(counters) = &report.counters {
             self.metrics.source_counted(source, &live.now, counters);
             if counters.frames_decoded > live.now.frames_decoded {
-                let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+                let unix = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or(Duration::ZERO);
                 self.metrics.frame_seen(source, unix);
             }
             live.now.clone_from(counters);
@@ -166,17 +174,21 @@ impl Sources {
             message: masked(&row.message),
             position: Some(duration(row.position_us)),
         });
-        let reported = live.and_then(|live| live.error.clone()).map(|error| pb::SourceError {
-            message: masked(&error.message),
-            ..error
-        });
+        let reported = live
+            .and_then(|live| live.error.clone())
+            .map(|error| pb::SourceError {
+                message: masked(&error.message),
+                ..error
+            });
         let mut counters = live.map(|live| live.before.clone()).unwrap_or_default();
         if let Some(live) = live {
             add(&mut counters, &live.now);
         }
         // After a restart of the server nothing is reported yet, but the tracks are known.
         counters.tracks = counters.tracks.max(row.tracks);
-        let position = live.and_then(|live| live.position_us).max(row.complete_up_to_us);
+        let position = live
+            .and_then(|live| live.position_us)
+            .max(row.complete_up_to_us);
         pb::Source {
             id: row.id,
             uri: masked(&row.uri),
@@ -242,7 +254,10 @@ mod tests {
     fn reports_add_up_over_runs_and_errors_are_masked() {
         let sources = sources();
         let report = |frames, position_us| pb::Report {
-            counters: Some(SourceCounters { frames_decoded: frames, ..SourceCounters::default() }),
+            counters: Some(SourceCounters {
+                frames_decoded: frames,
+                ..SourceCounters::default()
+            }),
             position: Some(duration(position_us)),
             error: Some(pb::SourceError {
                 message: "rtsp://u:p@h/x broke".into(),

@@ -34,20 +34,36 @@ struct Answer {
 }
 
 const fn answer(code: Code, reason: &'static str) -> Answer {
-    Answer { code, reason, field: None, retry: None, resource: None, metadata: Vec::new() }
+    Answer {
+        code,
+        reason,
+        field: None,
+        retry: None,
+        resource: None,
+        metadata: Vec::new(),
+    }
 }
 
 impl Answer {
     fn field(self, field: &'static str) -> Self {
-        Self { field: Some(field), ..self }
+        Self {
+            field: Some(field),
+            ..self
+        }
     }
 
     fn retry(self, after: Duration) -> Self {
-        Self { retry: Some(after), ..self }
+        Self {
+            retry: Some(after),
+            ..self
+        }
     }
 
     fn resource(self, kind: &'static str, id: u64) -> Self {
-        Self { resource: Some((kind, id.to_string())), ..self }
+        Self {
+            resource: Some((kind, id.to_string())),
+            ..self
+        }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -58,13 +74,19 @@ impl Answer {
 
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
-        let message: String = masked(&error.to_string()).chars().take(MESSAGE_CHARS_MAX).collect();
+        let message: String = masked(&error.to_string())
+            .chars()
+            .take(MESSAGE_CHARS_MAX)
+            .collect();
         let answer = classify(&error);
         if answer.code == Code::Internal || answer.code == Code::DataLoss {
             tracing::error!(reason = answer.reason, %message, "a call failed");
         }
-        let metadata: HashMap<String, String> =
-            answer.metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let metadata: HashMap<String, String> = answer
+            .metadata
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let mut details = ErrorDetails::with_error_info(answer.reason, DOMAIN, metadata);
         if let Some(field) = answer.field {
             details.add_bad_request_violation(field, message.clone());
@@ -142,15 +164,18 @@ fn classify(error: &ApiError) -> Answer {
         ApiError::WrongWorker { id } => {
             answer(Code::PermissionDenied, "WRONG_WORKER").resource("source", *id)
         }
-        ApiError::Overloaded { limit, .. } => {
-            answer(Code::ResourceExhausted, "OVERLOADED").retry(RETRY_SOON).with("limit", limit)
-        }
+        ApiError::Overloaded { limit, .. } => answer(Code::ResourceExhausted, "OVERLOADED")
+            .retry(RETRY_SOON)
+            .with("limit", limit),
         ApiError::MessageTooLarge { max, picture: true } => {
-            answer(Code::InvalidArgument, "IMAGE_TOO_LARGE").field("image").with("bytes_max", max)
+            answer(Code::InvalidArgument, "IMAGE_TOO_LARGE")
+                .field("image")
+                .with("bytes_max", max)
         }
-        ApiError::MessageTooLarge { max, picture: false } => {
-            answer(Code::InvalidArgument, "MESSAGE_TOO_LARGE").with("bytes_max", max)
-        }
+        ApiError::MessageTooLarge {
+            max,
+            picture: false,
+        } => answer(Code::InvalidArgument, "MESSAGE_TOO_LARGE").with("bytes_max", max),
         ApiError::DeadlineExceeded { .. } => answer(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         ApiError::ShuttingDown => answer(Code::Unavailable, "SHUTTING_DOWN").retry(RETRY_LATER),
         ApiError::Internal(_) => answer(Code::Internal, "INTERNAL"),
@@ -179,9 +204,7 @@ fn write_error(error: &WriteError) -> Answer {
             .with("etag", current),
         WriteError::Protocol { .. } => answer(Code::InvalidArgument, "PROTOCOL_VIOLATION"),
         WriteError::Embedding { .. } => answer(Code::InvalidArgument, "INVALID_EMBEDDING"),
-        WriteError::ReadOnly { reason, .. } => {
-            answer(Code::Unavailable, reason).retry(RETRY_LATER)
-        }
+        WriteError::ReadOnly { reason, .. } => answer(Code::Unavailable, reason).retry(RETRY_LATER),
         WriteError::Overloaded => answer(Code::ResourceExhausted, "OVERLOADED")
             .retry(RETRY_SOON)
             .with("limit", "writer"),
@@ -247,35 +270,65 @@ mod tests {
         assert_eq!(status.code(), code, "{status}");
         let details = status.get_error_details();
         let info = details.error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, DOMAIN));
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            (reason, DOMAIN)
+        );
         details
     }
 
     #[test]
     fn codes_and_details() {
-        let details =
-            check(PageError::Size(-3), Code::InvalidArgument, "INVALID_PAGE_SIZE");
-        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "page_size");
-        let full = ApiError::Overloaded { what: "too many searches wait", limit: "searches" };
+        let details = check(
+            PageError::Size(-3),
+            Code::InvalidArgument,
+            "INVALID_PAGE_SIZE",
+        );
+        assert_eq!(
+            details.bad_request().unwrap().field_violations[0].field,
+            "page_size"
+        );
+        let full = ApiError::Overloaded {
+            what: "too many searches wait",
+            limit: "searches",
+        };
         let details = check(full, Code::ResourceExhausted, "OVERLOADED");
         assert_eq!(details.retry_info().unwrap().retry_delay, Some(RETRY_SOON));
-        let details =
-            check(WriteError::SourceNotFound { id: 7 }, Code::NotFound, "SOURCE_NOT_FOUND");
+        let details = check(
+            WriteError::SourceNotFound { id: 7 },
+            Code::NotFound,
+            "SOURCE_NOT_FOUND",
+        );
         let resource = details.resource_info().unwrap();
-        assert_eq!((resource.resource_type.as_str(), resource.resource_name.as_str()), ("source", "7"));
+        assert_eq!(
+            (
+                resource.resource_type.as_str(),
+                resource.resource_name.as_str()
+            ),
+            ("source", "7")
+        );
         let reasons = vec!["BLURRED", "FACE_TOO_SMALL"];
         let details = check(
             ApiError::FaceRejected { reasons },
             Code::FailedPrecondition,
             "FACE_REJECTED",
         );
-        assert_eq!(details.error_info().unwrap().metadata["reasons"], "BLURRED,FACE_TOO_SMALL");
-        let read_only = WriteError::ReadOnly { reason: "LOG_FULL", message: "disk full".into() };
+        assert_eq!(
+            details.error_info().unwrap().metadata["reasons"],
+            "BLURRED,FACE_TOO_SMALL"
+        );
+        let read_only = WriteError::ReadOnly {
+            reason: "LOG_FULL",
+            message: "disk full".into(),
+        };
         check(read_only, Code::Unavailable, "LOG_FULL");
         check(WriteError::Closed, Code::Unavailable, "SHUTTING_DOWN");
         check(BlobError::Erased, Code::NotFound, "THUMBNAIL_ERASED");
         check(
-            WriteError::EtagMismatch { id: 1, current: "x".into() },
+            WriteError::EtagMismatch {
+                id: 1,
+                current: "x".into(),
+            },
             Code::Aborted,
             "ETAG_MISMATCH",
         );
@@ -283,7 +336,10 @@ mod tests {
 
     #[test]
     fn credentials_do_not_show() {
-        let error = WriteError::SourceExists { id: 3, uri: "rtsp://me:pw@cam/1".into() };
+        let error = WriteError::SourceExists {
+            id: 3,
+            uri: "rtsp://me:pw@cam/1".into(),
+        };
         let status = Status::from(ApiError::from(error));
         assert!(status.message().contains("rtsp://***@cam/1"), "{status}");
         assert!(!format!("{status:?}").contains("me:pw"));
@@ -298,10 +354,13 @@ mod tests {
         let code = source.split("#[cfg(test)]").next().unwrap();
         let mut named = 0;
         for literal in code.split('"').skip(1).step_by(2) {
-            let upper = literal.len() > 3
-                && literal.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            let upper =
+                literal.len() > 3 && literal.chars().all(|c| c.is_ascii_uppercase() || c == '_');
             if upper {
-                assert!(manual.contains(&format!("`{literal}`")), "docs/errors.md lacks {literal}");
+                assert!(
+                    manual.contains(&format!("`{literal}`")),
+                    "docs/errors.md lacks {literal}"
+                );
                 named += 1;
             }
         }

@@ -94,8 +94,18 @@ impl Supervisor {
     ) -> io::Result<Self> {
         let spawner = Spawner::start(tokio::runtime::Handle::current())?;
         let places = Semaphore::new(workers_max.min(Semaphore::MAX_PERMITS));
-        let care = Care { core, sources, setup, places, spawner, shutdown };
-        Ok(Self { tasks: Mutex::default(), care: Arc::new(care) })
+        let care = Care {
+            core,
+            sources,
+            setup,
+            places,
+            spawner,
+            shutdown,
+        };
+        Ok(Self {
+            tasks: Mutex::default(),
+            care: Arc::new(care),
+        })
     }
 
     /// Takes up every source that is not finished.
@@ -107,8 +117,12 @@ impl Supervisor {
         loop {
             let core = self.care.core.clone();
             let page = tokio::task::spawn_blocking(move || core.catalog().sources(after, 500));
-            let rows = page.await.map_err(|_| CatalogError::Impossible { what: "page" })??;
-            let Some(last) = rows.last() else { return Ok(()) };
+            let rows = page
+                .await
+                .map_err(|_| CatalogError::Impossible { what: "page" })??;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
             after = last.id;
             for row in rows {
                 self.care.sources.state_changed(row.id, row.state);
@@ -141,7 +155,11 @@ impl Supervisor {
     /// # Errors
     /// If the change cannot be recorded.
     pub async fn stop(&self, row: &SourceRow, author: &str) -> Result<(), WriteError> {
-        let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
+        let task = self
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&row.id);
         let reason = format!("stopped by {author}");
         match task {
             Some(task) => {
@@ -152,7 +170,9 @@ impl Supervisor {
             }
             None => {
                 self.care.sources.stop(row.id, &reason);
-                self.care.stream_over(row.id, self.care.setup.stop_timeout).await;
+                self.care
+                    .stream_over(row.id, self.care.setup.stop_timeout)
+                    .await;
             }
         }
         self.care.stopped(row.id, author).await
@@ -171,7 +191,9 @@ impl Care {
     /// Keeps a worker running until the source is finished or stopped.
     async fn keep(&self, row: SourceRow, mut stop: watch::Receiver<bool>) {
         if self.places.available_permits() == 0 && row.state != SourceState::Queued {
-            let _ = self.change(row.id, SourceState::Queued, "", String::new(), AUTHOR).await;
+            let _ = self
+                .change(row.id, SourceState::Queued, "", String::new(), AUTHOR)
+                .await;
         }
         let _place = tokio::select! {
             place = self.places.acquire() => place,
@@ -186,7 +208,11 @@ impl Care {
                 Life::Over | Life::Stopped => return,
                 Life::Died(last_words) => last_words,
             };
-            failures = if self.sources.progress(id) > before { 1 } else { failures + 1 };
+            failures = if self.sources.progress(id) > before {
+                1
+            } else {
+                failures + 1
+            };
             tracing::warn!(source = id, failures, "worker died: {last_words}");
             if failures >= FAILURES_MAX {
                 self.give_up(id, last_words).await;
@@ -205,7 +231,9 @@ impl Care {
     async fn one_life(&self, row: &SourceRow, stop: &mut watch::Receiver<bool>) -> Life {
         let id = row.id;
         // One way or the other this fails only if the writer refuses: the worker will be told the same.
-        let _ = self.change(id, SourceState::Connecting, "", String::new(), AUTHOR).await;
+        let _ = self
+            .change(id, SourceState::Connecting, "", String::new(), AUTHOR)
+            .await;
         let token = format!("{:032x}", rand::rng().random::<u128>());
         self.sources.expect_worker(id, token.clone());
         let order = self.order(row, token);
@@ -251,7 +279,11 @@ impl Care {
             token,
             source_id: row.id,
             uri: row.uri.clone(),
-            kind: if row.kind == SourceKind::Live { "live" } else { "file" },
+            kind: if row.kind == SourceKind::Live {
+                "live"
+            } else {
+                "file"
+            },
             realtime: row.realtime,
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
@@ -264,8 +296,14 @@ impl Care {
     /// Waits until the stream of the source's run is over.
     async fn stream_over(&self, id: u64, longest: Duration) {
         let mut stream = self.sources.stream(id);
-        if tokio::time::timeout(longest, stream.wait_for(|open| !open)).await.is_err() {
-            tracing::warn!(source = id, "a run's stream is still open after its worker left");
+        if tokio::time::timeout(longest, stream.wait_for(|open| !open))
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                source = id,
+                "a run's stream is still open after its worker left"
+            );
         }
     }
 
@@ -279,12 +317,18 @@ impl Care {
         if self.is_finished(id).await {
             return Ok(());
         }
-        self.change(id, SourceState::Stopped, "", String::new(), author).await
+        self.change(id, SourceState::Stopped, "", String::new(), author)
+            .await
     }
 
     async fn give_up(&self, id: u64, last_words: String) {
-        let message = format!("the worker died {FAILURES_MAX} times without getting any farther; last: {last_words}");
-        if let Err(error) = self.change(id, SourceState::Failed, "WORKER_DIED", message, AUTHOR).await {
+        let message = format!(
+            "the worker died {FAILURES_MAX} times without getting any farther; last: {last_words}"
+        );
+        if let Err(error) = self
+            .change(id, SourceState::Failed, "WORKER_DIED", message, AUTHOR)
+            .await
+        {
             tracing::error!(source = id, %error, "a failed source could not be recorded as such");
         }
     }
@@ -317,7 +361,7 @@ async fn asked(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Whether a source in this state is never read again.
-pub fn is_final(state: SourceState) -> bool {
+pub(crate) fn is_final(state: SourceState) -> bool {
     match state {
         SourceState::Ended | SourceState::Stopped | SourceState::Failed => true,
         SourceState::Unspecified
@@ -332,7 +376,9 @@ pub fn is_final(state: SourceState) -> bool {
 /// workers that died together do not come back together.
 fn backoff(failures: u32) -> Duration {
     let doubled = BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(BACKOFF_MAX).mul_f64(rand::rng().random_range(0.5..=1.0))
+    doubled
+        .min(BACKOFF_MAX)
+        .mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
 #[cfg(test)]

@@ -2,13 +2,22 @@
 
 const MASK: &str = "***";
 /// Query parameters whose values are hidden, by a part of their name.
-const SECRET_NAMES: &[&str] =
-    &["pass", "pwd", "token", "secret", "key", "auth", "sig", "credential", "session"];
+const SECRET_NAMES: &[&str] = &[
+    "pass",
+    "pwd",
+    "token",
+    "secret",
+    "key",
+    "auth",
+    "sig",
+    "credential",
+    "session",
+];
 
 /// `text` with the user part and secret query values of every URL in it replaced by `***`.
 ///
 /// Text without `://` comes back as it is. What looks like a credential is hidden even if it is none.
-pub fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -28,16 +37,25 @@ fn masked_rest(url: &str) -> String {
     let authority_end = url.find(['/', '?', '#']).unwrap_or(url.len());
     // A password may hold a bare `/` or `?`, so the last `@` ends the user part as long as no path came before.
     let (authority, path) = match (url[..authority_end].rfind('@'), url.rfind('@')) {
-        (Some(at), _) => (format!("{MASK}{}", &url[at..authority_end]), &url[authority_end..]),
+        (Some(at), _) => (
+            format!("{MASK}{}", &url[at..authority_end]),
+            &url[authority_end..],
+        ),
         (None, Some(at)) if is_user_part(&url[..authority_end], &url[..at]) => {
             (MASK.to_owned(), &url[at..])
         }
         (None, _) => (url[..authority_end].to_owned(), &url[authority_end..]),
     };
-    let Some((path, query)) = path.split_once('?') else { return format!("{authority}{path}") };
+    let Some((path, query)) = path.split_once('?') else {
+        return format!("{authority}{path}");
+    };
     let (query, fragment) = query.split_once('#').unwrap_or((query, ""));
     let query: Vec<String> = query.split('&').map(masked_parameter).collect();
-    let fragment = if fragment.is_empty() { String::new() } else { format!("#{fragment}") };
+    let fragment = if fragment.is_empty() {
+        String::new()
+    } else {
+        format!("#{fragment}")
+    };
     format!("{authority}{path}?{}{fragment}", query.join("&"))
 }
 
@@ -49,7 +67,9 @@ fn is_user_part(authority: &str, before: &str) -> bool {
 }
 
 fn masked_parameter(parameter: &str) -> String {
-    let Some((name, _)) = parameter.split_once('=') else { return parameter.to_owned() };
+    let Some((name, _)) = parameter.split_once('=') else {
+        return parameter.to_owned();
+    };
     let lower = name.to_ascii_lowercase();
     if SECRET_NAMES.iter().any(|secret| lower.contains(secret)) {
         return format!("{name}={MASK}");
@@ -71,8 +91,14 @@ mod tests {
             ("rtsp://me:p@ss@cam/live", "rtsp://***@cam/live"),
             ("rtsp://me:p/w@cam/live", "rtsp://***@cam/live"),
             ("rtsp://me:p?w@cam/live", "rtsp://***@cam/live"),
-            ("http://h/a.m3u8?token=abc&x=1#t", "http://h/a.m3u8?token=***&x=1#t"),
-            ("srt://h:1?passphrase=abc&Stream_Key=9", "srt://h:1?passphrase=***&Stream_Key=***"),
+            (
+                "http://h/a.m3u8?token=abc&x=1#t",
+                "http://h/a.m3u8?token=***&x=1#t",
+            ),
+            (
+                "srt://h:1?passphrase=abc&Stream_Key=9",
+                "srt://h:1?passphrase=***&Stream_Key=***",
+            ),
             ("http://h/@user/clip.mp4", "http://h/@user/clip.mp4"),
             (
                 "cannot open 'http://u:p@h/x' and rtmp://u:p@i/y: refused",

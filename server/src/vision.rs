@@ -43,6 +43,10 @@ impl Vision {
         let assets = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let make_reader: MakeReader =
             Arc::new(move || PhotoReader::open(&models).map_err(|error| error.to_string()));
-        Ok(Self { collection, assets, make_reader })
+        Ok(Self {
+            collection,
+            assets,
+            make_reader,
+        })
     }
 }

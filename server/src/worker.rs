@@ -21,7 +21,7 @@ const LINE_BYTES_MAX: usize = 2000;
 
 /// What a worker is told, as one line of JSON on its standard input: credentials never stand on a command line.
 #[derive(Clone, Debug, Serialize)]
-pub struct WorkerOrder {
+pub(crate) struct WorkerOrder {
     /// Where the server listens.
     pub endpoint: String,
     /// Proof that the worker is the one the server started.
@@ -51,21 +51,23 @@ pub struct WorkerOrder {
 /// Workers ask the kernel to end them with their parent, and the kernel takes the *thread* that started them for the
 /// parent: a thread of a pool, which may be taken down when idle, would take its workers with it.
 #[derive(Clone, Debug)]
-pub struct Spawner(mpsc::Sender<(Command, oneshot::Sender<io::Result<Child>>)>);
+pub(crate) struct Spawner(mpsc::Sender<(Command, oneshot::Sender<io::Result<Child>>)>);
 
 impl Spawner {
     /// Starts the thread; it ends with the last handle.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(runtime: Handle) -> io::Result<Self> {
+    pub(crate) fn start(runtime: Handle) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel::<(Command, oneshot::Sender<io::Result<Child>>)>();
-        std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-            let _entered = runtime.enter();
-            while let Ok((mut command, reply)) = inbox.recv() {
-                let _ = reply.send(command.spawn());
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("spawner".to_owned())
+            .spawn(move || {
+                let _entered = runtime.enter();
+                while let Ok((mut command, reply)) = inbox.recv() {
+                    let _ = reply.send(command.spawn());
+                }
+            })?;
         Ok(Self(orders))
     }
 
@@ -79,7 +81,7 @@ impl Spawner {
 
 /// A running worker; killed when dropped.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
     lines: JoinHandle<VecDeque<String>>,
 }
@@ -89,7 +91,11 @@ impl Worker {
     ///
     /// # Errors
     /// If the program cannot be started.
-    pub async fn start(spawner: &Spawner, program: &Path, order: &WorkerOrder) -> io::Result<Self> {
+    pub(crate) async fn start(
+        spawner: &Spawner,
+        program: &Path,
+        order: &WorkerOrder,
+    ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command
             .arg("run")
@@ -116,23 +122,29 @@ impl Worker {
     ///
     /// # Errors
     /// If the system cannot tell.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     /// Ends the worker if it has not left within `grace`.
-    pub async fn end(&mut self, grace: Duration) {
-        if tokio::time::timeout(grace, self.child.wait()).await.is_err() {
+    pub(crate) async fn end(&mut self, grace: Duration) {
+        if tokio::time::timeout(grace, self.child.wait())
+            .await
+            .is_err()
+        {
             let _ = self.child.kill().await;
         }
     }
 
     /// The last line that the worker wrote to standard error, credentials masked.
-    pub async fn last_line(self) -> Option<String> {
+    pub(crate) async fn last_line(self) -> Option<String> {
         let Self { child, lines } = self;
         drop(child);
         // A grandchild may hold the pipe open for ever: half a second is enough for what is in it.
-        let lines = tokio::time::timeout(Duration::from_millis(500), lines).await.ok()?.ok()?;
+        let lines = tokio::time::timeout(Duration::from_millis(500), lines)
+            .await
+            .ok()?
+            .ok()?;
         lines.into_iter().rev().find(|line| !line.trim().is_empty())
     }
 }
@@ -144,7 +156,11 @@ async fn read_lines(stderr: ChildStderr, source: u64) -> VecDeque<String> {
     loop {
         let mut bytes = Vec::new();
         // A line without end is cut into pieces.
-        match (&mut reader).take(limit).read_until(b'\n', &mut bytes).await {
+        match (&mut reader)
+            .take(limit)
+            .read_until(b'\n', &mut bytes)
+            .await
+        {
             Ok(0) | Err(_) => return kept,
             Ok(_) => {}
         }
@@ -197,7 +213,10 @@ mod tests {
         let spawner = Spawner::start(Handle::current()).unwrap();
         let mut worker = Worker::start(&spawner, &program, &order()).await.unwrap();
         assert_eq!(worker.wait().await.unwrap().code(), Some(3));
-        assert_eq!(worker.last_line().await.as_deref(), Some("cannot open rtsp://***@h/x"));
+        assert_eq!(
+            worker.last_line().await.as_deref(),
+            Some("cannot open rtsp://***@h/x")
+        );
         let seen = std::fs::read_to_string(folder.path().join("seen")).unwrap();
         let (arguments, json) = seen.split_once(' ').unwrap();
         assert_eq!(arguments, "run");

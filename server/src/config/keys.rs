@@ -66,6 +66,8 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
         let last = key.name.rsplit('.').next().unwrap_or(key.name);
         whole.max(strsim::jaro_winkler(name, last))
     };
-    let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = KEYS
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) > 0.75).then_some(best.name)
 }

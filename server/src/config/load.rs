@@ -100,7 +100,8 @@ impl Flags {
     #[must_use]
     pub fn with(mut self, flag: &str, key: &str, value: Option<&str>) -> Self {
         if let Some(value) = value {
-            self.0.push((flag.to_owned(), key.to_owned(), value.to_owned()));
+            self.0
+                .push((flag.to_owned(), key.to_owned(), value.to_owned()));
         }
         self
     }
@@ -129,8 +130,10 @@ pub fn load(
         set(&mut values, Origin::Default, &name, value)?;
     }
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         let table: Table = toml::from_str(&text).map_err(|error| ConfigError::NotToml {
             path: path.to_owned(),
             message: error.to_string().trim_end().replace('\n', " "),
@@ -142,7 +145,9 @@ pub fn load(
     let mut environment: Vec<_> = environment.into_iter().collect();
     environment.sort();
     for (variable, value) in environment {
-        let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
+        let Some(rest) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
         if NOT_SETTINGS.contains(&variable.as_str()) {
             continue;
         }
@@ -152,11 +157,13 @@ pub fn load(
     for (flag, name, value) in &flags.0 {
         set_text(&mut values, Origin::Flag(flag.clone()), name, value)?;
     }
-    let config = nest(&values).try_into().map_err(|error: toml::de::Error| ConfigError::Unfit {
-        origin: Origin::Default,
-        name: "settings".to_owned(),
-        what: error.to_string(),
-    })?;
+    let config = nest(&values)
+        .try_into()
+        .map_err(|error: toml::de::Error| ConfigError::Unfit {
+            origin: Origin::Default,
+            name: "settings".to_owned(),
+            what: error.to_string(),
+        })?;
     Ok(Loaded { config, values })
 }
 
@@ -167,9 +174,10 @@ fn set_text(
     text: &str,
 ) -> Result<(), ConfigError> {
     let value = match keys::find(name).map(|key| key.kind) {
-        Some(Kind::Number(..)) => {
-            text.trim().parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer)
-        }
+        Some(Kind::Number(..)) => text
+            .trim()
+            .parse()
+            .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
         Some(Kind::List) => Value::Array(
             text.split(',')
                 .map(str::trim)
@@ -193,10 +201,18 @@ fn set(
             || "; `rollcalld config show` lists all".to_owned(),
             |nearest| format!("; did you mean \"{nearest}\"?"),
         );
-        return Err(ConfigError::Unknown { origin, name: name.to_owned(), hint });
+        return Err(ConfigError::Unknown {
+            origin,
+            name: name.to_owned(),
+            hint,
+        });
     };
     if let Err(what) = check(key, &value) {
-        return Err(ConfigError::Unfit { origin, name: name.to_owned(), what });
+        return Err(ConfigError::Unfit {
+            origin,
+            name: name.to_owned(),
+            what,
+        });
     }
     values.insert(key.name, (value, origin));
     Ok(())
@@ -212,22 +228,31 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
         (Kind::Text, _) => Err(format!("must be a text, not {found}")),
         (Kind::Address, Value::String(text)) => match text.parse::<SocketAddr>() {
             Ok(_) => Ok(()),
-            Err(_) => Err(format!("\"{text}\" is no address; write one as in 127.0.0.1:50551")),
+            Err(_) => Err(format!(
+                "\"{text}\" is no address; write one as in 127.0.0.1:50551"
+            )),
         },
-        (Kind::Address, _) => Err(format!("must be a text such as \"127.0.0.1:50551\", not {found}")),
+        (Kind::Address, _) => Err(format!(
+            "must be a text such as \"127.0.0.1:50551\", not {found}"
+        )),
         (Kind::Number(least, most), Value::Integer(number)) => {
             if (least..=most).contains(number) {
                 Ok(())
             } else {
-                Err(format!("{number} is out of range; it goes from {least} to {most}"))
+                Err(format!(
+                    "{number} is out of range; it goes from {least} to {most}"
+                ))
             }
         }
-        (Kind::Number(least, most), Value::String(text)) => {
-            Err(format!("\"{text}\" is not a whole number from {least} to {most}"))
-        }
+        (Kind::Number(least, most), Value::String(text)) => Err(format!(
+            "\"{text}\" is not a whole number from {least} to {most}"
+        )),
         (Kind::Number(..), _) => Err(format!("must be a whole number, not {found}")),
         (Kind::List, Value::Array(items)) => match items.iter().find(|item| !item.is_str()) {
-            Some(item) => Err(format!("must be a list of texts, but has {}", item.type_str())),
+            Some(item) => Err(format!(
+                "must be a list of texts, but has {}",
+                item.type_str()
+            )),
             None => Ok(()),
         },
         (Kind::List, _) => Err(format!("must be a list of texts, not {found}")),
@@ -239,7 +264,9 @@ fn flatten(table: Table) -> Vec<(String, Value)> {
     for (name, value) in table {
         match value {
             Value::Table(section) => flat.extend(
-                flatten(section).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)),
+                flatten(section)
+                    .into_iter()
+                    .map(|(rest, value)| (format!("{name}.{rest}"), value)),
             ),
             Value::String(_)
             | Value::Integer(_)
@@ -290,7 +317,9 @@ mod tests {
         flags: &Flags,
     ) -> Result<Loaded, ConfigError> {
         let file = file(text);
-        let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let environment = environment
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         load(Some(file.path()), environment, flags)
     }
 
@@ -304,17 +333,26 @@ mod tests {
     #[test]
     fn flag_beats_environment_beats_file_beats_default() {
         let text = "[search]\nthreads = 3\nqueue_max = 5\ntimeout_ms = 7\n";
-        let environment = [("ROLLCALL_SEARCH__QUEUE_MAX", "50"), ("ROLLCALL_SEARCH__TIMEOUT_MS", "70")];
+        let environment = [
+            ("ROLLCALL_SEARCH__QUEUE_MAX", "50"),
+            ("ROLLCALL_SEARCH__TIMEOUT_MS", "70"),
+        ];
         let flags = Flags::default().with("--set", "search.timeout_ms", Some("700"));
         let loaded = check(text, &environment, &flags).unwrap();
         let search = &loaded.config.search;
-        assert_eq!((search.threads, search.queue_max, search.timeout_ms), (3, 50, 700));
+        assert_eq!(
+            (search.threads, search.queue_max, search.timeout_ms),
+            (3, 50, 700)
+        );
         assert!(matches!(loaded.values["search.threads"].1, Origin::File(_)));
         assert_eq!(
             loaded.values["search.queue_max"].1,
             Origin::Environment("ROLLCALL_SEARCH__QUEUE_MAX".to_owned())
         );
-        assert_eq!(loaded.values["search.timeout_ms"].1, Origin::Flag("--set".to_owned()));
+        assert_eq!(
+            loaded.values["search.timeout_ms"].1,
+            Origin::Flag("--set".to_owned())
+        );
         assert_eq!(loaded.values["watch.buffer_max"].1, Origin::Default);
     }
 
@@ -327,7 +365,10 @@ mod tests {
             ("PATH", "ignored"),
         ];
         let config = check("", &environment, &Flags::default()).unwrap().config;
-        assert_eq!(config.ingest.file_roots, [PathBuf::from("/srv/a"), PathBuf::from("/srv/b")]);
+        assert_eq!(
+            config.ingest.file_roots,
+            [PathBuf::from("/srv/a"), PathBuf::from("/srv/b")]
+        );
         assert!(config.ingest.protocols.is_empty());
         assert_eq!(config.data, PathBuf::from("12"));
     }
@@ -337,11 +378,20 @@ mod tests {
         for (text, environment, nearest) in [
             ("[grpc]\nlisen = \"127.0.0.1:1\"\n", &[][..], "grpc.listen"),
             ("dta = \"x\"\n", &[][..], "data"),
-            ("", &[("ROLLCALL_SEARCH__THREAD", "1")][..], "search.threads"),
+            (
+                "",
+                &[("ROLLCALL_SEARCH__THREAD", "1")][..],
+                "search.threads",
+            ),
             ("", &[("ROLLCALL_GRPC_LISTEN", "1")][..], "grpc.listen"),
         ] {
-            let message = check(text, environment, &Flags::default()).unwrap_err().to_string();
-            assert!(message.contains(&format!("did you mean \"{nearest}\"?")), "{message}");
+            let message = check(text, environment, &Flags::default())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.contains(&format!("did you mean \"{nearest}\"?")),
+                "{message}"
+            );
         }
         let flags = Flags::default().with("--set", "zzz", Some("1"));
         let message = check("", &[], &flags).unwrap_err().to_string();
@@ -353,16 +403,30 @@ mod tests {
 
     #[test]
     fn the_clients_variables_are_no_settings() {
-        check("", &[("ROLLCALL_ENDPOINT", "http://127.0.0.1:1")], &Flags::default()).unwrap();
+        check(
+            "",
+            &[("ROLLCALL_ENDPOINT", "http://127.0.0.1:1")],
+            &Flags::default(),
+        )
+        .unwrap();
     }
 
     #[test]
     fn unfit_values_say_what_is_right() {
         for (text, part) in [
-            ("[search]\nthreads = \"many\"\n", "not a whole number from 0 to 1024"),
-            ("[search]\nthreads = -1\n", "-1 is out of range; it goes from 0 to 1024"),
+            (
+                "[search]\nthreads = \"many\"\n",
+                "not a whole number from 0 to 1024",
+            ),
+            (
+                "[search]\nthreads = -1\n",
+                "-1 is out of range; it goes from 0 to 1024",
+            ),
             ("[grpc]\nlisten = \"localhost\"\n", "is no address"),
-            ("[ingest]\nfile_roots = \"/srv\"\n", "must be a list of texts"),
+            (
+                "[ingest]\nfile_roots = \"/srv\"\n",
+                "must be a list of texts",
+            ),
             ("[ingest]\nfile_roots = [1]\n", "must be a list of texts"),
             ("data = \"\"\n", "must name a folder"),
             ("data = 1\n", "must be a text"),

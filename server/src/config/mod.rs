@@ -131,8 +131,12 @@ pub struct Log {
 
 impl Default for Config {
     fn default() -> Self {
-        let protocols = ["file", "http", "https", "tcp", "tls", "rtsp", "rtp", "udp", "rtmp"];
-        let protocols = protocols.into_iter().chain(["srt", "hls", "crypto", "httpproxy"]);
+        let protocols = [
+            "file", "http", "https", "tcp", "tls", "rtsp", "rtp", "udp", "rtmp",
+        ];
+        let protocols = protocols
+            .into_iter()
+            .chain(["srt", "hls", "crypto", "httpproxy"]);
         Self {
             data: PathBuf::from("rollcall-data"),
             assets: PathBuf::new(),
@@ -141,8 +145,14 @@ impl Default for Config {
                 message_bytes_max: 16 << 20,
                 concurrent_requests_max: 256,
             },
-            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) },
-            search: Search { threads: 0, queue_max: 64, timeout_ms: 10_000 },
+            http: Http {
+                listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            },
+            search: Search {
+                threads: 0,
+                queue_max: 64,
+                timeout_ms: 10_000,
+            },
             ingest: Ingest {
                 workers_max: 0,
                 file_roots: Vec::new(),
@@ -153,10 +163,16 @@ impl Default for Config {
                 read_timeout_s: 15,
                 stop_timeout_s: 5,
             },
-            watch: Watch { subscribers_max: 64, heartbeat_ms: 5000, buffer_max: 256 },
+            watch: Watch {
+                subscribers_max: 64,
+                heartbeat_ms: 5000,
+                buffer_max: 256,
+            },
             writer: Writer { queue_max: 1024 },
             shutdown: Shutdown { deadline_s: 10 },
-            log: Log { filter: "info".to_owned() },
+            log: Log {
+                filter: "info".to_owned(),
+            },
         }
     }
 }

@@ -9,7 +9,9 @@ impl Loaded {
         let mut text = String::new();
         let mut section = "";
         for key in KEYS {
-            let Some((value, origin)) = self.values.get(key.name) else { continue };
+            let Some((value, origin)) = self.values.get(key.name) else {
+                continue;
+            };
             let name = match key.name.split_once('.') {
                 None => key.name,
                 Some((of, rest)) => {
@@ -40,11 +42,17 @@ mod tests {
         let loaded = load(None, [], &flags).unwrap();
         let text = loaded.to_toml();
         assert!(text.contains("data = \"/x\"  # flag --data\n"), "{text}");
-        assert!(text.contains("[search]\nthreads = 0  # default\n"), "{text}");
+        assert!(
+            text.contains("[search]\nthreads = 0  # default\n"),
+            "{text}"
+        );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shown.toml");
         std::fs::write(&path, &text).unwrap();
-        assert_eq!(load(Some(&path), [], &Flags::default()).unwrap().config, loaded.config);
+        assert_eq!(
+            load(Some(&path), [], &Flags::default()).unwrap().config,
+            loaded.config
+        );
     }
 
     #[test]
@@ -53,16 +61,25 @@ mod tests {
         let example = root.join("deploy/rollcalld.toml");
         let loaded = load(Some(&example), [], &Flags::default()).unwrap();
         let defaults = load(None, [], &Flags::default()).unwrap();
-        assert_eq!(loaded.config, defaults.config, "the example shows the defaults");
+        assert_eq!(
+            loaded.config, defaults.config,
+            "the example shows the defaults"
+        );
         let manual = std::fs::read_to_string(root.join("docs/configuration.md")).unwrap();
         let text = std::fs::read_to_string(&example).unwrap();
         let table: toml::Table = toml::from_str(&text).unwrap();
         for key in KEYS {
-            let value = key.name.split('.').try_fold(&toml::Value::Table(table.clone()), |at, part| {
-                at.get(part)
-            }).is_some();
+            let value = key
+                .name
+                .split('.')
+                .try_fold(&toml::Value::Table(table.clone()), |at, part| at.get(part))
+                .is_some();
             assert!(value, "deploy/rollcalld.toml lacks {}", key.name);
-            assert!(manual.contains(&format!("`{}`", key.name)), "the manual lacks {}", key.name);
+            assert!(
+                manual.contains(&format!("`{}`", key.name)),
+                "the manual lacks {}",
+                key.name
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 /// How the server is doing.
 #[derive(Clone, Debug)]
-pub struct Admin(pub Arc<Edge>);
+pub(crate) struct Admin(pub Arc<Edge>);
 
 #[tonic::async_trait]
 impl pb::admin_service_server::AdminService for Admin {
@@ -29,7 +29,9 @@ impl Admin {
             let (mut running, mut after) = (0u64, 0);
             loop {
                 let rows = catalog.sources(after, 500)?;
-                let Some(last) = rows.last() else { return Ok((catalog.counts()?, running)) };
+                let Some(last) = rows.last() else {
+                    return Ok((catalog.counts()?, running));
+                };
                 after = last.id;
                 let up = |state| matches!(state, SourceState::Running | SourceState::Stalled);
                 running += rows.iter().map(|row| u64::from(up(row.state))).sum::<u64>();
@@ -62,7 +64,12 @@ impl Admin {
             start_time: Some(timestamp(edge.started_us)),
             log_bytes: size.record_bytes,
             blob_bytes: size.blob_bytes,
-            watchers: edge.metrics.watch_subscribers.get().try_into().unwrap_or_default(),
+            watchers: edge
+                .metrics
+                .watch_subscribers
+                .get()
+                .try_into()
+                .unwrap_or_default(),
         })
     }
 }

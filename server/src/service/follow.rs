@@ -29,7 +29,10 @@ pub(super) async fn start(
     // The feed begins before the search: what is committed in between comes twice, and is told apart by sequence.
     let feed = Feed::from_now(&edge.core);
     let place = edge.pool.admit()?;
-    let missing = ApiError::InvalidField { field: "query", what: "is missing".to_owned() };
+    let missing = ApiError::InvalidField {
+        field: "query",
+        what: "is missing".to_owned(),
+    };
     let query = match request.query.ok_or(missing)? {
         follow_request::Query::Image(image) => Query::of_image(edge, image).await?,
         follow_request::Query::Embedding(embedding) => Query::of_embedding(edge, embedding)?,
@@ -149,7 +152,11 @@ impl Follower {
     }
 
     fn takes(&self, sighting: &pb::Sighting) -> bool {
-        let wall = sighting.wall_start.as_ref().map(timestamp_us).unwrap_or_default();
+        let wall = sighting
+            .wall_start
+            .as_ref()
+            .map(timestamp_us)
+            .unwrap_or_default();
         let at = |time: &Option<prost_types::Duration>| time.as_ref().map_or(0, duration_us);
         let length = at(&sighting.end).saturating_sub(at(&sighting.start));
         self.options.takes_source(sighting.source_id)
@@ -171,7 +178,12 @@ impl Follower {
                 return Ok(None);
             };
             let identity = core.catalog().identity(sighting.identity_id)?;
-            Ok(Some(pb::FollowHit { sighting: Some(sighting), identity, cosine, sequence }))
+            Ok(Some(pb::FollowHit {
+                sighting: Some(sighting),
+                identity,
+                cosine,
+                sequence,
+            }))
         };
         self.edge.pool.run(job).await
     }

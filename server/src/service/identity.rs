@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 /// People: durable, named or not.
 #[derive(Clone, Debug)]
-pub struct Identities(pub Arc<Edge>);
+pub(crate) struct Identities(pub Arc<Edge>);
 
 #[tonic::async_trait]
 impl pb::identity_service_server::IdentityService for Identities {
@@ -18,7 +18,9 @@ impl pb::identity_service_server::IdentityService for Identities {
         &self,
         request: Request<pb::GetIdentityRequest>,
     ) -> Result<Response<pb::Identity>, Status> {
-        Ok(Response::new(self.get(request.into_inner().identity_id).await?))
+        Ok(Response::new(
+            self.get(request.into_inner().identity_id).await?,
+        ))
     }
 
     async fn list_identities(
@@ -49,20 +51,37 @@ impl Identities {
         let size = page_size(request.page_size)?;
         let (name, named) = (request.name_contains, request.named_only);
         if let Some(what) = unfit(&name) {
-            return Err(ApiError::InvalidField { field: "name_contains", what: what.to_owned() });
+            return Err(ApiError::InvalidField {
+                field: "name_contains",
+                what: what.to_owned(),
+            });
         }
-        let seal = self.0.seal("ListIdentities").with(name.as_bytes()).with(&[u8::from(named)]);
-        let after = seal.open(&request.page_token)?.map_or(0, |[after]| after.cast_unsigned());
+        let seal = self
+            .0
+            .seal("ListIdentities")
+            .with(name.as_bytes())
+            .with(&[u8::from(named)]);
+        let after = seal
+            .open(&request.page_token)?
+            .map_or(0, |[after]| after.cast_unsigned());
         // One more than the page shows whether there is another.
-        let read = self.0.read(move |catalog| catalog.identities(after, size + 1, &name, named));
+        let read = self
+            .0
+            .read(move |catalog| catalog.identities(after, size + 1, &name, named));
         let (mut identities, total_count, sequence) = read.await?;
         let shown = usize::try_from(size).unwrap_or(usize::MAX);
         let more = identities.len() > shown;
         identities.truncate(shown);
         let last = identities.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| seal.token([last.id.cast_signed()])).unwrap_or_default();
-        Ok(pb::ListIdentitiesResponse { identities, next_page_token, total_count, sequence })
+        let next_page_token = last
+            .map(|last| seal.token([last.id.cast_signed()]))
+            .unwrap_or_default();
+        Ok(pb::ListIdentitiesResponse {
+            identities,
+            next_page_token,
+            total_count,
+            sequence,
+        })
     }
 
     async fn rename(&self, request: pb::RenameIdentityRequest) -> Result<pb::Identity, ApiError> {

@@ -23,7 +23,7 @@ const REPLIES_MAX: usize = 16;
 
 /// The door for observations.
 #[derive(Clone, Debug)]
-pub struct Ingest(pub Arc<Edge>);
+pub(crate) struct Ingest(pub Arc<Edge>);
 
 type Reply = Result<pb::ObserveResponse, Status>;
 
@@ -35,7 +35,10 @@ impl pb::ingest_service_server::IngestService for Ingest {
         &self,
         request: Request<Streaming<pb::ObserveRequest>>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let token = request.metadata().get(TOKEN_HEADER).and_then(|t| t.to_str().ok());
+        let token = request
+            .metadata()
+            .get(TOKEN_HEADER)
+            .and_then(|t| t.to_str().ok());
         let token = token.map(str::to_owned);
         let (replies, stream) = mpsc::channel(REPLIES_MAX);
         let edge = Arc::clone(&self.0);
@@ -51,11 +54,16 @@ impl pb::ingest_service_server::IngestService for Ingest {
 }
 
 fn reply(message: response::Message) -> Reply {
-    Ok(pb::ObserveResponse { message: Some(message) })
+    Ok(pb::ObserveResponse {
+        message: Some(message),
+    })
 }
 
 fn violation(what: &str) -> ApiError {
-    WriteError::Protocol { what: what.to_owned() }.into()
+    WriteError::Protocol {
+        what: what.to_owned(),
+    }
+    .into()
 }
 
 async fn observe(
@@ -71,7 +79,11 @@ async fn observe(
         first = messages.message() => first?,
         () = edge.shutdown.wait() => return Err(ApiError::ShuttingDown.into()),
     };
-    let Some(pb::ObserveRequest { message: Some(Message::Hello(hello)), .. }) = first else {
+    let Some(pb::ObserveRequest {
+        message: Some(Message::Hello(hello)),
+        ..
+    }) = first
+    else {
         return Err(violation("the first message is not Hello").into());
     };
     let row = edge.source(hello.source_id).await?;
@@ -79,7 +91,11 @@ async fn observe(
         return Err(ApiError::WrongWorker { id: row.id }.into());
     }
     edge.check_contract(&hello.contract)?;
-    let run = edge.core.begin_run(row.id, hello.pipeline).await.map_err(ApiError::from)?;
+    let run = edge
+        .core
+        .begin_run(row.id, hello.pipeline)
+        .await
+        .map_err(ApiError::from)?;
     let stop = edge.sources.stream_opened(row.id);
     let stream = Stream {
         checker: Checker::new(edge.collection.dimension),
@@ -148,9 +164,13 @@ impl Stream {
     ) -> Result<bool, ApiError> {
         if self.row.kind == SourceKind::Remote {
             // A sender that reports its own states will correct it.
-            self.record(SourceState::Running, pb::SourceError::default(), 0).await?;
+            self.record(SourceState::Running, pb::SourceError::default(), 0)
+                .await?;
         }
-        Ok(replies.send(reply(response::Message::Welcome(welcome))).await.is_ok())
+        Ok(replies
+            .send(reply(response::Message::Welcome(welcome)))
+            .await
+            .is_ok())
     }
 
     /// Takes messages and gives acknowledgements until the run is over. One batch is with the writer at a time; what
@@ -171,7 +191,9 @@ impl Stream {
                 let batch = std::mem::take(&mut self.waiting);
                 self.waiting_bytes = 0;
                 let (core, up_to) = (edge.core.clone(), self.received);
-                let ends = batch.iter().any(|item| matches!(item, Observed::Finished(_)));
+                let ends = batch
+                    .iter()
+                    .any(|item| matches!(item, Observed::Finished(_)));
                 writing = Some(Box::pin(async move {
                     (core.observe(id, run, batch).await, up_to, ends)
                 }));
@@ -287,7 +309,11 @@ impl Stream {
         if self.row.kind != SourceKind::Remote || self.edge.shutdown.is_set() {
             return;
         }
-        let finished = self.edge.source(self.row.id).await.is_ok_and(|row| is_final(row.state));
+        let finished = self
+            .edge
+            .source(self.row.id)
+            .await
+            .is_ok_and(|row| is_final(row.state));
         if finished {
             return;
         }

@@ -11,13 +11,13 @@ mod sighting;
 mod source;
 mod watch;
 
-pub use admin::Admin;
-pub use identity::Identities;
-pub use ingest::Ingest;
-pub use search::Search;
-pub use sighting::Sightings;
-pub use source::SourceDoor;
-pub use watch::Watch;
+pub(crate) use admin::Admin;
+pub(crate) use identity::Identities;
+pub(crate) use ingest::Ingest;
+pub(crate) use search::Search;
+pub(crate) use sighting::Sightings;
+pub(crate) use source::SourceDoor;
+pub(crate) use watch::Watch;
 
 use crate::time::{now_us, timestamp};
 use prost_types::Timestamp;

@@ -57,7 +57,12 @@ pub(super) enum Checked {
 
 impl Checker {
     pub(super) fn new(dimension: usize) -> Self {
-        Self { dimension, next_number: 1, open: HashMap::new(), finished: false }
+        Self {
+            dimension,
+            next_number: 1,
+            open: HashMap::new(),
+            finished: false,
+        }
     }
 
     /// Checks the next message.
@@ -77,7 +82,10 @@ impl Checker {
             Some(message) => message,
         };
         if number != self.next_number {
-            return refuse(format!("message {number}, where {} is due", self.next_number));
+            return refuse(format!(
+                "message {number}, where {} is due",
+                self.next_number
+            ));
         }
         self.next_number += 1;
         let named = |unfit| match unfit {
@@ -106,7 +114,10 @@ impl Checker {
 
     fn check_track(&mut self, track: &pb::TrackObservation) -> Result<(), Unfit> {
         let key = track.track_key;
-        let due = self.open.get(&key).map_or(1, |revision| revision.saturating_add(1));
+        let due = self
+            .open
+            .get(&key)
+            .map_or(1, |revision| revision.saturating_add(1));
         if track.revision != due {
             return refuse(format!(
                 "track {key}: revision {}, where {due} is due",
@@ -122,10 +133,14 @@ impl Checker {
             return refuse(format!("track {key}: wall_start is missing"));
         }
         if track.faces.len() > FACES_MAX {
-            return refuse(format!("track {key}: more than {FACES_MAX} faces in a message"));
+            return refuse(format!(
+                "track {key}: more than {FACES_MAX} faces in a message"
+            ));
         }
         if track.exemplars.len() > EXEMPLARS_MAX || track.dropped_exemplars.len() > EXEMPLARS_MAX {
-            return refuse(format!("track {key}: more than {EXEMPLARS_MAX} exemplars in a message"));
+            return refuse(format!(
+                "track {key}: more than {EXEMPLARS_MAX} exemplars in a message"
+            ));
         }
         for face in &track.faces {
             check_face(face)?;
@@ -155,7 +170,9 @@ impl Checker {
         check_face(face)?;
         let landmarks = &exemplar.landmarks;
         if !landmarks.is_empty() && landmarks.len() != LANDMARK_VALUES {
-            return refuse(format!("exemplar {number}: landmarks are ten numbers, or none"));
+            return refuse(format!(
+                "exemplar {number}: landmarks are ten numbers, or none"
+            ));
         }
         if landmarks.iter().any(|value| !value.is_finite()) {
             return refuse(format!("exemplar {number}: a landmark is not finite"));
@@ -189,8 +206,13 @@ fn check_report(report: &pb::Report) -> Result<(), Unfit> {
     if let Some(error) = &report.error {
         check_error(error)?;
     }
-    let Some(counters) = &report.counters else { return Ok(()) };
-    let names = counters.frames_rejected.keys().chain(counters.faces_rejected.keys());
+    let Some(counters) = &report.counters else {
+        return Ok(());
+    };
+    let names = counters
+        .frames_rejected
+        .keys()
+        .chain(counters.faces_rejected.keys());
     for name in names.chain(counters.stage_seconds.keys()) {
         // They become labels of metrics.
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -202,7 +224,11 @@ fn check_report(report: &pb::Report) -> Result<(), Unfit> {
     if maps + counters.stage_seconds.len() > 64 {
         return refuse("more than 64 named counters");
     }
-    if counters.stage_seconds.values().any(|seconds| !seconds.is_finite() || *seconds < 0.0) {
+    if counters
+        .stage_seconds
+        .values()
+        .any(|seconds| !seconds.is_finite() || *seconds < 0.0)
+    {
         return refuse("a stage's seconds are not a number from 0");
     }
     Ok(())
@@ -231,7 +257,9 @@ fn check_error(error: &pb::SourceError) -> Result<(), Unfit> {
     if error.message.chars().count() > MESSAGE_CHARS_MAX {
         return refuse("an error's message is longer than 2000 characters");
     }
-    error.position.as_ref().map_or(Ok(()), |position| time("position", Some(position)).map(drop))
+    error.position.as_ref().map_or(Ok(()), |position| {
+        time("position", Some(position)).map(drop)
+    })
 }
 
 fn check_face(face: &pb::ObservedFace) -> Result<(), Unfit> {
@@ -242,7 +270,9 @@ fn check_face(face: &pb::ObservedFace) -> Result<(), Unfit> {
     if !(0.0..=1.0).contains(&face.confidence) {
         return refuse("a face's confidence is not from 0 to 1");
     }
-    let Some(b) = &face.r#box else { return refuse("a face has no box") };
+    let Some(b) = &face.r#box else {
+        return refuse("a face has no box");
+    };
     let inside = |value: f32| (-BOX_REACH..=1.0 + BOX_REACH).contains(&value);
     let sized = |value: f32| (0.0..=1.0 + BOX_REACH).contains(&value);
     if !(inside(b.x) && inside(b.y) && sized(b.width) && sized(b.height)) {
@@ -253,7 +283,9 @@ fn check_face(face: &pb::ObservedFace) -> Result<(), Unfit> {
 
 /// A stream time in microseconds.
 fn time(what: &str, time: Option<&prost_types::Duration>) -> Result<i64, Unfit> {
-    let Some(time) = time else { return refuse(format!("{what} is missing")) };
+    let Some(time) = time else {
+        return refuse(format!("{what} is missing"));
+    };
     let us = duration_us(time);
     if !(0..1_000_000_000).contains(&time.nanos) || !(0..TIME_US_MAX).contains(&us) {
         return refuse(format!("{what} is out of range"));
@@ -272,7 +304,12 @@ mod tests {
         pb::ObservedFace {
             frame: 1,
             time: Some(duration(40_000)),
-            r#box: Some(pb::Box { x: 0.1, y: 0.1, width: 0.2, height: 0.2 }),
+            r#box: Some(pb::Box {
+                x: 0.1,
+                y: 0.1,
+                width: 0.2,
+                height: 0.2,
+            }),
             confidence: 0.9,
         }
     }
@@ -300,13 +337,18 @@ mod tests {
     }
 
     fn numbered(number: u64, message: Message) -> pb::ObserveRequest {
-        pb::ObserveRequest { number, message: Some(message) }
+        pb::ObserveRequest {
+            number,
+            message: Some(message),
+        }
     }
 
     fn check(edit: impl FnOnce(&mut pb::TrackObservation)) -> Result<(), Unfit> {
         let mut track = track(1);
         edit(&mut track);
-        Checker::new(DIMENSION).check(numbered(1, Message::Track(track))).map(drop)
+        Checker::new(DIMENSION)
+            .check(numbered(1, Message::Track(track)))
+            .map(drop)
     }
 
     #[test]
@@ -317,12 +359,22 @@ mod tests {
             |t| t.start = None,
             |t| t.end = Some(duration(-1)),
             |t| t.start = Some(duration(50_000)),
-            |t| t.end = Some(prost_types::Duration { seconds: 1, nanos: 2_000_000_000 }),
+            |t| {
+                t.end = Some(prost_types::Duration {
+                    seconds: 1,
+                    nanos: 2_000_000_000,
+                })
+            },
             |t| t.end = Some(duration(i64::MAX)),
             |t| t.end_frame = -1,
             |t| t.wall_start = None,
             |t| t.faces[0].confidence = f32::NAN,
-            |t| t.faces[0].r#box = Some(pb::Box { x: f32::INFINITY, ..Default::default() }),
+            |t| {
+                t.faces[0].r#box = Some(pb::Box {
+                    x: f32::INFINITY,
+                    ..Default::default()
+                })
+            },
             |t| t.faces = vec![face(); FACES_MAX + 1],
             |t| t.exemplars[0].landmarks.truncate(9),
             |t| t.exemplars[0].quality = 1.5,
@@ -344,11 +396,26 @@ mod tests {
     #[test]
     fn messages_come_in_order() {
         let mut checker = Checker::new(DIMENSION);
-        checker.check(numbered(1, Message::Track(track(1)))).unwrap();
-        assert!(checker.check(numbered(1, Message::Track(track(2)))).is_err());
-        checker.check(numbered(2, Message::Track(track(2)))).unwrap();
-        assert!(checker.check(numbered(3, Message::Track(track(2)))).is_err());
-        let ended = pb::Finished { state: SourceState::Ended.into(), ..Default::default() };
+        checker
+            .check(numbered(1, Message::Track(track(1))))
+            .unwrap();
+        assert!(
+            checker
+                .check(numbered(1, Message::Track(track(2))))
+                .is_err()
+        );
+        checker
+            .check(numbered(2, Message::Track(track(2))))
+            .unwrap();
+        assert!(
+            checker
+                .check(numbered(3, Message::Track(track(2))))
+                .is_err()
+        );
+        let ended = pb::Finished {
+            state: SourceState::Ended.into(),
+            ..Default::default()
+        };
         let mut checker = Checker::new(DIMENSION);
         let report = pb::Report::default();
         assert!(matches!(
@@ -356,9 +423,18 @@ mod tests {
             Ok(Checked::Report(_))
         ));
         assert!(checker.check(numbered(1, Message::Report(report))).is_err());
-        checker.check(numbered(1, Message::Finished(ended.clone()))).unwrap();
-        assert!(checker.check(numbered(2, Message::Finished(ended))).is_err());
-        let running = pb::Finished { state: SourceState::Running.into(), ..Default::default() };
+        checker
+            .check(numbered(1, Message::Finished(ended.clone())))
+            .unwrap();
+        assert!(
+            checker
+                .check(numbered(2, Message::Finished(ended)))
+                .is_err()
+        );
+        let running = pb::Finished {
+            state: SourceState::Running.into(),
+            ..Default::default()
+        };
         let refused = Checker::new(DIMENSION).check(numbered(1, Message::Finished(running)));
         assert!(refused.is_err());
     }

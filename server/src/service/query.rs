@@ -35,7 +35,10 @@ impl Options {
         collection: &Collection,
     ) -> Result<Self, ApiError> {
         let options = options.unwrap_or_default();
-        let unfit = |field, what: &str| ApiError::InvalidField { field, what: what.to_owned() };
+        let unfit = |field, what: &str| ApiError::InvalidField {
+            field,
+            what: what.to_owned(),
+        };
         let min_cosine = options.min_cosine.unwrap_or(collection.same_cosine);
         if !(-1.0..=1.0).contains(&min_cosine) {
             return Err(unfit("options.min_cosine", "must be a number from -1 to 1"));
@@ -107,9 +110,11 @@ impl Query {
         let begun = Instant::now();
         let options = Options::check(request.options, &edge.collection)?;
         let answer = edge.pool.photo(request.image, request.face_index).await?;
-        for (stage, time) in
-            [("decode", answer.decode), ("detect", answer.detect), ("embed", answer.embed)]
-        {
+        for (stage, time) in [
+            ("decode", answer.decode),
+            ("detect", answer.detect),
+            ("embed", answer.embed),
+        ] {
             edge.metrics.stage(stage).observe(time.as_secs_f64());
         }
         let timings = pb::SearchTimings {
@@ -157,9 +162,9 @@ impl Query {
         let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
         let searching = Instant::now();
         let sequence = view.sequence;
-        let found = edge.pool.run(move || {
-            find(core.catalog(), &view, &collection, &embedding, &options)
-        });
+        let found = edge
+            .pool
+            .run(move || find(core.catalog(), &view, &collection, &embedding, &options));
         let (verdict, hits) = found.await?;
         let search = searching.elapsed();
         let total = self.begun.elapsed();
@@ -188,8 +193,12 @@ fn find(
     options: &Options,
 ) -> Result<(Verdict, Vec<pb::SearchHit>), ApiError> {
     // One more than asked for: the last hit's margin is its distance to the next.
-    let most = usize::try_from(options.limit).unwrap_or(usize::MAX).saturating_add(1);
-    let found = view.index.search_identities(embedding, most, &options.filter())?;
+    let most = usize::try_from(options.limit)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
+    let found = view
+        .index
+        .search_identities(embedding, most, &options.filter())?;
     let verdict = verdict(&found, collection, options.min_cosine);
     let mut hits: Vec<pb::SearchHit> = Vec::new();
     let wanted = found.iter().take(most - 1);
@@ -199,7 +208,9 @@ fn find(
             break;
         }
         // The catalog may be a commit ahead of the view: an identity absorbed since is shown as what it became.
-        let Some(identity) = catalog.identity(hit.identity.get())? else { continue };
+        let Some(identity) = catalog.identity(hit.identity.get())? else {
+            continue;
+        };
         let shown = |hit: &pb::SearchHit| hit.identity.as_ref().map(|identity| identity.id);
         if hits.iter().any(|hit| shown(hit) == Some(identity.id)) {
             continue;
@@ -222,7 +233,10 @@ fn find(
 /// are not found.
 fn verdict(found: &[IdentityHit], collection: &Collection, min_cosine: f32) -> Verdict {
     let threshold = collection.same_cosine.max(min_cosine);
-    let mut above = found.iter().map(|hit| hit.similarity.get()).take_while(|c| *c >= threshold);
+    let mut above = found
+        .iter()
+        .map(|hit| hit.similarity.get())
+        .take_while(|c| *c >= threshold);
     match (above.next(), above.next()) {
         (None, _) => Verdict::Unknown,
         (Some(first), Some(second)) if first - second < collection.margin => Verdict::Ambiguous,
@@ -250,7 +264,14 @@ fn sightings(
     }
     let mut all = Vec::new();
     for source in &options.sources {
-        all.extend(catalog.sightings(&SightingQuery { source: Some(*source), ..query.clone() })?.0);
+        all.extend(
+            catalog
+                .sightings(&SightingQuery {
+                    source: Some(*source),
+                    ..query.clone()
+                })?
+                .0,
+        );
     }
     let key = |s: &pb::Sighting| (s.wall_start.as_ref().map(timestamp_us), s.track_id);
     all.sort_by_key(|sighting| std::cmp::Reverse(key(sighting)));
@@ -291,18 +312,26 @@ mod tests {
                 source: SourceId::new(1),
                 seen_us: 0,
                 quality: 1.0,
-                embedding: Embedding::normalise(vec![*cosine, (1.0 - cosine * cosine).sqrt()]).unwrap(),
+                embedding: Embedding::normalise(vec![*cosine, (1.0 - cosine * cosine).sqrt()])
+                    .unwrap(),
             })
             .collect();
         index.apply(1, &operations).unwrap();
         let query = Embedding::normalise(vec![1.0, 0.0]).unwrap();
-        index.publish().search_identities(&query, 10, &Filter::default()).unwrap()
+        index
+            .publish()
+            .search_identities(&query, 10, &Filter::default())
+            .unwrap()
     }
 
     #[test]
     fn verdicts() {
         let check = |cosines: &[f32], min, expected| {
-            assert_eq!(verdict(&found(cosines), &collection(), min), expected, "{cosines:?} {min}");
+            assert_eq!(
+                verdict(&found(cosines), &collection(), min),
+                expected,
+                "{cosines:?} {min}"
+            );
         };
         check(&[], 0.5, Verdict::Unknown);
         check(&[0.49], 0.5, Verdict::Unknown);
@@ -319,16 +348,29 @@ mod tests {
     fn options_are_checked() {
         let check = |options| Options::check(Some(options), &collection());
         let defaults = check(pb::SearchOptions::default()).unwrap();
-        assert_eq!((defaults.limit, defaults.sightings, defaults.min_cosine), (10, 10, 0.5));
-        let most = check(pb::SearchOptions { limit: 1 << 20, ..Default::default() }).unwrap();
+        assert_eq!(
+            (defaults.limit, defaults.sightings, defaults.min_cosine),
+            (10, 10, 0.5)
+        );
+        let most = check(pb::SearchOptions {
+            limit: 1 << 20,
+            ..Default::default()
+        })
+        .unwrap();
         assert_eq!(most.limit, LIMIT_MAX);
         for min in [f32::NAN, 1.5, -2.0] {
-            let options = pb::SearchOptions { min_cosine: Some(min), ..Default::default() };
+            let options = pb::SearchOptions {
+                min_cosine: Some(min),
+                ..Default::default()
+            };
             assert_eq!(check(options).unwrap_err().reason(), "INVALID_ARGUMENT");
         }
         let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
-        let backwards =
-            pb::SearchOptions { seen_after: at(2), seen_before: at(1), ..Default::default() };
+        let backwards = pb::SearchOptions {
+            seen_after: at(2),
+            seen_before: at(1),
+            ..Default::default()
+        };
         assert!(check(backwards).is_err());
     }
 }

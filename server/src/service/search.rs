@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 /// Who is this, and where was this person seen?
 #[derive(Clone, Debug)]
-pub struct Search(pub Arc<Edge>);
+pub(crate) struct Search(pub Arc<Edge>);
 
 #[tonic::async_trait]
 impl pb::search_service_server::SearchService for Search {
@@ -38,6 +38,8 @@ impl pb::search_service_server::SearchService for Search {
         &self,
         request: Request<pb::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        Ok(Response::new(follow::start(&self.0, request.into_inner()).await?))
+        Ok(Response::new(
+            follow::start(&self.0, request.into_inner()).await?,
+        ))
     }
 }

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 /// Where and when people were seen.
 #[derive(Clone, Debug)]
-pub struct Sightings(pub Arc<Edge>);
+pub(crate) struct Sightings(pub Arc<Edge>);
 
 #[tonic::async_trait]
 impl pb::sighting_service_server::SightingService for Sightings {
@@ -46,11 +46,19 @@ impl Sightings {
                 .with(&source.to_le_bytes()),
             |seal, time| seal.with(format!("{time:?}").as_bytes()),
         );
-        let after = seal.open(&request.page_token)?.map(|[wall_start_us, start_us, track]| {
-            SightingKey { wall_start_us, start_us, track: track.cast_unsigned() }
-        });
+        let after = seal
+            .open(&request.page_token)?
+            .map(|[wall_start_us, start_us, track]| SightingKey {
+                wall_start_us,
+                start_us,
+                track: track.cast_unsigned(),
+            });
         let read = self.0.read(move |catalog| {
-            let resolved = if identity == 0 { Some(0) } else { catalog.resolve(identity)? };
+            let resolved = if identity == 0 {
+                Some(0)
+            } else {
+                catalog.resolve(identity)?
+            };
             let Some(resolved) = resolved else {
                 return Ok(Err(ApiError::IdentityNotFound { id: identity }));
             };
@@ -75,13 +83,20 @@ impl Sightings {
         sightings.truncate(shown);
         let next_page_token = match sightings.last() {
             Some(last) if more => seal.token([
-                last.wall_start.as_ref().map(timestamp_us).unwrap_or_default(),
+                last.wall_start
+                    .as_ref()
+                    .map(timestamp_us)
+                    .unwrap_or_default(),
                 last.start.as_ref().map(duration_us).unwrap_or_default(),
                 last.track_id.cast_signed(),
             ]),
             Some(_) | None => String::new(),
         };
-        Ok(pb::ListSightingsResponse { sightings, next_page_token, sequence })
+        Ok(pb::ListSightingsResponse {
+            sightings,
+            next_page_token,
+            sequence,
+        })
     }
 
     async fn thumbnail(
@@ -89,7 +104,9 @@ impl Sightings {
         request: &pb::GetThumbnailRequest,
     ) -> Result<pb::Thumbnail, ApiError> {
         let what = "is missing: give exemplar_id, track_id or identity_id".to_owned();
-        let of = request.of.ok_or(ApiError::InvalidField { field: "of", what })?;
+        let of = request
+            .of
+            .ok_or(ApiError::InvalidField { field: "of", what })?;
         let (what, id) = match of {
             Of::ExemplarId(id) => ("exemplar", id),
             Of::TrackId(id) => ("track", id),
@@ -105,11 +122,16 @@ impl Sightings {
         });
         let missing = || ApiError::ThumbnailNotFound { what, id };
         let row = read.await?.ok_or_else(missing)?;
-        let reference = picture(&row, request.aligned).cloned().ok_or_else(missing)?;
+        let reference = picture(&row, request.aligned)
+            .cloned()
+            .ok_or_else(missing)?;
         let log = self.0.core.log();
         let read = tokio::task::spawn_blocking(move || log.blob(&reference)).await;
         let jpeg = read.map_err(|_| ApiError::Internal("a read was lost"))??;
-        Ok(pb::Thumbnail { jpeg, exemplar_id: row.id })
+        Ok(pb::Thumbnail {
+            jpeg,
+            exemplar_id: row.id,
+        })
     }
 }
 

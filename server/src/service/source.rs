@@ -16,7 +16,7 @@ const LABEL_BYTES_MAX: usize = 4096;
 
 /// Files and streams that are being watched.
 #[derive(Clone, Debug)]
-pub struct SourceDoor(pub Arc<Edge>);
+pub(crate) struct SourceDoor(pub Arc<Edge>);
 
 #[tonic::async_trait]
 impl pb::source_service_server::SourceService for SourceDoor {
@@ -55,7 +55,10 @@ impl SourceDoor {
         let author = checked_author(&request.author)?;
         let request_id = checked_request_id(&request.request_id)?;
         if let Some(what) = unfit(request.name.trim()) {
-            return Err(ApiError::InvalidField { field: "name", what: what.to_owned() });
+            return Err(ApiError::InvalidField {
+                field: "name",
+                what: what.to_owned(),
+            });
         }
         let asked = SourceKind::try_from(request.kind).map_err(|_| ApiError::InvalidField {
             field: "kind",
@@ -67,16 +70,33 @@ impl SourceDoor {
                 let (edge, uri) = (Arc::clone(&self.0), request.uri);
                 // Looking at the file system may block.
                 let check = tokio::task::spawn_blocking(move || edge.rules.check(&uri));
-                check.await.map_err(|_| ApiError::Internal("a check was lost"))??
+                check
+                    .await
+                    .map_err(|_| ApiError::Internal("a check was lost"))??
             }
         };
-        let kind = if asked == SourceKind::Unspecified { checked.kind } else { asked };
+        let kind = if asked == SourceKind::Unspecified {
+            checked.kind
+        } else {
+            asked
+        };
         let name = match request.name.trim() {
-            "" => checked.name.chars().take(crate::edge::NAME_CHARS_MAX).collect(),
+            "" => checked
+                .name
+                .chars()
+                .take(crate::edge::NAME_CHARS_MAX)
+                .collect(),
             name => name.to_owned(),
         };
         let realtime = request.realtime && kind == SourceKind::File;
-        let new = NewSource { uri: checked.uri, name, kind, realtime, author, request_id };
+        let new = NewSource {
+            uri: checked.uri,
+            name,
+            kind,
+            realtime,
+            author,
+            request_id,
+        };
         let id = self.0.core.add_source(new).await?;
         let row = self.0.source(id).await?;
         self.0.sources.state_changed(id, row.state);
@@ -92,19 +112,29 @@ impl SourceDoor {
     ) -> Result<pb::ListSourcesResponse, ApiError> {
         let size = page_size(request.page_size)?;
         let seal = self.0.seal("ListSources");
-        let after = seal.open(&request.page_token)?.map_or(0, |[after]| after.cast_unsigned());
-        let read = self.0.read(move |catalog| {
-            Ok((catalog.sources(after, size + 1)?, catalog.source_count()?))
-        });
+        let after = seal
+            .open(&request.page_token)?
+            .map_or(0, |[after]| after.cast_unsigned());
+        let read = self
+            .0
+            .read(move |catalog| Ok((catalog.sources(after, size + 1)?, catalog.source_count()?)));
         let (mut rows, total_count) = read.await?;
         let shown = usize::try_from(size).unwrap_or(usize::MAX);
         let more = rows.len() > shown;
         rows.truncate(shown);
         let last = rows.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| seal.token([last.id.cast_signed()])).unwrap_or_default();
-        let sources = rows.into_iter().map(|row| self.0.sources.show(row)).collect();
-        Ok(pb::ListSourcesResponse { sources, next_page_token, total_count })
+        let next_page_token = last
+            .map(|last| seal.token([last.id.cast_signed()]))
+            .unwrap_or_default();
+        let sources = rows
+            .into_iter()
+            .map(|row| self.0.sources.show(row))
+            .collect();
+        Ok(pb::ListSourcesResponse {
+            sources,
+            next_page_token,
+            total_count,
+        })
     }
 
     async fn stop(&self, request: &pb::StopSourceRequest) -> Result<pb::Source, ApiError> {
@@ -114,7 +144,8 @@ impl SourceDoor {
             // In a task of its own: a caller who hangs up does not leave the source half stopped.
             let edge = Arc::clone(&self.0);
             let stop = tokio::spawn(async move { edge.supervisor.stop(&row, &author).await });
-            stop.await.map_err(|_| ApiError::Internal("a stop was lost"))??;
+            stop.await
+                .map_err(|_| ApiError::Internal("a stop was lost"))??;
         }
         Ok(self.0.sources.show(self.0.source(request.source_id).await?))
     }
@@ -122,7 +153,11 @@ impl SourceDoor {
 
 /// A remote source's address is a label: nothing opens it.
 fn checked_label(uri: &str) -> Result<CheckedUri, UriError> {
-    let invalid = |what: &str| Err(UriError::Invalid { what: what.to_owned() });
+    let invalid = |what: &str| {
+        Err(UriError::Invalid {
+            what: what.to_owned(),
+        })
+    };
     if uri.trim().is_empty() {
         return invalid("is empty; give a label for what is sent from outside");
     }
@@ -132,5 +167,9 @@ fn checked_label(uri: &str) -> Result<CheckedUri, UriError> {
     if uri.chars().any(char::is_control) {
         return invalid("has control characters");
     }
-    Ok(CheckedUri { uri: uri.to_owned(), name: masked(uri), kind: SourceKind::Remote })
+    Ok(CheckedUri {
+        uri: uri.to_owned(),
+        name: masked(uri),
+        kind: SourceKind::Remote,
+    })
 }

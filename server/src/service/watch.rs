@@ -17,7 +17,7 @@ const FILTER_MAX: usize = 1000;
 
 /// What happens, as it happens.
 #[derive(Clone, Debug)]
-pub struct Watch(pub Arc<Edge>);
+pub(crate) struct Watch(pub Arc<Edge>);
 
 type Reply = Result<pb::WatchEvent, Status>;
 
@@ -42,7 +42,12 @@ fn start(edge: &Arc<Edge>, request: &pb::WatchRequest) -> Result<ReceiverStream<
         None => Feed::from_now(&edge.core),
     };
     let (replies, stream) = mpsc::channel(edge.config.watch.buffer_max);
-    let watcher = Watcher { edge: Arc::clone(edge), filter, feed, _subscription: subscription };
+    let watcher = Watcher {
+        edge: Arc::clone(edge),
+        filter,
+        feed,
+        _subscription: subscription,
+    };
     tokio::spawn(watcher.run(replies));
     Ok(ReceiverStream::new(stream))
 }
@@ -52,7 +57,11 @@ fn place(core: &Core, request: &pb::WatchRequest) -> Result<Option<Place>, ApiEr
     if request.from_start {
         let what = "is given together with from_start; leave one out";
         let both = ApiError::InvalidCursor { what };
-        return if request.cursor.is_empty() { Ok(Some((0, WHOLE_RECORD))) } else { Err(both) };
+        return if request.cursor.is_empty() {
+            Ok(Some((0, WHOLE_RECORD)))
+        } else {
+            Err(both)
+        };
     }
     if request.cursor.is_empty() {
         return Ok(None);
@@ -61,10 +70,14 @@ fn place(core: &Core, request: &pb::WatchRequest) -> Result<Option<Place>, ApiEr
     let cursor = Cursor::parse(&request.cursor).ok_or(ApiError::InvalidCursor { what })?;
     let log = core.log();
     if cursor.log_id != log.id().to_string() || cursor.epoch != log.epoch() {
-        return Err(ApiError::CursorExpired { what: "belongs to another log" });
+        return Err(ApiError::CursorExpired {
+            what: "belongs to another log",
+        });
     }
     if cursor.sequence > core.view().sequence {
-        return Err(ApiError::CursorExpired { what: "lies beyond the end of the log" });
+        return Err(ApiError::CursorExpired {
+            what: "lies beyond the end of the log",
+        });
     }
     Ok(Some((cursor.sequence, cursor.number)))
 }
@@ -118,7 +131,11 @@ impl Watcher {
             Some(Item::Gap { from, to, reason }) => {
                 self.edge.metrics.watch_gaps.inc();
                 tracing::warn!(from, to, %reason, "events could not be read for a watcher");
-                let gap = pb::Gap { from_sequence: from, to_sequence: to, reason };
+                let gap = pb::Gap {
+                    from_sequence: from,
+                    to_sequence: to,
+                    reason,
+                };
                 Some(Ok(self.marker(Event::Gap(gap))))
             }
             Some(Item::Event(event)) => {
@@ -132,7 +149,9 @@ impl Watcher {
     }
 
     async fn passes(&self, event: &pb::WatchEvent) -> bool {
-        let Some(event) = &event.event else { return false };
+        let Some(event) = &event.event else {
+            return false;
+        };
         let about = About::of(event);
         match self.filter.passes(&about) {
             Passes::Yes => true,
@@ -188,7 +207,10 @@ impl About {
             kind,
             source: sighting.as_ref().map(|sighting| sighting.source_id),
             track: None,
-            identities: [sighting.as_ref().map_or(0, |sighting| sighting.identity_id), 0],
+            identities: [
+                sighting.as_ref().map_or(0, |sighting| sighting.identity_id),
+                0,
+            ],
         };
         match event {
             Event::Started(_) | Event::Heartbeat(_) | Event::Gap(_) => Self::default(),
@@ -249,13 +271,20 @@ impl Filter {
         }
         let sources = request.source_ids.iter().copied().collect();
         let identities = request.identity_ids.iter().copied().collect();
-        Ok(Self { sources, identities, kinds })
+        Ok(Self {
+            sources,
+            identities,
+            kinds,
+        })
     }
 
     fn passes(&self, about: &About) -> Passes {
         let kind = self.kinds.is_empty() || self.kinds.contains(&about.kind);
         let identity = self.identities.is_empty()
-            || about.identities.iter().any(|identity| self.identities.contains(identity));
+            || about
+                .identities
+                .iter()
+                .any(|identity| self.identities.contains(identity));
         if !kind || !identity {
             return Passes::No;
         }
@@ -274,12 +303,20 @@ mod tests {
 
     fn check(request: pb::WatchRequest, event: &Event, expected: Passes) {
         let filter = Filter::check(&request).unwrap();
-        assert_eq!(filter.passes(&About::of(event)), expected, "{request:?} {event:?}");
+        assert_eq!(
+            filter.passes(&About::of(event)),
+            expected,
+            "{request:?} {event:?}"
+        );
     }
 
     #[test]
     fn filters() {
-        let sighting = pb::Sighting { identity_id: 5, source_id: 2, ..Default::default() };
+        let sighting = pb::Sighting {
+            identity_id: 5,
+            source_id: 2,
+            ..Default::default()
+        };
         let moved = Event::TrackReassigned(pb::TrackReassigned {
             sighting: Some(sighting.clone()),
             from_identity_id: 4,
@@ -289,28 +326,90 @@ mod tests {
         let all = pb::WatchRequest::default();
         check(all.clone(), &moved, Passes::Yes);
         for (identity, expected) in [(4, Passes::Yes), (5, Passes::Yes), (6, Passes::No)] {
-            check(pb::WatchRequest { identity_ids: vec![identity], ..all.clone() }, &moved, expected);
+            check(
+                pb::WatchRequest {
+                    identity_ids: vec![identity],
+                    ..all.clone()
+                },
+                &moved,
+                expected,
+            );
         }
         for (source, expected) in [(2, Passes::Yes), (3, Passes::No)] {
-            check(pb::WatchRequest { source_ids: vec![source], ..all.clone() }, &moved, expected);
+            check(
+                pb::WatchRequest {
+                    source_ids: vec![source],
+                    ..all.clone()
+                },
+                &moved,
+                expected,
+            );
         }
         let kinds = vec![EventKind::SightingStarted.into()];
-        check(pb::WatchRequest { kinds: kinds.clone(), ..all.clone() }, &moved, Passes::No);
-        let started = Event::SightingStarted(pb::SightingStarted { sighting: Some(sighting) });
-        check(pb::WatchRequest { kinds, ..all.clone() }, &started, Passes::Yes);
-        let absorbed =
-            Event::IdentityAbsorbed(pb::IdentityAbsorbed { identity_id: 8, into_identity_id: 9 });
-        check(pb::WatchRequest { identity_ids: vec![9], ..all.clone() }, &absorbed, Passes::Yes);
-        check(pb::WatchRequest { source_ids: vec![1], ..all.clone() }, &absorbed, Passes::No);
-        let created = Event::IdentityCreated(pb::IdentityCreated { track_id: 7, ..Default::default() });
-        check(pb::WatchRequest { source_ids: vec![1], ..all }, &created, Passes::IfTrackIsOnSource(7));
+        check(
+            pb::WatchRequest {
+                kinds: kinds.clone(),
+                ..all.clone()
+            },
+            &moved,
+            Passes::No,
+        );
+        let started = Event::SightingStarted(pb::SightingStarted {
+            sighting: Some(sighting),
+        });
+        check(
+            pb::WatchRequest {
+                kinds,
+                ..all.clone()
+            },
+            &started,
+            Passes::Yes,
+        );
+        let absorbed = Event::IdentityAbsorbed(pb::IdentityAbsorbed {
+            identity_id: 8,
+            into_identity_id: 9,
+        });
+        check(
+            pb::WatchRequest {
+                identity_ids: vec![9],
+                ..all.clone()
+            },
+            &absorbed,
+            Passes::Yes,
+        );
+        check(
+            pb::WatchRequest {
+                source_ids: vec![1],
+                ..all.clone()
+            },
+            &absorbed,
+            Passes::No,
+        );
+        let created = Event::IdentityCreated(pb::IdentityCreated {
+            track_id: 7,
+            ..Default::default()
+        });
+        check(
+            pb::WatchRequest {
+                source_ids: vec![1],
+                ..all
+            },
+            &created,
+            Passes::IfTrackIsOnSource(7),
+        );
     }
 
     #[test]
     fn unknown_kinds_are_refused() {
         for kind in [0, 99] {
-            let request = pb::WatchRequest { kinds: vec![kind], ..Default::default() };
-            assert_eq!(Filter::check(&request).unwrap_err().reason(), "INVALID_ARGUMENT");
+            let request = pb::WatchRequest {
+                kinds: vec![kind],
+                ..Default::default()
+            };
+            assert_eq!(
+                Filter::check(&request).unwrap_err().reason(),
+                "INVALID_ARGUMENT"
+            );
         }
     }
 }
