@@ -18,7 +18,7 @@ pub fn assign(
     cost: impl Fn(usize, usize) -> Option<f32>,
 ) -> Vec<Option<usize>> {
     if rows > columns {
-        let by_column = assign(columns, rows, |column, row| cost(row, column));
+        let by_column = assign_wide(columns, rows, &|column, row| cost(row, column));
         let mut by_row = vec![None; rows];
         for (column, row) in by_column.into_iter().enumerate() {
             if let Some(row) = row {
@@ -27,6 +27,15 @@ pub fn assign(
         }
         return by_row;
     }
+    assign_wide(rows, columns, &cost)
+}
+
+/// The column of each row, for `rows <= columns`.
+fn assign_wide(
+    rows: usize,
+    columns: usize,
+    cost: &dyn Fn(usize, usize) -> Option<f32>,
+) -> Vec<Option<usize>> {
     let price = |row: usize, column: usize| cost(row, column).map_or(FORBIDDEN, f64::from);
     let owners = augment_all(rows, columns, price);
     let mut by_row = vec![None; rows];
