@@ -353,4 +353,58 @@ mod tests {
         assert!(methods["/rollcall.v1.WatchService/Watch"].streams);
         assert!(methods_of(b"nonsense").is_empty());
     }
+
+    fn layer(requests_max: usize) -> GrpcLayer {
+        let metrics = EdgeMetrics::register(&prometheus::Registry::new()).unwrap();
+        let timeout = Duration::from_secs(60);
+        GrpcLayer::new(
+            metrics,
+            &[crate::FILE_DESCRIPTORS],
+            requests_max,
+            timeout,
+            1 << 20,
+        )
+    }
+
+    fn request(timeout: &str) -> Request<Body> {
+        let path = "/rollcall.v1.AdminService/GetStatus";
+        let request = Request::builder().uri(path).header("grpc-timeout", timeout);
+        request.body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_past_its_deadline_is_ended_with_a_reason() {
+        use tonic_types::StatusExt as _;
+        let never = tower::service_fn(|_| std::future::pending::<Result<Response<Body>, Status>>());
+        let layer = layer(1);
+        let answer = layer.layer(never).call(request("10m")).await.unwrap();
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(
+            status.get_details_error_info().unwrap().reason,
+            "DEADLINE_EXCEEDED"
+        );
+        let counted = layer.shared.metrics.requests.with_label_values(&[
+            "rollcall.v1.AdminService",
+            "GetStatus",
+            "DEADLINE_EXCEEDED",
+        ]);
+        assert_eq!(counted.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn calls_beyond_the_limit_are_refused_until_one_ends() {
+        let echo = tower::service_fn(|_: Request<Body>| async {
+            Ok::<_, Status>(Response::new(Body::empty()))
+        });
+        let mut service = layer(1).layer(echo);
+        let first = service.call(request("1M")).await.unwrap();
+        // The place is held until the reply is read or dropped.
+        let second = service.call(request("1M")).await.unwrap();
+        let status = Status::from_header_map(second.headers()).unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        drop(first);
+        let third = service.call(request("1M")).await.unwrap();
+        assert!(Status::from_header_map(third.headers()).is_none());
+    }
 }

@@ -54,7 +54,7 @@ impl PhotoPool {
         let (ready, readiness) = mpsc::channel();
         for number in 0..threads {
             let (make, inbox) = (Arc::clone(make), Arc::clone(&inbox));
-            let (limits, ready) = (limits.clone(), ready.clone());
+            let (limits, ready) = (limits, ready.clone());
             std::thread::Builder::new()
                 .name(format!("photo-{number}"))
                 .spawn(move || work(&make, &inbox, &limits, &ready))
