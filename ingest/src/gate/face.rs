@@ -4,8 +4,12 @@ use crate::align::{ALIGNED_SIDE, ARCFACE_TEMPLATE, AlignedCrop, Similarity2};
 use crate::geometry::{DetectedFace, Point, Rect};
 use crate::picture::PictureRef;
 
-/// What a face must have. The defaults refuse none of the faces that people would call good in the
-/// labelled photos and the talking head they were measured on; `benches/src/bin/pairs.rs` shows it.
+/// What a face must have.
+///
+/// The defaults were measured on portraits, a talking head of 50 pixels and a street crowd with the
+/// default models. Good portraits have a sharpness above 0.24, recognisable faces of the crowd
+/// above 0.01; a portrait blurred until 0.008 has a cosine of 0.6 to itself unblurred. Faces with an
+/// estimated yaw above 60 degrees were profiles. None of the good faces is refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceGates {
     /// Lowest detector score, 0..=1.
@@ -28,8 +32,8 @@ impl Default for FaceGates {
         Self {
             score_min: 0.5,
             side_min: 24.0,
-            sharpness_min: 0.02,
-            yaw_max: 65.0,
+            sharpness_min: 0.008,
+            yaw_max: 60.0,
             roll_max: 60.0,
             inside_min: 0.75,
         }
