@@ -61,8 +61,9 @@ pub enum CheckError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Reads every record and payload, makes the index and verifies it. Takes the folder's lock; changes nothing but an
-/// unfinished write at the end of the log, which is cut off, and a catalog that is behind, which is brought up.
+/// Reads every record and payload, makes the index and verifies it. Takes the folder's lock;
+/// changes nothing but an unfinished write at the end of the log, which is cut off, and a catalog
+/// that is behind, which is brought up.
 ///
 /// # Errors
 /// [`CheckError`]: the first damage found.

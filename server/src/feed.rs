@@ -1,5 +1,5 @@
-//! The events after a place in the log, in order, without gap or double: from the log as far as it goes,
-//! then live; from the log again whenever the live channel has run ahead.
+//! The events after a place in the log, in order, without gap or double: from the log as far as it
+//! goes, then live; from the log again whenever the live channel has run ahead.
 
 use crate::core::{Committed, Core, Cursor};
 use crate::pb;
@@ -57,7 +57,8 @@ impl Feed {
     }
 
     fn new(core: &Core, place: Option<Place>) -> Self {
-        // The subscription comes before the look at the view: what is committed in between is seen twice, not never.
+        // The subscription comes before the look at the view: what is committed in between is seen
+        // twice, not never.
         let live = core.subscribe();
         let at = place.unwrap_or_else(|| (core.view().sequence, WHOLE_RECORD));
         let mut feed = Self {

@@ -1,5 +1,5 @@
-//! Wraps every gRPC call: counts and times it, limits how many run, ends it at its deadline, and gives a
-//! reason to refusals that come from below.
+//! Wraps every gRPC call: counts and times it, limits how many run, ends it at its deadline, and
+//! gives a reason to refusals that come from below.
 
 use crate::error::ApiError;
 use crate::metrics::EdgeMetrics;
@@ -52,8 +52,9 @@ struct Shared {
 }
 
 impl GrpcLayer {
-    /// A layer that knows the methods of `descriptors` (an encoded `FileDescriptorSet`); others count as unknown.
-    /// At most `requests_max` unary calls run at a time, each for at most `timeout`.
+    /// A layer that knows the methods of `descriptors` (an encoded `FileDescriptorSet`); others
+    /// count as unknown. At most `requests_max` unary calls run at a time, each for at most
+    /// `timeout`.
     pub(crate) fn new(
         metrics: EdgeMetrics,
         descriptors: &[&[u8]],

@@ -42,7 +42,8 @@ async fn metrics(State(state): State<HttpState>) -> Response {
     }
 }
 
-/// A server whose disk is full still answers searches, so it stays ready and says that it takes no writes.
+/// A server whose disk is full still answers searches, so it stays ready and says that it takes no
+/// writes.
 async fn ready(State(state): State<HttpState>) -> Response {
     let ready = *state.ready.borrow();
     let (writes, message) = match state.core.write_state() {

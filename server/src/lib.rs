@@ -1,7 +1,7 @@
 //! rollcalld: one writer, a catalog, gRPC and HTTP, live updates.
 //!
-//! [`core`] holds the truth; everything else is the edge: it checks what comes in, asks the core, and turns the
-//! answers into the API of `server/proto`. [`Server`] starts and stops all of it:
+//! [`core`] holds the truth; everything else is the edge: it checks what comes in, asks the core,
+//! and turns the answers into the API of `server/proto`. [`Server`] starts and stops all of it:
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -11,9 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Finds and recognises faces in video: the server.
 ///
-/// Settings come from flags, then from environment variables (ROLLCALL_ and the setting's name, a double underscore
-/// for each dot: ROLLCALL_GRPC__LISTEN), then from the file given with --config, then from defaults.
-/// Exit codes: 0 all well, 2 error.
+/// Settings come from flags, then from environment variables (ROLLCALL_ and the setting's name, a
+/// double underscore for each dot: ROLLCALL_GRPC__LISTEN), then from the file given with --config,
+/// then from defaults. Exit codes: 0 all well, 2 error.
 #[derive(Debug, Parser)]
 #[command(name = "rollcalld", version, max_term_width = 100)]
 struct Cli {
@@ -61,7 +61,8 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Read everything in the data folder and say whether it is whole; the server must not be running
+    /// Read everything in the data folder and say whether it is whole; the server must not be
+    /// running
     Check,
 }
 

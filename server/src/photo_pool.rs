@@ -1,4 +1,5 @@
-//! Threads that look at query photos, each with models of its own: inference sessions cannot be shared.
+//! Threads that look at query photos, each with models of its own: inference sessions cannot be
+//! shared.
 
 use crate::error::ApiError;
 use crate::pb;
@@ -73,7 +74,8 @@ impl PhotoPool {
         Self { jobs: None }
     }
 
-    /// Finds the faces of a photo and embeds the one with `face_index`, or else the largest that can be used.
+    /// Finds the faces of a photo and embeds the one with `face_index`, or else the largest that
+    /// can be used.
     ///
     /// # Errors
     /// Those of a photo that cannot be used.

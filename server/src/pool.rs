@@ -1,4 +1,5 @@
-//! Where searches run: a bounded number wait, the rest are refused; threads of their own do the work.
+//! Where searches run: a bounded number wait, the rest are refused; threads of their own do the
+//! work.
 
 use crate::error::ApiError;
 use crate::metrics::EdgeMetrics;

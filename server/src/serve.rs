@@ -97,7 +97,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the collection, binds both addresses, serves, and takes up the sources that are not finished.
+    /// Opens the collection, binds both addresses, serves, and takes up the sources that are not
+    /// finished.
     ///
     /// # Errors
     /// [`StartError`].
@@ -190,8 +191,9 @@ impl Server {
         &self.edge
     }
 
-    /// Not serving first; then no new connections, streams end, workers leave, and what runs may finish until the
-    /// deadline; at last the log is closed. Sources that were being read go on at the next start.
+    /// Not serving first; then no new connections, streams end, workers leave, and what runs may
+    /// finish until the deadline; at last the log is closed. Sources that were being read go on at
+    /// the next start.
     pub async fn stop(self) {
         let _ = self.ready.send_replace(Err("SHUTTING_DOWN"));
         set_health(&self.health, ServingStatus::NotServing).await;

@@ -77,7 +77,8 @@ pub struct CheckedUri {
 }
 
 impl SourceRules {
-    /// The rules that the settings make. Folders that do not exist are left out and reported in the log.
+    /// The rules that the settings make. Folders that do not exist are left out and reported in the
+    /// log.
     pub fn new(config: &Config) -> Self {
         let ingest = &config.ingest;
         let canonical = |root: &PathBuf| match root.canonicalize() {
@@ -213,8 +214,8 @@ impl SourceRules {
     }
 }
 
-/// What stands before the first colon, if it may be a protocol: `rtsp` of `rtsp://..`, `concat` of `concat:a|b`,
-/// `subfile` of `subfile,,start,..`.
+/// What stands before the first colon, if it may be a protocol: `rtsp` of `rtsp://..`, `concat` of
+/// `concat:a|b`, `subfile` of `subfile,,start,..`.
 fn protocol_of(uri: &str) -> Option<String> {
     let end = uri.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c))?;
     let (scheme, rest) = uri.split_at(end);

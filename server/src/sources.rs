@@ -1,4 +1,5 @@
-//! What is known about each source beside the log: its worker, its run, its last report. In memory only.
+//! What is known about each source beside the log: its worker, its run, its last report. In memory
+//! only.
 
 use crate::core::SourceRow;
 use crate::metrics::EdgeMetrics;

@@ -1,5 +1,5 @@
-//! Turns errors into gRPC codes: nobody else does. Each carries a canonical code and an `ErrorInfo` with
-//! an UPPER_SNAKE reason; `docs/errors.md` lists them.
+//! Turns errors into gRPC codes: nobody else does. Each carries a canonical code and an `ErrorInfo`
+//! with an UPPER_SNAKE reason; `docs/errors.md` lists them.
 
 use crate::core::WriteError;
 use crate::error::ApiError;

@@ -1,4 +1,5 @@
-//! Keeps a worker process running for each source that is not finished: starts, restarts, stops them.
+//! Keeps a worker process running for each source that is not finished: starts, restarts, stops
+//! them.
 
 use crate::core::{CatalogError, Core, SourceChange, SourceRow, WriteError};
 use crate::pb::{SourceKind, SourceState};
@@ -230,7 +231,8 @@ impl Care {
     /// One worker from its start to its end.
     async fn one_life(&self, row: &SourceRow, stop: &mut watch::Receiver<bool>) -> Life {
         let id = row.id;
-        // One way or the other this fails only if the writer refuses: the worker will be told the same.
+        // One way or the other this fails only if the writer refuses: the worker will be told the
+        // same.
         let _ = self
             .change(id, SourceState::Connecting, "", String::new(), AUTHOR)
             .await;
@@ -252,8 +254,9 @@ impl Care {
                 worker.end(self.setup.stop_timeout).await;
                 (worker.wait().await, true)
             }
-            // Its stream is cut at the same moment, and it leaves by itself: to the log this is no different from a
-            // crash, and the source goes on from its last checkpoint at the next start.
+            // Its stream is cut at the same moment, and it leaves by itself: to the log this is no
+            // different from a crash, and the source goes on from its last checkpoint at the next
+            // start.
             () = self.shutdown.wait() => {
                 worker.end(self.setup.stop_timeout).await;
                 (worker.wait().await, false)
@@ -372,8 +375,8 @@ pub(crate) fn is_final(state: SourceState) -> bool {
     }
 }
 
-/// The wait after `failures` failures in a row: doubled each time, a random half of it left out so that
-/// workers that died together do not come back together.
+/// The wait after `failures` failures in a row: doubled each time, a random half of it left out so
+/// that workers that died together do not come back together.
 fn backoff(failures: u32) -> Duration {
     let doubled = BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubled

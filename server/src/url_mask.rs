@@ -16,7 +16,8 @@ const SECRET_NAMES: &[&str] = &[
 
 /// `text` with the user part and secret query values of every URL in it replaced by `***`.
 ///
-/// Text without `://` comes back as it is. What looks like a credential is hidden even if it is none.
+/// Text without `://` comes back as it is. What looks like a credential is hidden even if it is
+/// none.
 pub(crate) fn masked(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -35,7 +36,8 @@ pub(crate) fn masked(text: &str) -> String {
 /// The part of a URL after `://`.
 fn masked_rest(url: &str) -> String {
     let authority_end = url.find(['/', '?', '#']).unwrap_or(url.len());
-    // A password may hold a bare `/` or `?`, so the last `@` ends the user part as long as no path came before.
+    // A password may hold a bare `/` or `?`, so the last `@` ends the user part as long as no path
+    // came before.
     let (authority, path) = match (url[..authority_end].rfind('@'), url.rfind('@')) {
         (Some(at), _) => (
             format!("{MASK}{}", &url[at..authority_end]),

@@ -19,7 +19,8 @@ const LINES_KEPT: usize = 20;
 /// Bytes of a line kept.
 const LINE_BYTES_MAX: usize = 2000;
 
-/// What a worker is told, as one line of JSON on its standard input: credentials never stand on a command line.
+/// What a worker is told, as one line of JSON on its standard input: credentials never stand on a
+/// command line.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WorkerOrder {
     /// Where the server listens.
@@ -48,8 +49,9 @@ pub(crate) struct WorkerOrder {
 
 /// A thread that starts processes.
 ///
-/// Workers ask the kernel to end them with their parent, and the kernel takes the *thread* that started them for the
-/// parent: a thread of a pool, which may be taken down when idle, would take its workers with it.
+/// Workers ask the kernel to end them with their parent, and the kernel takes the *thread* that
+/// started them for the parent: a thread of a pool, which may be taken down when idle, would take
+/// its workers with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Spawner(mpsc::Sender<(Command, oneshot::Sender<io::Result<Child>>)>);
 

@@ -19,7 +19,8 @@ use std::time::Duration;
 pub struct Config {
     /// The data folder: log and catalog. One server at a time.
     pub data: PathBuf,
-    /// ONNX Runtime and models; empty: `./.assets`, then beside the program, then `/usr/lib/rollcall`.
+    /// ONNX Runtime and models; empty: `./.assets`, then beside the program, then
+    /// `/usr/lib/rollcall`.
     pub assets: PathBuf,
     /// The API's door.
     pub grpc: Grpc,
@@ -77,7 +78,8 @@ pub struct Search {
 pub struct Ingest {
     /// Worker processes at a time; 0: one a core.
     pub workers_max: usize,
-    /// Folders that files may be read from; empty: any, if `grpc.listen` is a loopback address, else none.
+    /// Folders that files may be read from; empty: any, if `grpc.listen` is a loopback address,
+    /// else none.
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols that sources may use, nested ones included.
     pub protocols: Vec<String>,

@@ -4,7 +4,8 @@ use super::{KEYS, Loaded};
 use std::fmt::Write as _;
 
 impl Loaded {
-    /// The settings as a TOML file that gives the same settings again, each with its origin as a comment.
+    /// The settings as a TOML file that gives the same settings again, each with its origin as a
+    /// comment.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";

@@ -26,7 +26,8 @@ pub(super) async fn start(
     request: pb::FollowRequest,
 ) -> Result<ReceiverStream<Reply>, ApiError> {
     let subscription = edge.subscription()?;
-    // The feed begins before the search: what is committed in between comes twice, and is told apart by sequence.
+    // The feed begins before the search: what is committed in between comes twice, and is told
+    // apart by sequence.
     let feed = Feed::from_now(&edge.core);
     let place = edge.pool.admit()?;
     let missing = ApiError::InvalidField {

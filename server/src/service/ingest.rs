@@ -173,8 +173,9 @@ impl Stream {
             .is_ok())
     }
 
-    /// Takes messages and gives acknowledgements until the run is over. One batch is with the writer at a time; what
-    /// arrives meanwhile makes the next, so the order is kept and a busy stream is committed in groups.
+    /// Takes messages and gives acknowledgements until the run is over. One batch is with the
+    /// writer at a time; what arrives meanwhile makes the next, so the order is kept and a busy
+    /// stream is committed in groups.
     async fn exchange(
         &mut self,
         mut messages: Streaming<pb::ObserveRequest>,
@@ -304,7 +305,8 @@ impl Stream {
         }
     }
 
-    /// The stream broke: what its own workers do about it the supervisor records; a remote source waits.
+    /// The stream broke: what its own workers do about it the supervisor records; a remote source
+    /// waits.
     async fn cut_off(&mut self) {
         if self.row.kind != SourceKind::Remote || self.edge.shutdown.is_set() {
             return;

@@ -10,6 +10,7 @@ mod search;
 mod sighting;
 mod source;
 mod watch;
+mod watch_filter;
 
 pub(crate) use admin::Admin;
 pub(crate) use identity::Identities;

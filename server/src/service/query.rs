@@ -207,7 +207,8 @@ fn find(
         if cosine < options.min_cosine {
             break;
         }
-        // The catalog may be a commit ahead of the view: an identity absorbed since is shown as what it became.
+        // The catalog may be a commit ahead of the view: an identity absorbed since is shown as
+        // what it became.
         let Some(identity) = catalog.identity(hit.identity.get())? else {
             continue;
         };
@@ -229,8 +230,8 @@ fn find(
     Ok((verdict, hits))
 }
 
-/// What hits, best first, amount to. Candidates below the contract's threshold that were asked for are shown, but
-/// are not found.
+/// What hits, best first, amount to. Candidates below the contract's threshold that were asked for
+/// are shown, but are not found.
 fn verdict(found: &[IdentityHit], collection: &Collection, min_cosine: f32) -> Verdict {
     let threshold = collection.same_cosine.max(min_cosine);
     let mut above = found
