@@ -34,6 +34,8 @@ pub use picture::{Picture, PictureRef};
 #[cfg(feature = "media")]
 pub mod capture;
 pub mod exemplar;
+#[cfg(feature = "media")]
+pub mod extract;
 pub mod observe;
 pub mod pipeline;
 pub mod shot;

@@ -31,6 +31,9 @@ use crate::{
 
 use analysis::Analysis;
 
+/// A live source without a picture for so long is reported as stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(3);
+
 /// Changes whenever the same material would give other observations under the same settings.
 const PIPELINE_VERSION: u32 = 1;
 
@@ -163,12 +166,12 @@ impl Pipeline {
                 );
                 return finish(sink, RunState::Failed, Some(fault), MediaTime::ZERO);
             }
-            let outcome =
-                Run::new(&self.settings, self.vision, status, resume, sink, &stop).drive(&feed);
+            let mut run = Run::new(&self.settings, self.vision, status, resume, sink, &stop);
+            run.live_frame = (self.overflow == Overflow::KeepNewest).then(Instant::now);
+            let outcome = run.drive(&feed);
             // Whatever happened, the reader must not wait for room or for pictures.
-            let stopped = stop.is_requested();
             feed.close();
-            if outcome.is_err() || stopped {
+            if outcome.is_err() {
                 stop.request();
             }
             outcome
@@ -198,6 +201,8 @@ struct Run<'a> {
     stop: &'a StopToken,
     reported: Option<Instant>,
     report_every: Duration,
+    /// When the last frame of a live source came.
+    live_frame: Option<Instant>,
 }
 
 impl<'a> Run<'a> {
@@ -219,6 +224,7 @@ impl<'a> Run<'a> {
             stop,
             reported: None,
             report_every,
+            live_frame: None,
         }
     }
 
@@ -246,6 +252,7 @@ impl<'a> Run<'a> {
             }
             match feed.take(self.report_every) {
                 Taken::Frame(frame) => {
+                    self.live_frame = self.live_frame.map(|_| Instant::now());
                     if let Some(media) = self
                         .analysis
                         .wants_media()
@@ -289,7 +296,13 @@ impl<'a> Run<'a> {
         if facts.corrupt > 0 {
             *counters.frames_rejected.entry("CORRUPT").or_default() += facts.corrupt;
         }
-        let (state, fault) = end.unwrap_or((facts.state, facts.fault));
+        let (mut state, fault) = end.unwrap_or((facts.state, facts.fault));
+        let silent = self
+            .live_frame
+            .is_some_and(|at| at.elapsed() > STALLED_AFTER);
+        if silent && state == RunState::Running {
+            state = RunState::Stalled;
+        }
         let position = self.analysis.position();
         let report = Report {
             state,
@@ -305,3 +318,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,13 @@ impl LiveSource {
         (stamp, after_gap)
     }
 
+    /// Whether trying again is pointless. A stream that has run before may send an error page now
+    /// and pictures later; one that points where it must not is never opened again.
+    fn is_final(&self, fault: &Fault) -> bool {
+        let seen_before = self.begun.is_some() && fault.reason != FaultReason::ProtocolNotAllowed;
+        !fault.reason.is_transient() && !seen_before
+    }
+
     fn broken(&self, what: &str) -> Fault {
         let what = format!("'{}' {what}; it is opened again", self.location.shown);
         Fault::new(FaultReason::ConnectFailed, what)
@@ -157,7 +164,7 @@ impl FrameSource for LiveSource {
             match self.read(status) {
                 Ok(frame) => return Ok(Next::Frame(frame)),
                 Err(_) if self.stop.is_requested() => return Ok(Next::Ended(None)),
-                Err(fault) if !fault.reason.is_transient() => return Err(fault),
+                Err(fault) if self.is_final(&fault) => return Err(fault),
                 Err(fault) => {
                     tracing::warn!(%fault, failures = self.failures, "the stream is opened again");
                     self.session = None;

@@ -151,7 +151,10 @@ impl<'a> Analysis<'a> {
                 self.close_shot(sink)?;
                 self.restart_at(stamp, sink)?;
             }
-            Opening::Inside if self.is_quiet(stamp) => self.restart_at(stamp, sink)?,
+            Opening::Inside if self.is_quiet(stamp) => {
+                self.close_shot(sink)?;
+                self.restart_at(stamp, sink)?;
+            }
             Opening::Inside => {}
         }
         let faces = self
@@ -166,11 +169,13 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
-    /// Whether nobody has been seen for long enough to begin anew before `stamp`.
+    /// Whether nobody has been seen for long enough to begin anew before `stamp`. A moment without
+    /// any suspected transition is preferred, for some time.
     fn is_quiet(&self, stamp: FrameStamp) -> bool {
-        self.tracker.is_idle()
-            && self.hold.is_clear()
-            && stamp.time.since(self.restarted) >= self.settings.checkpoint_after
+        let since = stamp.time.since(self.restarted);
+        let after = self.settings.checkpoint_after;
+        let settled = self.hold.is_clear() || (since >= 2 * after && self.hold.is_faceless());
+        since >= after && self.tracker.is_idle() && settled
     }
 
     /// Begins anew at `stamp`: from here on nothing depends on what was before.

@@ -64,6 +64,12 @@ impl Hold {
         self.waiting.is_empty() && self.transitions.is_empty()
     }
 
+    /// Whether no face waits.
+    pub(super) fn is_faceless(&self) -> bool {
+        let faceless = |event: &Event| event.faces.as_ref().is_none_or(Vec::is_empty);
+        self.waiting.iter().all(faceless)
+    }
+
     /// Forgets everything; nothing may be waiting.
     pub(super) fn restart(&mut self) {
         debug_assert!(

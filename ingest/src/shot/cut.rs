@@ -19,8 +19,12 @@ pub struct CutRules {
     pub behind: usize,
     /// Smallest mean difference (of 255) of a cut.
     pub difference_min: f32,
-    /// How many times the median of the differences around it a cut must reach.
+    /// How many times the median of the differences around it a cut must reach...
     pub outstanding_min: f32,
+    /// ... or this many times, if the pictures have nothing in common: in fast action.
+    pub unlike_outstanding_min: f32,
+    /// Correlation below which pictures have nothing in common.
+    pub unlike_max: f32,
     /// A cut has at most this correlation...
     pub correlation_max: f32,
     /// ... or at least this histogram distance...
@@ -38,6 +42,8 @@ impl Default for CutRules {
             behind: 8,
             difference_min: 6.0,
             outstanding_min: 3.0,
+            unlike_outstanding_min: 2.0,
+            unlike_max: 0.35,
             correlation_max: 0.6,
             histogram_min: 0.35,
             obvious_min: 8.0,
@@ -162,10 +168,13 @@ impl<T> CutFinder<T> {
         let rules = &self.rules;
         let jump = front.difference;
         let around = self.median_around();
-        if jump < rules.difference_min || jump < rules.outstanding_min * around {
+        if jump < rules.difference_min || jump < rules.unlike_outstanding_min * around {
             return false;
         }
         let correlation = before.correlation(&front.grey);
+        if correlation > rules.unlike_max && jump < rules.outstanding_min * around {
+            return false;
+        }
         let different = correlation <= rules.correlation_max
             || before.histogram_distance(&front.grey) >= rules.histogram_min
             || (jump >= rules.obvious_min * around.max(1.0) && correlation < 0.9);
@@ -211,8 +220,6 @@ fn keep<V>(queue: &mut VecDeque<V>, value: V, most: usize) {
 mod tests {
     use super::*;
 
-    type Scene = dyn Fn(usize) -> GreyImage;
-
     fn grey(at: impl Fn(usize, usize) -> f32) -> GreyImage {
         let pixels = (0..160 * 90)
             .map(|i| crate::number::round_u8(at(i % 160, i / 160)))
@@ -231,7 +238,7 @@ mod tests {
     }
 
     /// Frames at which a shot starts.
-    fn check(frames: usize, scene: &Scene) -> Vec<usize> {
+    fn check(frames: usize, scene: &dyn Fn(usize) -> GreyImage) -> Vec<usize> {
         let mut finder = CutFinder::new(CutRules::default());
         let mut starts = Vec::new();
         let mut drain = |finder: &mut CutFinder<usize>, ended| {

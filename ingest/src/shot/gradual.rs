@@ -16,17 +16,17 @@ use crate::source::GreyImage;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradualRules {
     /// Half lengths tried, in seconds, shortest first.
-    pub halves_s: [f64; 3],
+    pub halves_s: [f64; 4],
     /// Smallest mean difference (of 255) over a half that raises suspicion.
     pub suspect_difference_min: f32,
-    /// Largest residual of a half, as a share of its difference.
-    pub half_residual_max: f32,
+    /// What a half may have more than the residual of a pan, as a share of its difference.
+    pub half_slack: f32,
     /// Smallest mean difference over the whole.
     pub difference_min: f32,
-    /// Largest residual of the whole, as a share of its difference.
+    /// Largest residual of the whole, as a share of its difference...
     pub residual_max: f32,
-    /// Largest correlation of the pictures before and after: otherwise only the light changed.
-    pub correlation_max: f32,
+    /// ... and as a share of what a pan between pictures so alike would leave at least.
+    pub pan_share_max: f32,
     /// A picture that deviates less is one colour: a fade needs no correlation test.
     pub uniform_max: f32,
 }
@@ -34,12 +34,12 @@ pub struct GradualRules {
 impl Default for GradualRules {
     fn default() -> Self {
         Self {
-            halves_s: [0.2, 0.4, 0.6],
+            halves_s: [0.12, 0.2, 0.4, 0.6],
             suspect_difference_min: 4.0,
-            half_residual_max: 0.45,
+            half_slack: 0.03,
             difference_min: 10.0,
-            residual_max: 0.3,
-            correlation_max: 0.6,
+            residual_max: 0.2,
+            pan_share_max: 0.75,
             uniform_max: 6.0,
         }
     }
@@ -214,9 +214,12 @@ impl GradualFinder {
     }
 
     fn report(&mut self, run: &[Accepted], longest: u64) {
-        let total: f64 = run.iter().map(|a| a.weight).sum();
-        let sum: f64 = run
-            .iter()
+        // The longest half that still fits says best how far the mix reaches, and where its middle
+        // is: to a shorter one every part of a long transition looks alike.
+        let widest = run.iter().map(|a| a.half).max().unwrap_or(0);
+        let judges = || run.iter().filter(|a| a.half == widest);
+        let total: f64 = judges().map(|a| a.weight).sum();
+        let sum: f64 = judges()
             .map(|a| a.weight * (a.frame - run[0].frame) as f64)
             .sum();
         let offset = crate::number::round_u32(crate::number::to_f32(sum / total.max(1e-9)));
@@ -225,8 +228,7 @@ impl GradualFinder {
             return;
         }
         self.last_middle = Some(middle);
-        // The longest half that still fits says best how far the mix reaches.
-        let reach = run.iter().map(|a| a.half).max().unwrap_or(0) as u64;
+        let reach = (widest as u64 * 5).div_ceil(4);
         let transition = Transition {
             first: middle.saturating_sub(reach).min(run[0].frame),
             middle,
@@ -260,7 +262,21 @@ impl GradualFinder {
             return false;
         }
         let share = step as f32 / half as f32;
-        from.mix_residual(middle, to, share) <= self.rules.half_residual_max * difference
+        let residual = from.mix_residual(middle, to, share) / difference;
+        residual <= self.pan_residual(from, to) + self.rules.half_slack
+    }
+
+    /// The least residual that a camera moving from one picture to the other leaves at half way.
+    ///
+    /// A moving sine wave leaves least: with a phase of `p` to either side its correlation is
+    /// `cos 2p` and its residual `tan(p / 2) / 2` of the difference. Finer detail leaves more.
+    /// Where one picture is uniform there is nothing that could have moved.
+    fn pan_residual(&self, from: &GreyImage, to: &GreyImage) -> f32 {
+        let uniform = self.rules.uniform_max;
+        if from.deviation() < uniform || to.deviation() < uniform {
+            return 0.5;
+        }
+        (from.correlation(to).acos() / 4.0).tan() / 2.0
     }
 
     /// How well `frame` fits as the middle of a transition, above 0; `None` if it does not.
@@ -274,14 +290,13 @@ impl GradualFinder {
             return None;
         }
         let residual = from.mix_residual(middle, to, 0.5) / difference;
-        if residual > rules.residual_max || !self.half_is_mix(end, half, 0.3 * difference) {
+        let allowed = rules
+            .residual_max
+            .min(rules.pan_share_max * self.pan_residual(from, to));
+        if residual > allowed || !self.half_is_mix(end, half, 0.3 * difference) {
             return None;
         }
-        let fade = from.deviation() < rules.uniform_max || to.deviation() < rules.uniform_max;
-        if !fade && from.correlation(to) > rules.correlation_max {
-            return None;
-        }
-        Some(f64::from(rules.residual_max - residual) + 1e-3)
+        Some(f64::from(allowed - residual) + 1e-3)
     }
 }
 
@@ -342,7 +357,7 @@ mod tests {
     #[test]
     fn a_dissolve_between_moving_pictures_is_found() {
         let (found, _) = check(120, |i| {
-            let (b, shift) = (share(i, 50, 12), i as f32);
+            let (b, shift) = (share(i, 50, 12), i as f32 * 0.4);
             grey(|x, y| texture(1.0, x + shift, y) * (1.0 - b) + texture(2.3, x - shift, y) * b)
         });
         assert_eq!(found.len(), 1, "{found:?}");

@@ -88,11 +88,11 @@ impl Axis {
         let error = measured - self.value;
         self.value += gain_value * error;
         self.speed += gain_speed * error;
-        self.spread = [
-            (1.0 - gain_value) * vv,
-            (1.0 - gain_value) * vs,
-            ss - gain_speed * vs,
-        ];
+        // Rounding must not make a variance negative, or the two more than fully correlated.
+        let value = ((1.0 - gain_value) * vv).max(1e-6);
+        let speed = (ss - gain_speed * vs).max(1e-6);
+        let most = (value * speed).sqrt();
+        self.spread = [value, ((1.0 - gain_value) * vs).clamp(-most, most), speed];
     }
 }
 

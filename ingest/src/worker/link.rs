@@ -336,3 +336,6 @@ fn hear(message: observe_response::Message, link: &Link) {
 fn words(status: &tonic::Status) -> String {
     mask_credentials(&format!("{:?}: {}", status.code(), status.message()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The command `extract`.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use rollcall_ingest::{
+    Assets, DetectSize, ModelOptions, Models,
+    capture::{AccessRules, FileSource, Location, Patience, system_clock},
+    extract::{ExtractHeader, FolderSink, Written, prepare_folder},
+    observe::{Finished, Report, RunState},
+    pipeline::{Pipeline, PipelineSettings, Vision},
+    source::{Overflow, StopToken},
+    worker::model_names,
+};
+
+use crate::Extract;
+
+pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
+    let location = Location::check(&options.file, &AccessRules::default())?;
+    let assets = Assets::locate(options.assets.as_deref())?;
+    let models = Models::open(&assets, &ModelOptions::default())?;
+    prepare_folder(&options.out, options.force)?;
+
+    let settings = PipelineSettings {
+        detect_every: options.every,
+        detect_size: DetectSize::longest_side(options.detect_size),
+        ..PipelineSettings::default()
+    };
+    let header = ExtractHeader {
+        uri: options.file.clone(),
+        contract: models.contract().id().to_owned(),
+        dimension: models.contract().dimension(),
+        pipeline: settings.fingerprint(&model_names(&models)),
+    };
+    let stop = StopToken::default();
+    stop_on_interrupt(stop.clone())?;
+    let clock = system_clock();
+    let patience = Patience::default();
+    let source = FileSource::new(location, patience, false, None, clock(), stop.clone());
+    let vision = Vision {
+        detector: models.detector()?,
+        embedder: models.embedder()?,
+    };
+    let pipeline = Pipeline {
+        settings,
+        vision,
+        overflow: Overflow::Wait,
+        stop,
+    };
+
+    let progress = Progress::new();
+    let mut last = Report::default();
+    let begun = Instant::now();
+    let (finished, written) = {
+        let mut watch = |report: &Report| {
+            progress.show(report);
+            last.clone_from(report);
+        };
+        let mut sink = FolderSink::create(&options.out, &header, clock, &mut watch)?;
+        let finished = pipeline.run(Box::new(source), None, &mut sink)?;
+        (finished, sink.written)
+    };
+    progress.clear();
+    eprintln!("{}", summary(&finished, written, &last, begun.elapsed()));
+    eprintln!("written to {}", options.out.display());
+    if options.profile {
+        eprint!("{}", profile(&last, begun.elapsed()));
+    }
+    judge(&finished)
+}
+
+/// A video that ended early was extracted all the same: that is said, and is no error.
+fn judge(finished: &Finished) -> anyhow::Result<()> {
+    match (finished.state, &finished.fault) {
+        (RunState::Ended, None) => Ok(()),
+        (RunState::Ended, Some(fault)) => {
+            eprintln!("rollcall-ingest: {fault}");
+            Ok(())
+        }
+        (RunState::Stopped, _) => bail!(
+            "stopped at {}; what was seen so far is kept",
+            finished.position
+        ),
+        (_, Some(fault)) => Err(anyhow!("{fault}")),
+        (_, None) => bail!("the run failed"),
+    }
+}
+
+fn summary(finished: &Finished, written: Written, last: &Report, took: Duration) -> String {
+    let counters = &last.counters;
+    let length = finished.position.seconds();
+    let mut text = format!(
+        "{} tracks ({} exemplars) in {} shots; {length:.1} s of video in {:.1} s ({:.1} times real time)",
+        written.tracks,
+        written.exemplars,
+        counters.shots,
+        took.as_secs_f64(),
+        length / took.as_secs_f64().max(1e-6),
+    );
+    let list = |counts: &std::collections::BTreeMap<&str, u64>| {
+        counts
+            .iter()
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let _ = write!(
+        text,
+        "\n{} frames, {} looked at; {} faces, {} embedded",
+        counters.frames_decoded,
+        counters.frames_detected,
+        counters.faces_detected,
+        counters.faces_embedded
+    );
+    if !counters.frames_rejected.is_empty() {
+        let _ = write!(
+            text,
+            "\nframes passed over: {}",
+            list(&counters.frames_rejected)
+        );
+    }
+    if !counters.faces_rejected.is_empty() {
+        let _ = write!(
+            text,
+            "\nfaces passed over: {}",
+            list(&counters.faces_rejected)
+        );
+    }
+    if counters.tracks_without_exemplar > 0 {
+        let _ = write!(
+            text,
+            "\n{} tracks had no face worth keeping",
+            counters.tracks_without_exemplar
+        );
+    }
+    text
+}
+
+/// What each stage cost, in all and per frame.
+fn profile(last: &Report, took: Duration) -> String {
+    let frames = last.counters.frames_decoded.max(1);
+    let mut text = String::from("stage     seconds   ms a frame   share of wall time\n");
+    for stage in [
+        "decode", "shot", "gate", "detect", "track", "embed", "write",
+    ] {
+        let spent = last
+            .counters
+            .stages
+            .get(stage)
+            .copied()
+            .unwrap_or_default()
+            .as_secs_f64();
+        let _ = writeln!(
+            text,
+            "{stage:<8} {spent:>8.2} {:>12.3} {:>18.1} %",
+            spent * 1000.0 / frames as f64,
+            100.0 * spent / took.as_secs_f64().max(1e-6)
+        );
+    }
+    text.push_str("decode and part of shot run on a thread of their own\n");
+    text
+}
+
+/// Ctrl-C closes what is open and keeps what was seen; a second one ends the process.
+fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    stop.request();
+                    let _ = tokio::signal::ctrl_c().await;
+                    std::process::exit(i32::from(crate::FAILED));
+                }
+            });
+        })
+        .context("no thread for signals")?;
+    Ok(())
+}
+
+/// A bar on a terminal, nothing elsewhere.
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new() -> Self {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr_with_hz(5)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = "{wide_bar} {percent} %  {msg}  {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn show(&self, report: &Report) {
+        let duration = report.media.as_ref().and_then(|media| media.duration);
+        if let Some(duration) = duration {
+            self.0
+                .set_length(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        }
+        self.0
+            .set_position(u64::try_from(report.position.micros() / 1000).unwrap_or(0));
+        self.0.set_message(format!(
+            "{}, {} tracks",
+            report.position, report.counters.tracks
+        ));
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
