@@ -203,20 +203,32 @@ fn bilinear(picture: PictureRef<'_>, at: Point) -> [f32; 3] {
     // Shifted by one so that the column left of the picture is number 0.
     let (column, row) = (floor_u32(at.x + 1.0), floor_u32(at.y + 1.0));
     let (fx, fy) = (at.x + 1.0 - column as f32, at.y + 1.0 - row as f32);
-    let mut sum = [0f32; 3];
-    for (dy, wy) in [(0, 1.0 - fy), (1, fy)] {
-        for (dx, wx) in [(0, 1.0 - fx), (1, fx)] {
-            let (Some(x), Some(y)) = ((column + dx).checked_sub(1), (row + dy).checked_sub(1))
-            else {
-                continue;
-            };
-            let color = picture.pixel(x, y).unwrap_or([0; 3]);
-            for (total, value) in sum.iter_mut().zip(color) {
-                *total += f32::from(value) * wx * wy;
-            }
-        }
+    if column >= 1 && row >= 1 && column < width && row < height {
+        // All four neighbours lie in the picture: two slices, no test a pixel.
+        let row_bytes = width as usize * 3;
+        let start = (row as usize - 1) * row_bytes + (column as usize - 1) * 3;
+        let upper = &picture.rgb()[start..start + 6];
+        let lower = &picture.rgb()[start + row_bytes..start + row_bytes + 6];
+        return [0, 1, 2].map(|c| {
+            let mix = |row: &[u8]| f32::from(row[c]) * (1.0 - fx) + f32::from(row[c + 3]) * fx;
+            mix(upper) * (1.0 - fy) + mix(lower) * fy
+        });
     }
-    sum
+    let neighbour = |dx: u32, dy: u32| {
+        let (x, y) = ((column + dx).checked_sub(1), (row + dy).checked_sub(1));
+        x.zip(y)
+            .and_then(|(x, y)| picture.pixel(x, y))
+            .unwrap_or([0; 3])
+    };
+    let (upper, lower) = (
+        [neighbour(0, 0), neighbour(1, 0)],
+        [neighbour(0, 1), neighbour(1, 1)],
+    );
+    [0, 1, 2].map(|c| {
+        let mix =
+            |row: &[[u8; 3]; 2]| f32::from(row[0][c]) * (1.0 - fx) + f32::from(row[1][c]) * fx;
+        mix(&upper) * (1.0 - fy) + mix(&lower) * fy
+    })
 }
 
 /// A looser square around a face, for people to look at: [`LOOSE_FACTOR`] times the longer side of

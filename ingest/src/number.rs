@@ -6,16 +6,18 @@
     reason = "`as` saturates, which is the meaning wanted"
 )]
 pub(crate) fn floor_u32(value: f32) -> u32 {
-    value.floor() as u32
+    // Truncation is the floor of what is not negative; the rest saturates to 0 either way.
+    value as u32
 }
 
-/// `value` rounded to the nearest byte; 0 for negatives and NaN, 255 above.
+/// `value` rounded to the nearest byte, halves up; 0 for negatives and NaN, 255 above.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "`as` saturates, which is the meaning wanted"
 )]
 pub(crate) fn round_u8(value: f32) -> u8 {
-    value.round() as u8
+    // Not `round`: without SSE 4.1 that is a call into the C library, once a pixel.
+    (value + 0.5) as u8
 }
 
 /// `value` rounded to the nearest whole number; 0 for negatives and NaN.

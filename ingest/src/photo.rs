@@ -237,6 +237,13 @@ mod tests {
     }
 
     #[test]
+    fn cmyk_becomes_rgb() {
+        let picture = check(include_bytes!("../tests/data/cmyk-red.jpg")).unwrap();
+        let [r, g, b] = picture.view().pixel(8, 8).unwrap();
+        assert!(r > 250 && g < 5 && b < 5, "{r} {g} {b}");
+    }
+
+    #[test]
     fn exif_orientation_is_honoured() {
         // Orientation 6: the camera was turned; the viewer turns a quarter clockwise.
         let jpeg = encode(&two_colors(), ImageFormat::Jpeg);
