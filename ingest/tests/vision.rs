@@ -1,6 +1,7 @@
 //! The vision half over the real models and the fixture photos.
 //!
 //! Needs the assets that `make setup` prepares: `ROLLCALL_ASSETS`, or `.assets` in the repository.
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
