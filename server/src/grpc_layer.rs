@@ -396,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn calls_beyond_the_limit_are_refused_until_one_ends() {
         let echo = tower::service_fn(|_: Request<Body>| async {
-            Ok::<_, Status>(Response::new(Body::empty()))
+            Ok::<_, Status>(Response::new(Body::new(axum::body::Body::from("x"))))
         });
         let mut service = layer(1).layer(echo);
         let first = service.call(request("1M")).await.unwrap();

@@ -62,3 +62,13 @@ pub mod pb {
 
 /// The API's descriptors, for reflection.
 pub const FILE_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rollcall.v1.bin"));
+
+/// The same cases each time, and none written to disk.
+#[cfg(test)]
+fn test_config() -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_121),
+        failure_persistence: None,
+        ..proptest::test_runner::Config::default()
+    }
+}

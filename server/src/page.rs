@@ -107,6 +107,7 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(crate::test_config())]
         #[test]
         fn any_text_is_refused_not_fatal(text in ".{1,80}") {
             let seal = Seal::new("log", "List");

@@ -23,8 +23,10 @@ pub const SAME_COSINE: f32 = 0.5;
 
 /// Settings for a server on free ports with its data in `folder`.
 pub fn config(folder: &Path) -> Config {
-    let mut config = Config::default();
-    config.data = folder.join("data");
+    let mut config = Config {
+        data: folder.join("data"),
+        ..Config::default()
+    };
     config.grpc.listen = "127.0.0.1:0".parse().unwrap();
     config.http.listen = "127.0.0.1:0".parse().unwrap();
     config.search.threads = 2;
