@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use rollcall_server::config::{Flags, Loaded, load};
 use rollcall_server::{Server, Vision, check};
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -159,6 +159,7 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
