@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p rollcall-benches --bin inference [-- --assets DIR --runs N]` prints one
 //! JSON line a measurement: p50 and p99 in milliseconds, with flush-to-zero and, as the peer it is
-//! compared with, without; beside each speed the cosine between the two answers.
+//! compared with, without; beside each speed the cosine between the two answers. `cpu_ms` is the
+//! mean time this thread had the core (Linux), which other programs disturb less than the clock.
 #![allow(clippy::print_stdout, reason = "the result of this program")]
 
 use std::path::PathBuf;
@@ -105,6 +106,7 @@ fn measure_embedder(
             "subnormals": mode,
             "p50_ms_per_face": at(times, 50) / batch as f64,
             "p99_ms_per_face": at(times, 99) / batch as f64,
+            "cpu_ms_per_face": times.cpu.map(|cpu| cpu / batch as f64),
             "runs": runs,
             "cosine_flush_to_keep": cosine,
         }));
@@ -140,6 +142,7 @@ fn measure_detector(
             "subnormals": mode,
             "p50_ms": at(times, 50),
             "p99_ms": at(times, 99),
+            "cpu_ms": times.cpu,
             "runs": runs,
             "faces": mine.len(),
             "iou_flush_to_keep": overlap,
@@ -148,27 +151,45 @@ fn measure_detector(
     Ok(())
 }
 
-/// The times of `runs` runs, in milliseconds, sorted.
+/// What `runs` runs took, in milliseconds.
+struct Times {
+    /// By the clock, sorted.
+    wall: Vec<f64>,
+    /// On the core, mean; `None` where the system does not say.
+    cpu: Option<f64>,
+}
+
 fn time<E: std::error::Error + Send + Sync + 'static>(
     runs: usize,
     mut run: impl FnMut() -> Result<(), E>,
-) -> Result<Vec<f64>> {
+) -> Result<Times> {
     for _ in 0..3 {
         run()?;
     }
-    let mut times = Vec::with_capacity(runs);
+    let mut wall = Vec::with_capacity(runs);
+    let cpu_before = cpu_ms();
     for _ in 0..runs {
         let start = Instant::now();
         run()?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
+        wall.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    times.sort_by(f64::total_cmp);
-    Ok(times)
+    let cpu = cpu_ms()
+        .zip(cpu_before)
+        .map(|(after, before)| (after - before) / runs as f64);
+    wall.sort_by(f64::total_cmp);
+    Ok(Times { wall, cpu })
 }
 
-/// The value below which `percent` of the sorted `times` lie.
-fn at(times: &[f64], percent: usize) -> f64 {
-    times[(times.len() * percent / 100).min(times.len() - 1)]
+/// How long this thread has had a core so far, in milliseconds.
+fn cpu_ms() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = text.split(' ').next()?.parse().ok()?;
+    Some(nanoseconds / 1e6)
+}
+
+/// The value below which `percent` of the wall times lie, in milliseconds.
+fn at(times: &Times, percent: usize) -> f64 {
+    times.wall[(times.wall.len() * percent / 100).min(times.wall.len() - 1)]
 }
 
 fn print(line: serde_json::Value) {
