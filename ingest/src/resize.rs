@@ -1,7 +1,9 @@
 //! Scaling of pictures: bilinear, with the triangle as wide as the shrinking, so that every source
 //! pixel counts (what Pillow calls `BILINEAR`, not what `OpenCV` does).
 
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::picture::{Picture, PictureRef};
 
@@ -13,19 +15,18 @@ pub(crate) fn resize(picture: PictureRef<'_>, width: u32, height: u32) -> Pictur
     if (width, height) == (picture.width(), picture.height()) {
         return picture.to_picture();
     }
-    let source = images::ImageRef::new(
-        picture.width(),
-        picture.height(),
-        picture.rgb(),
-        PixelType::U8x3,
-    )
-    .expect("a picture has three bytes a pixel");
-    let mut target = images::Image::new(width, height, PixelType::U8x3);
+    let source: TypedImageRef<'_, U8x3> =
+        TypedImageRef::from_buffer(picture.width(), picture.height(), picture.rgb())
+            .expect("a picture has three bytes a pixel");
+    let mut scaled = Picture::filled(width, height, [0; 3]).expect("the caller checked the sizes");
+    let mut target: TypedImage<'_, U8x3> = TypedImage::from_buffer(width, height, scaled.rgb_mut())
+        .expect("a picture has three bytes a pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    // Typed: the untyped call would bring in code for every pixel format, most of this crate's compile time.
     Resizer::new()
-        .resize(&source, &mut target, &options)
-        .expect("both sides are three bytes a pixel and not empty");
-    Picture::new(width, height, target.into_vec()).expect("the sizes were checked by the caller")
+        .resize_typed(&source, &mut target, &options)
+        .expect("neither picture is empty");
+    scaled
 }
 
 #[cfg(test)]

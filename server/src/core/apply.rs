@@ -46,7 +46,8 @@ impl Truth {
             _ => Vec::new(),
         };
         self.catalog.apply(&record)?;
-        self.index.apply(sequence, &operations(&record, embeddings, removed))?;
+        self.index
+            .apply(sequence, &operations(&record, embeddings, removed))?;
         self.uncommitted.push(record);
         Ok(sequence)
     }
@@ -58,33 +59,46 @@ fn operations(
     embeddings: Vec<Embedding>,
     removed: Vec<Operation>,
 ) -> Vec<Operation> {
-    let Some(Body::TrackObserved(track)) = &record.body else { return removed };
+    let Some(Body::TrackObserved(track)) = &record.body else {
+        return removed;
+    };
     let decision = track.decision.clone().unwrap_or_default();
     let identity = IdentityId::new(decision.identity_id);
     let id = TrackId::new(track.track_id);
     let mut all: Vec<Operation> = Vec::new();
-    let moved = decision.previous_identity_id != 0
-        && decision.previous_identity_id != decision.identity_id;
+    let moved =
+        decision.previous_identity_id != 0 && decision.previous_identity_id != decision.identity_id;
     if moved {
-        all.push(Operation::Assign { track: id, identity });
-    }
-    let drop = |dropped: &u64| Operation::Remove { face: FaceId::new(*dropped) };
-    all.extend(track.dropped_exemplar_ids.iter().map(drop));
-    all.extend(track.exemplars.iter().zip(embeddings).map(|(exemplar, embedding)| {
-        Operation::Insert {
-            face: FaceId::new(exemplar.exemplar_id),
-            identity,
+        all.push(Operation::Assign {
             track: id,
-            source: SourceId::new(track.source_id),
-            seen_us: seen_us(track, exemplar.face.map_or(track.start_us, |f| f.time_us)),
-            quality: exemplar.quality,
-            embedding,
-        }
-    }));
+            identity,
+        });
+    }
+    let drop = |dropped: &u64| Operation::Remove {
+        face: FaceId::new(*dropped),
+    };
+    all.extend(track.dropped_exemplar_ids.iter().map(drop));
+    all.extend(
+        track
+            .exemplars
+            .iter()
+            .zip(embeddings)
+            .map(|(exemplar, embedding)| Operation::Insert {
+                face: FaceId::new(exemplar.exemplar_id),
+                identity,
+                track: id,
+                source: SourceId::new(track.source_id),
+                seen_us: seen_us(track, exemplar.face.map_or(track.start_us, |f| f.time_us)),
+                quality: exemplar.quality,
+                embedding,
+            }),
+    );
     all
 }
 
 /// Wall clock of a moment of a track.
 pub(crate) fn seen_us(track: &TrackObserved, time_us: i64) -> i64 {
-    track.wall_start_us.saturating_add(time_us.saturating_sub(track.start_us))
+    track
+        .wall_start_us
+        .saturating_add(time_us.saturating_sub(track.start_us))
 }

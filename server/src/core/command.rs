@@ -165,9 +165,19 @@ pub(crate) enum Action {
     AddSource(NewSource),
     SetSourceState(SourceChange),
     Rename(Rename),
-    BeginRun { source_id: u64, pipeline: String },
-    Observe { source_id: u64, run: u64, items: Vec<Observed> },
-    EndRun { source_id: u64, run: u64 },
+    BeginRun {
+        source_id: u64,
+        pipeline: String,
+    },
+    Observe {
+        source_id: u64,
+        run: u64,
+        items: Vec<Observed>,
+    },
+    EndRun {
+        source_id: u64,
+        run: u64,
+    },
     Close,
 }
 

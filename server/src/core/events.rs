@@ -28,7 +28,12 @@ pub struct Cursor {
 impl Cursor {
     /// The text that clients keep.
     pub fn encode(&self) -> String {
-        let Self { log_id, epoch, sequence, number } = self;
+        let Self {
+            log_id,
+            epoch,
+            sequence,
+            number,
+        } = self;
         URL_SAFE_NO_PAD.encode(format!("1.{log_id}.{epoch}.{sequence}.{number}"))
     }
 
@@ -43,7 +48,12 @@ impl Cursor {
         let epoch = parts.next()?.parse().ok()?;
         let sequence = parts.next()?.parse().ok()?;
         let number = parts.next()?.parse().ok()?;
-        parts.next().is_none().then_some(Self { log_id, epoch, sequence, number })
+        parts.next().is_none().then_some(Self {
+            log_id,
+            epoch,
+            sequence,
+            number,
+        })
     }
 }
 
@@ -69,7 +79,12 @@ impl EventSource {
 
     /// The cursor just behind event `number` of record `sequence`.
     pub fn cursor(&self, sequence: u64, number: u32) -> Cursor {
-        Cursor { log_id: self.log_id.clone(), epoch: self.epoch, sequence, number }
+        Cursor {
+            log_id: self.log_id.clone(),
+            epoch: self.epoch,
+            sequence,
+            number,
+        }
     }
 
     /// The durable events after `sequence`, read as they are asked for.
@@ -84,10 +99,11 @@ impl EventSource {
             catalog: self.catalog.clone(),
             names: Mutex::default(),
         };
-        log.read_after(sequence).flat_map(move |record| match record {
-            Ok(record) => copy.of(&record).into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        })
+        log.read_after(sequence)
+            .flat_map(move |record| match record {
+                Ok(record) => copy.of(&record).into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(error) => vec![Err(error)],
+            })
     }
 
     /// The events of one record, in order.
@@ -164,8 +180,13 @@ impl EventSource {
             }));
         }
         if track.revision == 1 {
-            let sighting = pb::Sighting { open: true, ..sighting.clone() };
-            events.push(Event::SightingStarted(pb::SightingStarted { sighting: Some(sighting) }));
+            let sighting = pb::Sighting {
+                open: true,
+                ..sighting.clone()
+            };
+            events.push(Event::SightingStarted(pb::SightingStarted {
+                sighting: Some(sighting),
+            }));
         }
         if moved {
             events.push(Event::TrackReassigned(pb::TrackReassigned {
@@ -182,9 +203,13 @@ impl EventSource {
             }
         }
         if track.closed {
-            events.push(Event::SightingEnded(pb::SightingEnded { sighting: Some(sighting) }));
+            events.push(Event::SightingEnded(pb::SightingEnded {
+                sighting: Some(sighting),
+            }));
         } else if track.revision > 1 {
-            events.push(Event::SightingChanged(pb::SightingChanged { sighting: Some(sighting) }));
+            events.push(Event::SightingChanged(pb::SightingChanged {
+                sighting: Some(sighting),
+            }));
         }
         events
     }
@@ -247,7 +272,12 @@ mod tests {
 
     #[test]
     fn cursors_come_back_and_nonsense_does_not_parse() {
-        let cursor = Cursor { log_id: "00ff".into(), epoch: 2, sequence: 17, number: 3 };
+        let cursor = Cursor {
+            log_id: "00ff".into(),
+            epoch: 2,
+            sequence: 17,
+            number: 3,
+        };
         assert_eq!(Cursor::parse(&cursor.encode()), Some(cursor));
         for text in ["", "abc", "MQ", &URL_SAFE_NO_PAD.encode("1.a.b.c.d"), "💥"] {
             assert_eq!(Cursor::parse(text), None, "{text}");

@@ -40,11 +40,16 @@ impl CoreMetrics {
                 registry.register(Box::new(histogram.clone()))?;
                 Ok(histogram)
             };
-        let records =
-            IntCounter::new("rollcall_log_records_total", "Records appended since the start")?;
+        let records = IntCounter::new(
+            "rollcall_log_records_total",
+            "Records appended since the start",
+        )?;
         registry.register(Box::new(records.clone()))?;
         let decisions = IntCounterVec::new(
-            Opts::new("rollcall_decisions_total", "Assignments of tracks to identities"),
+            Opts::new(
+                "rollcall_decisions_total",
+                "Assignments of tracks to identities",
+            ),
             &["kind"],
         )?;
         registry.register(Box::new(decisions.clone()))?;

@@ -82,7 +82,9 @@ pub(crate) struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("sequence", &self.view.load().sequence).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("sequence", &self.view.load().sequence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,7 +121,12 @@ impl Core {
         });
         let writer = writer::start(opened, options, metrics, Arc::clone(&shared), inbox)
             .map_err(|source| OpenError::Thread { source })?;
-        Ok(Self { shared, catalog, commands, writer: Arc::new(Mutex::new(Some(writer))) })
+        Ok(Self {
+            shared,
+            catalog,
+            commands,
+            writer: Arc::new(Mutex::new(Some(writer))),
+        })
     }
 
     /// The newest published state. Never blocks.
@@ -189,7 +196,13 @@ impl Core {
     /// # Errors
     /// [`WriteError::SourceBusy`] while another run is on, [`WriteError::SourceFinished`] after its end.
     pub async fn begin_run(&self, source_id: u64, pipeline: String) -> Result<Run, WriteError> {
-        match self.submit(Action::BeginRun { source_id, pipeline }).await? {
+        match self
+            .submit(Action::BeginRun {
+                source_id,
+                pipeline,
+            })
+            .await?
+        {
             Done::Run(run) => Ok(run),
             Done::Id(_) | Done::Sequence(_) => Err(WriteError::Closed),
         }
@@ -206,7 +219,12 @@ impl Core {
         run: u64,
         items: Vec<Observed>,
     ) -> Result<u64, WriteError> {
-        self.sequence(Action::Observe { source_id, run, items }).await
+        self.sequence(Action::Observe {
+            source_id,
+            run,
+            items,
+        })
+        .await
     }
 
     /// The run's stream is over, however it ended: the source may begin another.
@@ -218,7 +236,11 @@ impl Core {
     /// Takes no more commands, finishes those that wait, syncs and joins the writer.
     pub async fn close(&self) {
         let _ = self.submit(Action::Close).await;
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(writer) = writer {
             let _ = tokio::task::spawn_blocking(move || writer.join()).await;
         }
@@ -233,7 +255,10 @@ impl Core {
 
     async fn submit(&self, action: Action) -> Result<Done, WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command { action, reply }).await.map_err(|_| WriteError::Closed)?;
+        self.commands
+            .send(Command { action, reply })
+            .await
+            .map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
     }
 }

@@ -41,7 +41,12 @@ struct ActiveRun {
 impl Runs {
     pub(super) fn new(same_cosine: f32, dimension: usize, metrics: CoreMetrics) -> Self {
         let rules = AssignRules::for_contract(same_cosine);
-        Self { active: HashMap::new(), rules, dimension, metrics }
+        Self {
+            active: HashMap::new(),
+            rules,
+            dimension,
+            metrics,
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -53,7 +58,11 @@ impl Runs {
     }
 
     pub(super) fn end(&mut self, source_id: u64, run: u64) {
-        if self.active.get(&source_id).is_some_and(|active| active.id == run) {
+        if self
+            .active
+            .get(&source_id)
+            .is_some_and(|active| active.id == run)
+        {
             self.active.remove(&source_id);
         }
     }
@@ -85,18 +94,36 @@ impl Runs {
                     retract(truth, source_id, &track, "PIPELINE_CHANGED")?;
                 }
             } else {
-                unseen = past.into_iter().map(|track| (track.id, track.start_us)).collect();
+                unseen = past
+                    .into_iter()
+                    .map(|track| (track.id, track.start_us))
+                    .collect();
             }
         }
         let run = source.run + 1;
-        let body = Body::SourceRunStarted(SourceRunStarted { source_id, run, pipeline });
+        let body = Body::SourceRunStarted(SourceRunStarted {
+            source_id,
+            run,
+            pipeline,
+        });
         let sequence = truth.write(record(SYSTEM, "", body), Vec::new())?;
-        self.active.insert(source_id, ActiveRun { id: run, kind: source.kind, unseen });
+        self.active.insert(
+            source_id,
+            ActiveRun {
+                id: run,
+                kind: source.kind,
+                unseen,
+            },
+        );
         let resumes = !live && source.complete_up_to_us.is_some();
         Ok(Run {
             id: run,
             resume_from_us: source.complete_up_to_us.filter(|_| !live),
-            resume_from_frame: if resumes { source.complete_up_to_frame } else { 0 },
+            resume_from_frame: if resumes {
+                source.complete_up_to_frame
+            } else {
+                0
+            },
             sequence,
         })
     }
@@ -109,9 +136,14 @@ impl Runs {
         items: Vec<Observed>,
     ) -> Result<u64, Refusal> {
         for item in items {
-            let active = self.active.get(&source_id).filter(|active| active.id == run);
+            let active = self
+                .active
+                .get(&source_id)
+                .filter(|active| active.id == run);
             let Some(active) = active else {
-                return Err(protocol(format!("run {run} over source {source_id} is over")));
+                return Err(protocol(format!(
+                    "run {run} over source {source_id} is over"
+                )));
             };
             let kind = active.kind;
             match item {
@@ -138,7 +170,10 @@ impl Runs {
                 decision: Some(keep(track.identity)),
                 ..base(source_id, &track)
             };
-            truth.write(record(SYSTEM, "", Body::TrackObserved(observed)), Vec::new())?;
+            truth.write(
+                record(SYSTEM, "", Body::TrackObserved(observed)),
+                Vec::new(),
+            )?;
         }
         Ok(())
     }
@@ -146,8 +181,12 @@ impl Runs {
     /// After a commit: how long the newest faces took from capture to being searchable.
     pub(super) fn committed(&self, records: &[Record], now_us: i64) {
         for record in records {
-            let Some(Body::TrackObserved(track)) = &record.body else { continue };
-            let Some(face) = track.boxes.last() else { continue };
+            let Some(Body::TrackObserved(track)) = &record.body else {
+                continue;
+            };
+            let Some(face) = track.boxes.last() else {
+                continue;
+            };
             let seen = super::apply::seen_us(track, face.time_us);
             if let Ok(lag) = u32::try_from((now_us - seen) / 1000) {
                 self.metrics.lag_seconds.observe(f64::from(lag) / 1000.0);
@@ -162,7 +201,10 @@ impl Runs {
         checkpoint: &pb::Checkpoint,
     ) -> Result<(), Refusal> {
         let up_to = checkpoint.complete_up_to.as_ref().map_or(0, duration_us);
-        let before = truth.catalog.source(source_id)?.and_then(|s| s.complete_up_to_us);
+        let before = truth
+            .catalog
+            .source(source_id)?
+            .and_then(|s| s.complete_up_to_us);
         if before.is_some_and(|before| up_to <= before) {
             return Ok(());
         }
@@ -191,7 +233,9 @@ impl Runs {
             | pb::SourceState::Connecting
             | pb::SourceState::Running
             | pb::SourceState::Stalled => {
-                return Err(protocol("a run finishes ended, stopped or failed".to_owned()));
+                return Err(protocol(
+                    "a run finishes ended, stopped or failed".to_owned(),
+                ));
             }
         };
         if state == SourceState::Ended {
@@ -199,7 +243,11 @@ impl Runs {
         }
         self.close_open_tracks(truth, source_id)?;
         let error = finished.error.unwrap_or_default();
-        let position = finished.position.as_ref().or(error.position.as_ref()).map_or(0, duration_us);
+        let position = finished
+            .position
+            .as_ref()
+            .or(error.position.as_ref())
+            .map_or(0, duration_us);
         let body = Body::SourceStateChanged(SourceStateChanged {
             source_id,
             state: state.into(),
@@ -218,7 +266,9 @@ impl Runs {
         source_id: u64,
         before_us: i64,
     ) -> Result<(), Refusal> {
-        let Some(active) = self.active.get_mut(&source_id) else { return Ok(()) };
+        let Some(active) = self.active.get_mut(&source_id) else {
+            return Ok(());
+        };
         let mut gone: Vec<u64> = active
             .unseen
             .iter()
@@ -242,7 +292,9 @@ impl Runs {
         sent: pb::TrackObservation,
     ) -> Result<(), Refusal> {
         let keys = key_run(kind, run);
-        let before = truth.catalog.track_by_key(source_id, keys, sent.track_key)?;
+        let before = truth
+            .catalog
+            .track_by_key(source_id, keys, sent.track_key)?;
         if let (Some(before), Some(active)) = (&before, self.active.get_mut(&source_id)) {
             active.unseen.remove(&before.id);
         }
@@ -260,26 +312,41 @@ impl Runs {
             None => Vec::new(),
         };
         let dropped = dropped_ids(&sent, &kept)?;
-        let id = before.as_ref().map_or_else(|| truth.catalog.ids().track + 1, |b| b.id);
+        let id = before
+            .as_ref()
+            .map_or_else(|| truth.catalog.ids().track + 1, |b| b.id);
         let mut observed = observed(truth, source_id, id, before.as_ref(), &sent)?;
         count_exemplars(&mut observed, &kept, &dropped);
-        let scene = Scene { source_id, keys, id, span: (observed.start_us, observed.end_us) };
-        let faces: Vec<(&Embedding, f32)> =
-            embeddings.iter().zip(observed.exemplars.iter().map(|e| e.quality)).collect();
+        let scene = Scene {
+            source_id,
+            keys,
+            id,
+            span: (observed.start_us, observed.end_us),
+        };
+        let faces: Vec<(&Embedding, f32)> = embeddings
+            .iter()
+            .zip(observed.exemplars.iter().map(|e| e.quality))
+            .collect();
         let decision = self.decide(truth, &scene, before.as_ref(), &faces, &dropped)?;
         if decision.kind() == DecisionKind::Join {
             observed.joined_similarity = decision.similarity;
         }
         observed.dropped_exemplar_ids = dropped;
         observed.decision = Some(decision);
-        truth.write(record(SYSTEM, "", Body::TrackObserved(observed)), embeddings)?;
+        truth.write(
+            record(SYSTEM, "", Body::TrackObserved(observed)),
+            embeddings,
+        )?;
         Ok(())
     }
 
     fn embeddings(&self, sent: &pb::TrackObservation) -> Result<Vec<Embedding>, Refusal> {
         let one = |exemplar: &pb::ObservedExemplar| {
             let what = |what: String| WriteError::Embedding {
-                what: format!("track {:x}, exemplar {}: {what}", sent.track_key, exemplar.number),
+                what: format!(
+                    "track {:x}, exemplar {}: {what}",
+                    sent.track_key, exemplar.number
+                ),
             };
             let embedding =
                 Embedding::from_f16_bytes(&exemplar.embedding).map_err(|e| what(e.to_string()))?;
@@ -287,7 +354,10 @@ impl Runs {
                 Ok(embedding)
             } else {
                 let found = embedding.dimension();
-                Err(what(format!("{found} values, the contract has {}", self.dimension)))
+                Err(what(format!(
+                    "{found} values, the contract has {}",
+                    self.dimension
+                )))
             }
         };
         Ok(sent.exemplars.iter().map(one).collect::<Result<_, _>>()?)
@@ -320,14 +390,24 @@ impl Runs {
         let Some(mean) = Embedding::mean(all) else {
             return match before {
                 Some(before) => Ok(keep(before.identity)),
-                None => Err(protocol("a track begins with at least one exemplar".to_owned())),
+                None => Err(protocol(
+                    "a track begins with at least one exemplar".to_owned(),
+                )),
             };
         };
-        let filter = Filter { exclude_track: Some(track), ..Filter::default() };
+        let filter = Filter {
+            exclude_track: Some(track),
+            ..Filter::default()
+        };
         let hits = state
             .search_identities(&mean, CANDIDATES, &filter)
-            .map_err(|error| WriteError::Embedding { what: error.to_string() })?;
-        let on_screen = truth.catalog.on_screen(scene.source_id, scene.keys, scene.id, scene.span)?;
+            .map_err(|error| WriteError::Embedding {
+                what: error.to_string(),
+            })?;
+        let on_screen =
+            truth
+                .catalog
+                .on_screen(scene.source_id, scene.keys, scene.id, scene.span)?;
         let candidates: Vec<Candidate> = hits
             .iter()
             .map(|hit| Candidate {
@@ -366,8 +446,13 @@ impl Runs {
             .index
             .newest()
             .identity_similarity(mean, identity, Some(TrackId::new(before.id)))
-            .map_err(|error| WriteError::Embedding { what: error.to_string() })?;
-        Ok(Current { identity, similarity: similarity.map(|s| s.get()) })
+            .map_err(|error| WriteError::Embedding {
+                what: error.to_string(),
+            })?;
+        Ok(Current {
+            identity,
+            similarity: similarity.map(|s| s.get()),
+        })
     }
 
     /// A verdict in the words of the log; counted.
@@ -380,11 +465,14 @@ impl Runs {
         let previous = before.map_or(0, |b| b.identity);
         let (kind, identity_id, similarity) = match verdict.choice {
             Choice::Keep => (DecisionKind::Keep, previous, verdict.similarity),
-            Choice::Join { identity, similarity } => {
-                (DecisionKind::Join, identity.get(), Some(similarity))
-            }
+            Choice::Join {
+                identity,
+                similarity,
+            } => (DecisionKind::Join, identity.get(), Some(similarity)),
             Choice::New => (DecisionKind::New, next_identity, verdict.similarity),
-            Choice::Ambiguous { .. } => (DecisionKind::Ambiguous, next_identity, verdict.similarity),
+            Choice::Ambiguous { .. } => {
+                (DecisionKind::Ambiguous, next_identity, verdict.similarity)
+            }
         };
         let counted = match (kind, before) {
             (DecisionKind::Join, Some(_)) => "reassign",
@@ -472,22 +560,37 @@ fn check_order(
     if let Some(twice) = twice {
         return Some(format!("exemplar {} comes twice", twice.number));
     }
-    let bad = sent.exemplars.iter().find(|e| !(0.0..=1.0).contains(&e.quality));
-    bad.map(|e| format!("exemplar {} has quality {}, not 0 to 1", e.number, e.quality))
+    let bad = sent
+        .exemplars
+        .iter()
+        .find(|e| !(0.0..=1.0).contains(&e.quality));
+    bad.map(|e| {
+        format!(
+            "exemplar {} has quality {}, not 0 to 1",
+            e.number, e.quality
+        )
+    })
 }
 
 /// The ids of the exemplars that the worker gives up by number.
-fn dropped_ids(
-    sent: &pb::TrackObservation,
-    kept: &[(u32, u64, f32)],
-) -> Result<Vec<u64>, Refusal> {
+fn dropped_ids(sent: &pb::TrackObservation, kept: &[(u32, u64, f32)]) -> Result<Vec<u64>, Refusal> {
     let one = |number: &u32| {
-        let found = kept.iter().find(|(kept, ..)| kept == number).map(|(_, id, _)| *id);
+        let found = kept
+            .iter()
+            .find(|(kept, ..)| kept == number)
+            .map(|(_, id, _)| *id);
         found.ok_or_else(|| {
-            protocol(format!("track {:x} has no exemplar {number} to drop", sent.track_key))
+            protocol(format!(
+                "track {:x} has no exemplar {number} to drop",
+                sent.track_key
+            ))
         })
     };
-    let mut ids = sent.dropped_exemplars.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    let mut ids = sent
+        .dropped_exemplars
+        .iter()
+        .map(one)
+        .collect::<Result<Vec<_>, _>>()?;
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
@@ -532,7 +635,11 @@ fn stored_exemplar(
     sent: &pb::ObservedExemplar,
 ) -> Result<Exemplar, Refusal> {
     let mut blob = |bytes: &[u8]| {
-        if bytes.is_empty() { Ok(None) } else { truth.log.put_blob(bytes).map(Some) }
+        if bytes.is_empty() {
+            Ok(None)
+        } else {
+            truth.log.put_blob(bytes).map(Some)
+        }
     };
     Ok(Exemplar {
         exemplar_id,
@@ -561,10 +668,18 @@ fn face_box(face: &pb::ObservedFace) -> FaceBox {
 
 /// How many exemplars the track has after the record, and which of them is best.
 fn count_exemplars(observed: &mut TrackObserved, kept: &[(u32, u64, f32)], dropped: &[u64]) {
-    let new = observed.exemplars.iter().map(|e| (e.exemplar_id, e.quality));
+    let new = observed
+        .exemplars
+        .iter()
+        .map(|e| (e.exemplar_id, e.quality));
     let left = kept.iter().map(|(_, id, quality)| (*id, *quality));
-    let all: Vec<(u64, f32)> = left.filter(|(id, _)| !dropped.contains(id)).chain(new).collect();
-    let best = all.iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    let all: Vec<(u64, f32)> = left
+        .filter(|(id, _)| !dropped.contains(id))
+        .chain(new)
+        .collect();
+    let best = all
+        .iter()
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
     observed.best_exemplar_id = best.map_or(0, |(id, _)| *id);
     observed.exemplar_count = u32::try_from(all.len()).unwrap_or(u32::MAX);
 }

@@ -89,15 +89,22 @@ pub enum OpenError {
 
 /// Opens the log and brings index and catalog up to it.
 pub(crate) fn open(options: &CoreOptions) -> Result<Truth, OpenError> {
-    std::fs::create_dir_all(&options.data)
-        .map_err(|source| OpenError::Folder { path: options.data.clone(), source })?;
+    std::fs::create_dir_all(&options.data).map_err(|source| OpenError::Folder {
+        path: options.data.clone(),
+        source,
+    })?;
     let storage = FileStorage::open(options.data.join(LOG_FOLDER))?;
     let (mut log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
     tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
     open_collection(&mut log, options)?;
     let index = rebuild_index(&log.reader(), options.dimension)?;
     let catalog = catch_up(&log, options)?;
-    Ok(Truth { log, index, catalog, uncommitted: Vec::new() })
+    Ok(Truth {
+        log,
+        index,
+        catalog,
+        uncommitted: Vec::new(),
+    })
 }
 
 /// Writes the first record, or checks that it is of our contract.
@@ -171,7 +178,9 @@ pub(crate) fn rebuild_index(log: &LogReader, dimension: usize) -> Result<Index, 
                 let entry = tracks.entry(track.track_id).or_default();
                 entry.0 = track.decision.as_ref().map_or(entry.0, |d| d.identity_id);
                 for exemplar in &track.exemplars {
-                    let Some(embedding) = exemplar.embedding.clone() else { continue };
+                    let Some(embedding) = exemplar.embedding.clone() else {
+                        continue;
+                    };
                     let time_us = exemplar.face.map_or(track.start_us, |f| f.time_us);
                     entry.1.push(exemplar.exemplar_id);
                     faces.insert(
@@ -217,9 +226,14 @@ fn insert(
 ) -> Result<Operation, OpenError> {
     let bytes = log
         .blob(&survivor.embedding)
-        .map_err(|source| OpenError::Blob { exemplar: face, source })?;
-    let embedding = Embedding::from_f16_bytes(&bytes)
-        .map_err(|source| OpenError::Embedding { exemplar: face, source })?;
+        .map_err(|source| OpenError::Blob {
+            exemplar: face,
+            source,
+        })?;
+    let embedding = Embedding::from_f16_bytes(&bytes).map_err(|source| OpenError::Embedding {
+        exemplar: face,
+        source,
+    })?;
     Ok(Operation::Insert {
         face: FaceId::new(face),
         identity: IdentityId::new(identity),
@@ -234,9 +248,10 @@ fn insert(
 impl From<Failure> for OpenError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Log(error) => {
-                Self::Write { path: PathBuf::from(LOG_FOLDER), what: error.to_string() }
-            }
+            Failure::Log(error) => Self::Write {
+                path: PathBuf::from(LOG_FOLDER),
+                what: error.to_string(),
+            },
             Failure::Catalog(error) => Self::Catalog(error),
             Failure::Index(error) => Self::Index(error),
         }

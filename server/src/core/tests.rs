@@ -54,7 +54,9 @@ fn track(
         end: Some(duration(span_s.1 * 1_000_000)),
         start_frame: span_s.0 * 25,
         end_frame: span_s.1 * 25,
-        wall_start: Some(crate::time::timestamp(1_700_000_000_000_000 + span_s.0 * 1_000_000)),
+        wall_start: Some(crate::time::timestamp(
+            1_700_000_000_000_000 + span_s.0 * 1_000_000,
+        )),
         exemplars,
         ..Default::default()
     }
@@ -73,7 +75,10 @@ fn checkpoint(seconds: i64) -> Observed {
 }
 
 fn finished() -> Observed {
-    Observed::Finished(pb::Finished { state: pb::SourceState::Ended.into(), ..Default::default() })
+    Observed::Finished(pb::Finished {
+        state: pb::SourceState::Ended.into(),
+        ..Default::default()
+    })
 }
 
 async fn source(core: &Core, kind: pb::SourceKind) -> u64 {
@@ -93,13 +98,22 @@ fn identities(core: &Core) -> Vec<pb::Identity> {
 }
 
 fn sightings(core: &Core) -> Vec<pb::Sighting> {
-    let query = SightingQuery { limit: 100, ..SightingQuery::default() };
+    let query = SightingQuery {
+        limit: 100,
+        ..SightingQuery::default()
+    };
     core.catalog().sightings(&query).unwrap().0
 }
 
 fn who(core: &Core, query: &Embedding) -> Vec<(u64, f32)> {
-    let hits = core.view().index.search_identities(query, 5, &Filter::default()).unwrap();
-    hits.iter().map(|hit| (hit.identity.get(), hit.similarity.get())).collect()
+    let hits = core
+        .view()
+        .index
+        .search_identities(query, 5, &Filter::default())
+        .unwrap();
+    hits.iter()
+        .map(|hit| (hit.identity.get(), hit.similarity.get()))
+        .collect()
 }
 
 /// Two people in three tracks, one of them twice; the second track overlaps the first in time.
@@ -127,11 +141,21 @@ async fn people_are_told_apart_and_seen_again() {
     assert_eq!((people[0].track_count, people[0].exemplar_count), (2, 3));
     assert_eq!(people[0].screen_time, Some(duration(4_000_000)));
     assert_eq!(people[1].track_count, 1);
-    let cover = core.catalog().exemplar(people[0].cover_exemplar_id).unwrap().unwrap();
+    let cover = core
+        .catalog()
+        .exemplar(people[0].cover_exemplar_id)
+        .unwrap()
+        .unwrap();
     assert!((cover.quality - 0.8).abs() < 1e-6);
-    assert_eq!(core.log().blob(&cover.loose_crop.unwrap()).unwrap(), [4, 5, 6]);
+    assert_eq!(
+        core.log().blob(&cover.loose_crop.unwrap()).unwrap(),
+        [4, 5, 6]
+    );
     let seen = sightings(&core);
-    assert_eq!(seen.iter().map(|s| s.identity_id).collect::<Vec<_>>(), [1, 2, 1]);
+    assert_eq!(
+        seen.iter().map(|s| s.identity_id).collect::<Vec<_>>(),
+        [1, 2, 1]
+    );
     assert!(seen[2].cosine > 0.8 && seen[0].cosine == 0.0);
     let hits = who(&core, &face(1, 0.0));
     assert_eq!(hits[0].0, 2);
@@ -147,7 +171,10 @@ async fn what_was_recorded_is_not_recorded_again() {
     let before = (identities(&core), sightings(&core), core.view().sequence);
     let again = closed(track(3, 1, (5, 6), vec![exemplar(1, 0.7, &face(0, 0.4))]));
     core.observe(id, run.id, vec![again]).await.unwrap();
-    assert_eq!((identities(&core), sightings(&core), core.view().sequence), before);
+    assert_eq!(
+        (identities(&core), sightings(&core), core.view().sequence),
+        before
+    );
     core.close().await;
 }
 
@@ -166,7 +193,12 @@ async fn a_reopened_collection_is_the_same_with_or_without_its_catalog() {
     .await
     .unwrap();
     let query = face(0, 0.15);
-    let before = (identities(&core), sightings(&core), who(&core, &query), core.view().sequence);
+    let before = (
+        identities(&core),
+        sightings(&core),
+        who(&core, &query),
+        core.view().sequence,
+    );
     core.close().await;
     drop(core);
     for delete in [false, true] {
@@ -175,12 +207,20 @@ async fn a_reopened_collection_is_the_same_with_or_without_its_catalog() {
         }
         let core = open(folder.path());
         let sequence = core.view().sequence;
-        let after = (identities(&core), sightings(&core), who(&core, &query), sequence);
+        let after = (
+            identities(&core),
+            sightings(&core),
+            who(&core, &query),
+            sequence,
+        );
         assert_eq!(after.0, before.0);
         assert_eq!(after.1, before.1);
         assert_eq!(after.3, before.3);
         for (now, then) in after.2.iter().zip(&before.2) {
-            assert!(now.0 == then.0 && (now.1 - then.1).abs() < 1e-6, "{now:?} {then:?}");
+            assert!(
+                now.0 == then.0 && (now.1 - then.1).abs() < 1e-6,
+                "{now:?} {then:?}"
+            );
         }
         core.view().index.verify().unwrap();
         core.close().await;
@@ -220,7 +260,9 @@ async fn tracks_not_seen_again_are_retracted() {
         core.end_run(id, run.id).await;
         let again = core.begin_run(id, pipeline.into()).await.unwrap();
         assert_eq!(sightings(&core).len(), if pipeline == "p1" { 3 } else { 2 });
-        core.observe(id, again.id, vec![checkpoint(8)]).await.unwrap();
+        core.observe(id, again.id, vec![checkpoint(8)])
+            .await
+            .unwrap();
         let left = sightings(&core);
         assert_eq!(left.iter().map(|s| s.track_id).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(identities(&core)[0].track_count, 1);
@@ -239,9 +281,17 @@ async fn a_poor_first_look_is_corrected_and_the_old_id_stays_good() {
     core.observe(id, run.id, vec![first]).await.unwrap();
     assert_eq!(identities(&core).len(), 3);
     let good = exemplar(2, 0.9, &face(1, 0.05));
-    core.observe(id, run.id, vec![closed(track(9, 2, (7, 9), vec![good]))]).await.unwrap();
+    core.observe(id, run.id, vec![closed(track(9, 2, (7, 9), vec![good]))])
+        .await
+        .unwrap();
     let people = identities(&core);
-    assert_eq!(people.iter().map(|p| (p.id, p.track_count)).collect::<Vec<_>>(), [(1, 2), (2, 2)]);
+    assert_eq!(
+        people
+            .iter()
+            .map(|p| (p.id, p.track_count))
+            .collect::<Vec<_>>(),
+        [(1, 2), (2, 2)]
+    );
     assert_eq!(core.catalog().resolve(3).unwrap(), Some(2));
     assert_eq!(core.catalog().identity(3).unwrap().unwrap().id, 2);
     core.view().index.verify().unwrap();
@@ -254,30 +304,53 @@ async fn bad_observations_are_refused_and_the_run_can_go_on() {
     let core = open(folder.path());
     let (id, run) = two_people(&core).await;
     let good = || exemplar(1, 0.5, &face(2, 0.0));
-    let short = pb::ObservedExemplar { embedding: vec![0; 6], ..good() };
+    let short = pb::ObservedExemplar {
+        embedding: vec![0; 6],
+        ..good()
+    };
     let bad = [
         track(9, 2, (7, 8), vec![good()]),
         track(9, 1, (8, 7), vec![good()]),
         track(9, 1, (7, 8), vec![]),
         track(9, 1, (7, 8), vec![good(), good()]),
-        track(9, 1, (7, 8), vec![pb::ObservedExemplar { quality: f32::NAN, ..good() }]),
+        track(
+            9,
+            1,
+            (7, 8),
+            vec![pb::ObservedExemplar {
+                quality: f32::NAN,
+                ..good()
+            }],
+        ),
         track(9, 1, (7, 8), vec![short]),
         track(3, 2, (5, 7), vec![]),
-        pb::TrackObservation { dropped_exemplars: vec![4], ..track(9, 1, (7, 8), vec![good()]) },
+        pb::TrackObservation {
+            dropped_exemplars: vec![4],
+            ..track(9, 1, (7, 8), vec![good()])
+        },
     ];
     let sequence = core.view().sequence;
     for track in bad {
-        let refused = core.observe(id, run.id, vec![Observed::Track(track.clone())]).await;
+        let refused = core
+            .observe(id, run.id, vec![Observed::Track(track.clone())])
+            .await;
         let error = refused.expect_err(&format!("{track:?}"));
         assert!(
-            matches!(error, WriteError::Protocol { .. } | WriteError::Embedding { .. }),
+            matches!(
+                error,
+                WriteError::Protocol { .. } | WriteError::Embedding { .. }
+            ),
             "{error:?}"
         );
     }
     assert_eq!(core.view().sequence, sequence);
-    core.observe(id, run.id, vec![Observed::Track(track(9, 1, (7, 8), vec![good()]))])
-        .await
-        .unwrap();
+    core.observe(
+        id,
+        run.id,
+        vec![Observed::Track(track(9, 1, (7, 8), vec![good()]))],
+    )
+    .await
+    .unwrap();
     core.close().await;
 }
 
@@ -294,8 +367,14 @@ async fn repeated_requests_have_one_effect_and_stale_etags_are_refused() {
         request_id: request.into(),
     };
     let etag = identities(&core)[0].etag.clone();
-    let first = core.rename_identity(rename("A", Some(&etag), "q")).await.unwrap();
-    assert_eq!(core.rename_identity(rename("B", Some(&etag), "q")).await, Ok(first));
+    let first = core
+        .rename_identity(rename("A", Some(&etag), "q"))
+        .await
+        .unwrap();
+    assert_eq!(
+        core.rename_identity(rename("B", Some(&etag), "q")).await,
+        Ok(first)
+    );
     let stale = core.rename_identity(rename("B", Some(&etag), "")).await;
     assert!(matches!(stale, Err(WriteError::EtagMismatch { id: 1, .. })));
     assert_eq!(identities(&core)[0].name, "A");
@@ -315,7 +394,10 @@ async fn events_from_the_log_are_those_that_were_broadcast() {
     }
     let replayed: Vec<_> = core.events_after(from).map(Result::unwrap).collect();
     assert_eq!(live, replayed);
-    assert!(live.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence));
+    assert!(
+        live.windows(2)
+            .all(|pair| pair[0].sequence <= pair[1].sequence)
+    );
     let cursor = Cursor::parse(&live[3].cursor).unwrap();
     assert_eq!(cursor.sequence, live[3].sequence);
     assert_eq!(cursor.log_id, core.log().id().to_string());
@@ -328,10 +410,16 @@ async fn another_contract_and_a_second_server_are_refused() {
     let core = open(folder.path());
     let metrics = || CoreMetrics::register(&prometheus::Registry::new()).unwrap();
     let second = Core::open(options(folder.path()), metrics());
-    assert!(matches!(second, Err(OpenError::Log(rollcall_log::OpenError::InUse { .. }))));
+    assert!(matches!(
+        second,
+        Err(OpenError::Log(rollcall_log::OpenError::InUse { .. }))
+    ));
     core.close().await;
     drop(core);
-    let other = CoreOptions { contract: "other".into(), ..options(folder.path()) };
+    let other = CoreOptions {
+        contract: "other".into(),
+        ..options(folder.path())
+    };
     let refused = Core::open(other, metrics());
     assert!(matches!(refused, Err(OpenError::ContractMismatch { .. })));
 }

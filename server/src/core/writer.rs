@@ -2,7 +2,9 @@
 
 use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, etag};
-use super::command::{Action, Command, Done, NewSource, Rename, SourceChange, WriteError, WriteState};
+use super::command::{
+    Action, Command, Done, NewSource, Rename, SourceChange, WriteError, WriteState,
+};
 use super::observe::Runs;
 use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared, View, replay};
 use crate::time::now_us;
@@ -40,7 +42,10 @@ impl<E: Into<Failure>> From<E> for Refusal {
     }
 }
 
-type Answer = (oneshot::Sender<Result<Done, WriteError>>, Result<Done, WriteError>);
+type Answer = (
+    oneshot::Sender<Result<Done, WriteError>>,
+    Result<Done, WriteError>,
+);
 
 pub(super) fn start(
     truth: Truth,
@@ -50,10 +55,19 @@ pub(super) fn start(
     inbox: mpsc::Receiver<Command>,
 ) -> std::io::Result<JoinHandle<()>> {
     let runs = Runs::new(options.same_cosine, options.dimension, metrics.clone());
-    let mut writer =
-        Writer { truth: Some(truth), runs, options, metrics, shared, inbox, closing: false };
+    let mut writer = Writer {
+        truth: Some(truth),
+        runs,
+        options,
+        metrics,
+        shared,
+        inbox,
+        closing: false,
+    };
     writer.show_sizes();
-    std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run())
+    std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || writer.run())
 }
 
 struct Writer {
@@ -70,10 +84,14 @@ struct Writer {
 impl Writer {
     fn run(&mut self) {
         while !self.closing {
-            let Some(first) = self.inbox.blocking_recv() else { break };
+            let Some(first) = self.inbox.blocking_recv() else {
+                break;
+            };
             let mut batch = vec![first];
             while batch.len() < BATCH_COMMANDS_MAX {
-                let Ok(next) = self.inbox.try_recv() else { break };
+                let Ok(next) = self.inbox.try_recv() else {
+                    break;
+                };
                 batch.push(next);
             }
             self.metrics.queue_length.set(gauge(self.inbox.len()));
@@ -129,12 +147,18 @@ impl Writer {
                 set_source_state(truth, &mut self.runs, change).map(Done::Sequence)
             }
             Action::Rename(request) => rename(truth, request).map(Done::Sequence),
-            Action::BeginRun { source_id, pipeline } => {
-                self.runs.begin(truth, source_id, pipeline).map(Done::Run)
-            }
-            Action::Observe { source_id, run, items } => {
-                self.runs.observe(truth, source_id, run, items).map(Done::Sequence)
-            }
+            Action::BeginRun {
+                source_id,
+                pipeline,
+            } => self.runs.begin(truth, source_id, pipeline).map(Done::Run),
+            Action::Observe {
+                source_id,
+                run,
+                items,
+            } => self
+                .runs
+                .observe(truth, source_id, run, items)
+                .map(Done::Sequence),
             Action::EndRun { source_id, run } => {
                 self.runs.end(source_id, run);
                 Ok(Done::Sequence(0))
@@ -148,36 +172,59 @@ impl Writer {
 
     /// Syncs, makes the catalog visible, publishes the view, tells the subscribers.
     fn commit(&mut self) -> Result<(), Failure> {
-        let Some(truth) = self.truth.as_mut() else { return Ok(()) };
+        let Some(truth) = self.truth.as_mut() else {
+            return Ok(());
+        };
         if truth.uncommitted.is_empty() {
             return Ok(());
         }
         let begin = Instant::now();
         let sequence = truth.log.sync()?;
-        self.metrics.sync_seconds.observe(begin.elapsed().as_secs_f64());
+        self.metrics
+            .sync_seconds
+            .observe(begin.elapsed().as_secs_f64());
         truth.catalog.commit(sequence)?;
-        let view = View { sequence, index: truth.index.publish() };
+        let view = View {
+            sequence,
+            index: truth.index.publish(),
+        };
         self.shared.view.store(Arc::new(view));
         let records = std::mem::take(&mut truth.uncommitted);
-        self.metrics.records.inc_by(u64::try_from(records.len()).unwrap_or(u64::MAX));
-        self.metrics.commit_records.observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
-        let events = records.iter().flat_map(|record| self.shared.events.of(record)).collect();
+        self.metrics
+            .records
+            .inc_by(u64::try_from(records.len()).unwrap_or(u64::MAX));
+        self.metrics
+            .commit_records
+            .observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
+        let events = records
+            .iter()
+            .flat_map(|record| self.shared.events.of(record))
+            .collect();
         self.runs.committed(&records, now_us());
         // No subscriber is no fault.
-        let _ = self.shared.commits.send(Arc::new(Committed { sequence, events }));
+        let _ = self
+            .shared
+            .commits
+            .send(Arc::new(Committed { sequence, events }));
         self.show_sizes();
         Ok(())
     }
 
     fn show_sizes(&self) {
-        let Some(truth) = self.truth.as_ref() else { return };
+        let Some(truth) = self.truth.as_ref() else {
+            return;
+        };
         let stats = truth.index.newest().stats();
         self.metrics.identities.set(gauge(stats.identities));
         self.metrics.faces.set(gauge(stats.faces));
         self.metrics.index_bytes.set(gauge(stats.bytes));
         let durable = truth.log.durable_sequence();
-        self.metrics.durable_sequence.set(i64::try_from(durable).unwrap_or(i64::MAX));
-        self.metrics.visible_sequence.set(i64::try_from(durable).unwrap_or(i64::MAX));
+        self.metrics
+            .durable_sequence
+            .set(i64::try_from(durable).unwrap_or(i64::MAX));
+        self.metrics
+            .visible_sequence
+            .set(i64::try_from(durable).unwrap_or(i64::MAX));
         let size = truth.log.reader().size();
         for (kind, bytes) in [("records", size.record_bytes), ("blobs", size.blob_bytes)] {
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -213,17 +260,27 @@ impl Writer {
     }
 
     fn resume(&mut self, truth: Truth) {
-        let view = View { sequence: truth.log.durable_sequence(), index: truth.index.publish() };
+        let view = View {
+            sequence: truth.log.durable_sequence(),
+            index: truth.index.publish(),
+        };
         let from = self.shared.view.load().sequence;
         self.shared.log.store(Arc::new(truth.log.reader()));
         self.shared.view.store(Arc::new(view));
         // What became durable although its commit failed is told to the subscribers now.
         let reader = truth.log.reader();
-        let events: Vec<_> =
-            self.shared.events.after(&reader, from).filter_map(Result::ok).collect();
+        let events: Vec<_> = self
+            .shared
+            .events
+            .after(&reader, from)
+            .filter_map(Result::ok)
+            .collect();
         let sequence = reader.durable_sequence();
         self.truth = Some(truth);
-        let _ = self.shared.commits.send(Arc::new(Committed { sequence, events }));
+        let _ = self
+            .shared
+            .commits
+            .send(Arc::new(Committed { sequence, events }));
         self.shared.state.store(Arc::new(WriteState::Ok));
         self.metrics.read_only.set(0);
         self.show_sizes();
@@ -232,7 +289,9 @@ impl Writer {
 
     fn refuse_writes(&self, refusal: WriteError) {
         if let WriteError::ReadOnly { reason, message } = refusal {
-            self.shared.state.store(Arc::new(WriteState::ReadOnly { reason, message }));
+            self.shared
+                .state
+                .store(Arc::new(WriteState::ReadOnly { reason, message }));
         }
         self.metrics.read_only.set(1);
     }
@@ -269,7 +328,10 @@ fn read_only(failure: &Failure) -> WriteError {
         Failure::Log(AppendError::Full { .. }) => "LOG_FULL",
         Failure::Log(_) | Failure::Catalog(_) | Failure::Index(_) => "LOG_FAILED",
     };
-    WriteError::ReadOnly { reason, message: failure.to_string() }
+    WriteError::ReadOnly {
+        reason,
+        message: failure.to_string(),
+    }
 }
 
 fn gauge(value: usize) -> i64 {
@@ -281,7 +343,12 @@ pub(super) fn record(author: &str, request_id: &str, body: Body) -> Record {
     Record {
         sequence: 0,
         time_us: now_us(),
-        author: if author.is_empty() { "anonymous" } else { author }.to_owned(),
+        author: if author.is_empty() {
+            "anonymous"
+        } else {
+            author
+        }
+        .to_owned(),
         request_id: request_id.to_owned(),
         body: Some(body),
     }
@@ -305,9 +372,14 @@ fn add_source(truth: &mut Truth, new: NewSource) -> Result<Done, Refusal> {
         uri: new.uri,
         name: new.name,
         kind: kind.into(),
-        settings: Some(SourceSettings { realtime: new.realtime }),
+        settings: Some(SourceSettings {
+            realtime: new.realtime,
+        }),
     };
-    truth.write(record(&new.author, &new.request_id, Body::SourceAdded(added)), Vec::new())?;
+    truth.write(
+        record(&new.author, &new.request_id, Body::SourceAdded(added)),
+        Vec::new(),
+    )?;
     Ok(Done::Id(id))
 }
 
@@ -356,17 +428,33 @@ fn rename(truth: &mut Truth, request: Rename) -> Result<u64, Refusal> {
         return Ok(sequence);
     }
     let Some(identity) = truth.catalog.identity(request.identity_id)? else {
-        return Err(WriteError::IdentityNotFound { id: request.identity_id }.into());
+        return Err(WriteError::IdentityNotFound {
+            id: request.identity_id,
+        }
+        .into());
     };
     let current = etag(identity.edit_sequence);
     if request.etag.is_some_and(|wanted| wanted != current) {
-        return Err(WriteError::EtagMismatch { id: identity.id, current }.into());
+        return Err(WriteError::EtagMismatch {
+            id: identity.id,
+            current,
+        }
+        .into());
     }
-    let body =
-        Body::IdentityRenamed(IdentityRenamed { identity_id: identity.id, name: request.name });
-    Ok(truth.write(record(&request.author, &request.request_id, body), Vec::new())?)
+    let body = Body::IdentityRenamed(IdentityRenamed {
+        identity_id: identity.id,
+        name: request.name,
+    });
+    Ok(truth.write(
+        record(&request.author, &request.request_id, body),
+        Vec::new(),
+    )?)
 }
 
 fn repeated(truth: &Truth, request_id: &str) -> Result<Option<(u64, u64)>, CatalogError> {
-    if request_id.is_empty() { Ok(None) } else { truth.catalog.request(request_id) }
+    if request_id.is_empty() {
+        Ok(None)
+    } else {
+        truth.catalog.request(request_id)
+    }
 }

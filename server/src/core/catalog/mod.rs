@@ -58,10 +58,14 @@ CREATE TABLE requests (request_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, r
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// SQLite refused.
-    #[error("the catalog cannot be used: {0}; it is a view: delete it and start again to have it made anew")]
+    #[error(
+        "the catalog cannot be used: {0}; it is a view: delete it and start again to have it made anew"
+    )]
     Sqlite(#[from] rusqlite::Error),
     /// A number in it is out of range.
-    #[error("the catalog holds an impossible {what}; delete it and start again to have it made anew")]
+    #[error(
+        "the catalog holds an impossible {what}; delete it and start again to have it made anew"
+    )]
     Impossible {
         /// Which value.
         what: &'static str,
@@ -77,7 +81,10 @@ pub struct Catalog {
 
 impl Catalog {
     pub(crate) fn open(path: &Path) -> Result<Self, CatalogError> {
-        let catalog = Self { path: path.to_owned(), idle: Arc::default() };
+        let catalog = Self {
+            path: path.to_owned(),
+            idle: Arc::default(),
+        };
         let connection = catalog.connect()?;
         catalog.give_back(connection);
         Ok(catalog)
@@ -88,7 +95,11 @@ impl Catalog {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let mut connection = match idle {
             Some(connection) => connection,
             None => self.connect()?,

@@ -158,7 +158,9 @@ impl Catalog {
     /// [`CatalogError`].
     pub fn identity(&self, id: u64) -> Result<Option<pb::Identity>, CatalogError> {
         self.read(|db| {
-            let Some(id) = resolve(db, id)? else { return Ok(None) };
+            let Some(id) = resolve(db, id)? else {
+                return Ok(None);
+            };
             let mut statement = db.prepare_cached(&format!("{IDENTITY} WHERE id = ?1"))?;
             Ok(statement.query_row([sql(id)], identity_row).optional()?)
         })
@@ -183,19 +185,29 @@ impl Catalog {
             condition.push_str(" AND instr(lower(name), lower(:name)) > 0");
         }
         let name = rusqlite::named_params! { ":name": name_contains };
-        let name: &[(&str, &dyn rusqlite::ToSql)] = if name_contains.is_empty() { &[] } else { name };
+        let name: &[(&str, &dyn rusqlite::ToSql)] =
+            if name_contains.is_empty() { &[] } else { name };
         self.read(|db| {
             let total: i64 = db
-                .prepare_cached(&format!("SELECT count(*) FROM identities WHERE {condition}"))?
+                .prepare_cached(&format!(
+                    "SELECT count(*) FROM identities WHERE {condition}"
+                ))?
                 .query_row(name, |row| row.get(0))?;
             let mut statement = db.prepare_cached(&format!(
                 "{IDENTITY} WHERE id > :after AND {condition} ORDER BY id LIMIT :limit"
             ))?;
             let after = sql(after_id);
             let mut all: Vec<(&str, &dyn rusqlite::ToSql)> = name.to_vec();
-            all.extend([(":after", &after as &dyn rusqlite::ToSql), (":limit", &limit)]);
+            all.extend([
+                (":after", &after as &dyn rusqlite::ToSql),
+                (":limit", &limit),
+            ]);
             let rows = statement.query_map(all.as_slice(), identity_row)?;
-            Ok((rows.collect::<Result<_, _>>()?, unsql(total), applied_sequence(db)?))
+            Ok((
+                rows.collect::<Result<_, _>>()?,
+                unsql(total),
+                applied_sequence(db)?,
+            ))
         })
     }
 
@@ -247,7 +259,10 @@ impl Catalog {
     pub fn counts(&self) -> Result<Counts, CatalogError> {
         self.read(|db| {
             Ok(Counts {
-                identities: count(db, &format!("SELECT count(*) FROM identities WHERE {LISTED}"))?,
+                identities: count(
+                    db,
+                    &format!("SELECT count(*) FROM identities WHERE {LISTED}"),
+                )?,
                 tracks: count(db, "SELECT count(*) FROM tracks")?,
                 exemplars: count(db, "SELECT count(*) FROM exemplars")?,
                 sources: count(db, "SELECT count(*) FROM sources")?,
@@ -275,9 +290,15 @@ fn sighting_sql(query: &SightingQuery) -> (String, Vec<Value>) {
     if let Some(before) = query.seen_before_us {
         condition(" AND t.wall_start_us <= ?", before);
     }
-    let (compare, order) = if query.newest_first { ("<", "DESC") } else { (">", "ASC") };
+    let (compare, order) = if query.newest_first {
+        ("<", "DESC")
+    } else {
+        (">", "ASC")
+    };
     if let Some(key) = query.after {
-        text.push_str(&format!(" AND (t.wall_start_us, t.start_us, t.id) {compare} (?, ?, ?)"));
+        text.push_str(&format!(
+            " AND (t.wall_start_us, t.start_us, t.id) {compare} (?, ?, ?)"
+        ));
         values.extend([key.wall_start_us, key.start_us, sql(key.track)].map(Value::Integer));
     }
     text.push_str(&format!(
@@ -306,7 +327,9 @@ pub(super) fn applied_sequence(db: &Connection) -> Result<u64, CatalogError> {
 }
 
 fn count(db: &Connection, text: &str) -> Result<u64, CatalogError> {
-    Ok(unsql(db.prepare_cached(text)?.query_row([], |row| row.get(0))?))
+    Ok(unsql(
+        db.prepare_cached(text)?.query_row([], |row| row.get(0))?,
+    ))
 }
 
 fn source_row(row: &Row<'_>) -> rusqlite::Result<SourceRow> {

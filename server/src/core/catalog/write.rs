@@ -86,13 +86,22 @@ impl CatalogWriter {
             let _ = std::fs::remove_file(name);
         }
         let db = connect(path)?;
-        db.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"))?;
+        db.execute_batch(&format!(
+            "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
+        ))?;
         db.execute(
             "INSERT INTO meta VALUES (1, ?1, ?2, 0, 0, 0, 0, 0)",
             params![log_id, sql(epoch)],
         )?;
         db.execute_batch("COMMIT")?;
-        Ok((Self { db, open: false, ids: LastIds::default() }, 0))
+        Ok((
+            Self {
+                db,
+                open: false,
+                ids: LastIds::default(),
+            },
+            0,
+        ))
     }
 
     fn open_existing(
@@ -109,16 +118,29 @@ impl CatalogWriter {
         if version != SCHEMA_VERSION {
             return Ok(None);
         }
-        let (id, of_epoch, applied): (String, i64, i64) =
-            db.query_row("SELECT log_id, epoch, applied_sequence FROM meta", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?;
+        let (id, of_epoch, applied): (String, i64, i64) = db.query_row(
+            "SELECT log_id, epoch, applied_sequence FROM meta",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
         let health: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if unsql(applied) > durable && id == log_id {
+            let applied = unsql(applied);
+            tracing::error!(
+                applied,
+                durable,
+                "the log ends before what the catalog has seen of it: records at its end were lost or removed"
+            );
+        }
         if id != log_id || unsql(of_epoch) != epoch || unsql(applied) > durable || health != "ok" {
-            tracing::info!("the catalog does not belong to this state of the log and is made anew");
+            tracing::warn!("the catalog does not belong to this state of the log and is made anew");
             return Ok(None);
         }
-        let mut writer = Self { db, open: false, ids: LastIds::default() };
+        let mut writer = Self {
+            db,
+            open: false,
+            ids: LastIds::default(),
+        };
         writer.load_ids()?;
         Ok(Some((writer, unsql(applied))))
     }
@@ -194,7 +216,11 @@ impl CatalogWriter {
             };
             self.db
                 .prepare_cached("INSERT OR REPLACE INTO requests VALUES (?1, ?2, ?3)")?
-                .execute(params![record.request_id, sql(record.sequence), sql(result)])?;
+                .execute(params![
+                    record.request_id,
+                    sql(record.sequence),
+                    sql(result)
+                ])?;
         }
         Ok(())
     }
@@ -220,7 +246,9 @@ impl CatalogWriter {
 
     fn run_started(&mut self, record: &Record, run: &SourceRunStarted) -> Result<(), CatalogError> {
         self.db
-            .prepare_cached("UPDATE sources SET run = ?2, pipeline = ?3, sequence = ?4 WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE sources SET run = ?2, pipeline = ?3, sequence = ?4 WHERE id = ?1",
+            )?
             .execute(params![
                 sql(run.source_id),
                 sql(run.run),
@@ -270,7 +298,11 @@ impl CatalogWriter {
         Ok(())
     }
 
-    fn track_observed(&mut self, record: &Record, track: &TrackObserved) -> Result<(), CatalogError> {
+    fn track_observed(
+        &mut self,
+        record: &Record,
+        track: &TrackObserved,
+    ) -> Result<(), CatalogError> {
         let decision = track.decision.clone().unwrap_or_default();
         let before = self.track(track.track_id)?;
         self.ids.track = self.ids.track.max(track.track_id);
@@ -292,9 +324,13 @@ impl CatalogWriter {
             self.put_exemplar(track.track_id, exemplar)?;
         }
         for dropped in &track.dropped_exemplar_ids {
-            self.db.prepare_cached("DELETE FROM exemplars WHERE id = ?1")?.execute([sql(*dropped)])?;
+            self.db
+                .prepare_cached("DELETE FROM exemplars WHERE id = ?1")?
+                .execute([sql(*dropped)])?;
         }
-        let same = before.as_ref().is_none_or(|b| b.identity == decision.identity_id);
+        let same = before
+            .as_ref()
+            .is_none_or(|b| b.identity == decision.identity_id);
         if same && track.dropped_exemplar_ids.is_empty() {
             return self.grow(before.as_ref(), track, decision.identity_id);
         }
@@ -309,7 +345,9 @@ impl CatalogWriter {
     }
 
     fn put_track(&mut self, track: &TrackObserved, identity: u64) -> Result<(), CatalogError> {
-        let run = self.source(track.source_id)?.map_or(0, |s| key_run(s.kind, s.run));
+        let run = self
+            .source(track.source_id)?
+            .map_or(0, |s| key_run(s.kind, s.run));
         self.db
             .prepare_cached(
                 "INSERT INTO tracks VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15) \
@@ -361,10 +399,11 @@ impl CatalogWriter {
     ) -> Result<(), CatalogError> {
         let length = track.end_us - track.start_us;
         let length_before = before.map_or(0, |b| b.end_us - b.start_us);
-        let best = track
-            .exemplars
-            .iter()
-            .max_by(|a, b| a.quality.total_cmp(&b.quality).then(b.exemplar_id.cmp(&a.exemplar_id)));
+        let best = track.exemplars.iter().max_by(|a, b| {
+            a.quality
+                .total_cmp(&b.quality)
+                .then(b.exemplar_id.cmp(&a.exemplar_id))
+        });
         let (cover, quality) = best.map_or((0, -1.0), |e| (e.exemplar_id, e.quality));
         self.db
             .prepare_cached(
@@ -416,15 +455,23 @@ impl CatalogWriter {
     }
 
     fn track_retracted(&mut self, track: u64, identity: u64) -> Result<(), CatalogError> {
-        self.db.prepare_cached("DELETE FROM exemplars WHERE track_id = ?1")?.execute([sql(track)])?;
-        self.db.prepare_cached("DELETE FROM tracks WHERE id = ?1")?.execute([sql(track)])?;
+        self.db
+            .prepare_cached("DELETE FROM exemplars WHERE track_id = ?1")?
+            .execute([sql(track)])?;
+        self.db
+            .prepare_cached("DELETE FROM tracks WHERE id = ?1")?
+            .execute([sql(track)])?;
         self.recompute(identity)
     }
 
     fn renamed(&mut self, record: &Record, rename: &IdentityRenamed) -> Result<(), CatalogError> {
         self.db
             .prepare_cached("UPDATE identities SET name = ?2, edit_sequence = ?3 WHERE id = ?1")?
-            .execute(params![sql(rename.identity_id), rename.name, sql(record.sequence)])?;
+            .execute(params![
+                sql(rename.identity_id),
+                rename.name,
+                sql(record.sequence)
+            ])?;
         Ok(())
     }
 }
@@ -481,13 +528,17 @@ impl CatalogWriter {
         let found = self
             .db
             .prepare_cached("SELECT sequence, result_id FROM requests WHERE request_id = ?1")?
-            .query_row([request_id], |row| Ok((unsql(row.get(0)?), unsql(row.get(1)?))))
+            .query_row([request_id], |row| {
+                Ok((unsql(row.get(0)?), unsql(row.get(1)?)))
+            })
             .optional()?;
         Ok(found)
     }
 
     pub(crate) fn identity(&self, id: u64) -> Result<Option<IdentityFacts>, CatalogError> {
-        let Some(id) = super::read::resolve(&self.db, id)? else { return Ok(None) };
+        let Some(id) = super::read::resolve(&self.db, id)? else {
+            return Ok(None);
+        };
         let row = self
             .db
             .prepare_cached(
@@ -527,7 +578,9 @@ impl CatalogWriter {
         condition: &str,
         values: &[&dyn rusqlite::ToSql],
     ) -> Result<Option<TrackRow>, CatalogError> {
-        let mut statement = self.db.prepare_cached(&format!("{TRACK} WHERE {condition}"))?;
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{TRACK} WHERE {condition}"))?;
         Ok(statement.query_row(values, track_row).optional()?)
     }
 
@@ -537,7 +590,10 @@ impl CatalogWriter {
         source: u64,
         start_us: i64,
     ) -> Result<Vec<TrackRow>, CatalogError> {
-        self.many_tracks("source_id = ?1 AND start_us >= ?2", &[&sql(source), &start_us])
+        self.many_tracks(
+            "source_id = ?1 AND start_us >= ?2",
+            &[&sql(source), &start_us],
+        )
     }
 
     /// Tracks of a source that were never closed.
@@ -550,8 +606,9 @@ impl CatalogWriter {
         condition: &str,
         values: &[&dyn rusqlite::ToSql],
     ) -> Result<Vec<TrackRow>, CatalogError> {
-        let mut statement =
-            self.db.prepare_cached(&format!("{TRACK} WHERE {condition} ORDER BY id"))?;
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{TRACK} WHERE {condition} ORDER BY id"))?;
         let rows = statement.query_map(values, track_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -571,7 +628,14 @@ impl CatalogWriter {
              AND start_us < ?5 AND end_us > ?4 AND start_us > ?4 - ?6",
         )?;
         let rows = statement.query_map(
-            params![sql(source), sql(run), sql(track), start_us, end_us, LONGEST_TRACK_US],
+            params![
+                sql(source),
+                sql(run),
+                sql(track),
+                start_us,
+                end_us,
+                LONGEST_TRACK_US
+            ],
             |row| row.get(0).map(unsql),
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -579,11 +643,12 @@ impl CatalogWriter {
 
     /// A track's exemplars: the worker's number, the id and the quality.
     pub(crate) fn exemplars(&self, track: u64) -> Result<Vec<(u32, u64, f32)>, CatalogError> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT number, id, quality FROM exemplars WHERE track_id = ?1 ORDER BY id")?;
-        let rows = statement
-            .query_map([sql(track)], |row| Ok((row.get(0)?, unsql(row.get(1)?), row.get(2)?)))?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT number, id, quality FROM exemplars WHERE track_id = ?1 ORDER BY id",
+        )?;
+        let rows = statement.query_map([sql(track)], |row| {
+            Ok((row.get(0)?, unsql(row.get(1)?), row.get(2)?))
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
