@@ -12,11 +12,11 @@ export ROLLCALL_ASSETS
 DENY := $(ROLLCALL_ASSETS)/tools/bin/cargo-deny
 
 .NOTPARALLEL:
-.PHONY: help setup build demo test fmt lint unit doc arrows deny bench clean distclean
+.PHONY: help setup build demo test fmt lint unit doc arrows deny bench bench-search bench-freshness clean distclean
 
 help: ## print this list
 	@echo "Targets:"
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 setup: ## fetch and prepare what the build and the tests need (idempotent)
 	@deploy/setup/setup.sh
@@ -69,6 +69,12 @@ deny: ## check licences, banned crates and sources of the dependencies
 
 bench: setup ## run the benchmarks
 	@cargo bench -p rollcall-benches
+
+bench-search: build ## what a search takes over loopback, beside a bare round trip
+	@"$${CARGO_TARGET_DIR:-target}/release/search_latency"
+
+bench-freshness: build ## how soon a face in a live video is told of and found
+	@"$${CARGO_TARGET_DIR:-target}/release/freshness"
 
 clean: ## remove build output
 	@cargo clean

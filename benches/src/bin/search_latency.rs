@@ -1,0 +1,207 @@
+//! How long does a search take, all included, over loopback, on an idle server?
+//!
+//! `cargo build --release --workspace --bins && target/release/search_latency [--assets DIR] [--data FOLDER]` starts
+//! `rollcalld` (on a fresh collection with the small demo clip, or on FOLDER, which is left as it is but for the log's
+//! lock), then asks in turn: a bare `GetStatus`, which is the peer (what a round trip costs that searches nothing), and
+//! `SearchEmbedding`; then `GetStatus` and `SearchImage` with a photo of 640 pixels. Every answer is compared with the
+//! right one. Prints a JSON line each.
+#![allow(clippy::print_stdout, reason = "the result of this program")]
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use image::ImageFormat;
+use image::imageops::FilterType;
+use rollcall_benches::stats::Times;
+use rollcall_benches::system::{Server, read_to_end};
+use rollcall_client::{Client, pb};
+use rollcall_ingest::photo::{self, PhotoLimits};
+use rollcall_ingest::{Assets, ModelOptions, Models, PhotoReader};
+use serde_json::json;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Longest side of the query photos.
+const PHOTO_SIDE: u32 = 640;
+/// Calls of each kind that do not count.
+const WARM_UP: usize = 50;
+
+/// Measures searches over loopback.
+#[derive(Parser)]
+struct Arguments {
+    /// The assets folder.
+    #[arg(long, env = "ROLLCALL_ASSETS")]
+    assets: Option<PathBuf>,
+    /// A data folder that holds the people of the small demo clip [default: a fresh one, made of the clip].
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Searches by embedding.
+    #[arg(long, default_value_t = 1000)]
+    queries: usize,
+    /// Searches by photo.
+    #[arg(long, default_value_t = 100)]
+    photos: usize,
+}
+
+/// A query and its right answer.
+struct Query {
+    jpeg: Vec<u8>,
+    embedding: Vec<f32>,
+    identity: u64,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let assets = Assets::locate(arguments.assets.as_deref())?;
+    let folder = tempfile::tempdir()?;
+    let data = arguments
+        .data
+        .clone()
+        .unwrap_or_else(|| folder.path().join("data"));
+    let server = Server::start(&data, assets.folder()).await?;
+    let client = server.client().await?;
+    if arguments.data.is_none() {
+        read_to_end(&client, &assets.folder().join("demo/clip-small.mp4")).await?;
+    }
+    let queries = queries(&client, &assets).await?;
+    let status = client.status().await?;
+    let print = |what: &str, times: &Times, peer: &Times| {
+        let (ours, peer) = (times.summary(), peer.summary());
+        println!(
+            "{}",
+            json!({
+                "what": what, "round_trip": ours, "peer": "GetStatus", "peer_round_trip": peer,
+                "identities": status.identities, "faces": status.exemplars, "wrong_answers": 0,
+            })
+        );
+    };
+    let (times, peer) = by_embedding(&client, &queries, arguments.queries).await?;
+    print("search_embedding", &times, &peer);
+    let (times, peer) = by_photo(&client, &queries, arguments.photos).await?;
+    print("search_image_640", &times, &peer);
+    server.stop().await
+}
+
+/// The held-out photos of the people in the clip, scaled, with their embeddings and whose they are: two different ways to
+/// the same answer, by photo in the server and by embedding made here, must agree.
+async fn queries(client: &Client, assets: &Assets) -> Result<Vec<Query>> {
+    let models = Models::open(assets, &ModelOptions::default())?;
+    let mut reader = PhotoReader::open(&models)?;
+    let folder = assets.folder().join("demo");
+    let truth: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("truth-small.json"))?)?;
+    let mut queries: Vec<Query> = Vec::new();
+    for held_out in truth["held_out"]
+        .as_array()
+        .context("truth-small.json: held_out")?
+    {
+        let name = held_out["image"]
+            .as_str()
+            .context("truth-small.json: image")?;
+        let jpeg = scaled(&folder.join(name))?;
+        let picture = photo::decode(&jpeg, &PhotoLimits::default())?;
+        let faces = reader.read(&picture)?;
+        let face = faces
+            .iter()
+            .find(|face| face.quality.is_ok())
+            .with_context(|| format!("{name}: no face"))?;
+        let embedding = reader
+            .embed(&picture, &[&face.face])?
+            .remove(0)
+            .as_slice()
+            .to_vec();
+        let identity =
+            found(&client.search_image(image(&jpeg)).await?).with_context(|| name.to_owned())?;
+        queries.push(Query {
+            jpeg,
+            embedding,
+            identity,
+        });
+    }
+    let mut identities: Vec<u64> = queries.iter().map(|query| query.identity).collect();
+    identities.sort_unstable();
+    identities.dedup();
+    ensure!(
+        identities.len() == queries.len(),
+        "two people are one: {identities:?}"
+    );
+    Ok(queries)
+}
+
+fn scaled(path: &Path) -> Result<Vec<u8>> {
+    let photo = image::open(path).with_context(|| path.display().to_string())?;
+    let photo = photo.resize(PHOTO_SIDE, PHOTO_SIDE, FilterType::CatmullRom);
+    let mut jpeg = Cursor::new(Vec::new());
+    photo.to_rgb8().write_to(&mut jpeg, ImageFormat::Jpeg)?;
+    Ok(jpeg.into_inner())
+}
+
+fn image(jpeg: &[u8]) -> pb::SearchImageRequest {
+    pb::SearchImageRequest {
+        image: jpeg.to_vec(),
+        ..Default::default()
+    }
+}
+
+/// The identity found.
+fn found(answer: &pb::SearchResponse) -> Result<u64> {
+    ensure!(
+        answer.verdict() == pb::Verdict::Found,
+        "not found: {answer:?}"
+    );
+    let identity = answer.hits.first().and_then(|hit| hit.identity.as_ref());
+    Ok(identity.context("a hit without identity")?.id)
+}
+
+async fn by_embedding(client: &Client, queries: &[Query], count: usize) -> Result<(Times, Times)> {
+    let (mut times, mut peer) = (Times::default(), Times::default());
+    for (number, query) in queries.iter().cycle().take(WARM_UP + count).enumerate() {
+        let counts = number >= WARM_UP;
+        status(client, counts.then_some(&mut peer)).await?;
+        let embedding = query.embedding.clone();
+        let request = pb::SearchEmbeddingRequest {
+            embedding,
+            ..Default::default()
+        };
+        let begin = Instant::now();
+        let answer = client.search_embedding(request).await?;
+        if counts {
+            times.add(begin.elapsed().as_secs_f64());
+        }
+        ensure!(
+            found(&answer)? == query.identity,
+            "the wrong person: {answer:?}"
+        );
+    }
+    Ok((times, peer))
+}
+
+async fn by_photo(client: &Client, queries: &[Query], count: usize) -> Result<(Times, Times)> {
+    let (mut times, mut peer) = (Times::default(), Times::default());
+    let warm_up = queries.len();
+    for (number, query) in queries.iter().cycle().take(warm_up + count).enumerate() {
+        let counts = number >= warm_up;
+        status(client, counts.then_some(&mut peer)).await?;
+        let request = image(&query.jpeg);
+        let begin = Instant::now();
+        let answer = client.search_image(request).await?;
+        if counts {
+            times.add(begin.elapsed().as_secs_f64());
+        }
+        ensure!(
+            found(&answer)? == query.identity,
+            "the wrong person: {answer:?}"
+        );
+    }
+    Ok((times, peer))
+}
+
+async fn status(client: &Client, times: Option<&mut Times>) -> Result<()> {
+    let begin = Instant::now();
+    client.status().await?;
+    if let Some(times) = times {
+        times.add(begin.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
