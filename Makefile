@@ -16,7 +16,7 @@ DENY := $(ROLLCALL_ASSETS)/tools/bin/cargo-deny
 
 help: ## print this list
 	@echo "Targets:"
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 setup: ## fetch and prepare what the build and the tests need (idempotent)
 	@deploy/setup/setup.sh
