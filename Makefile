@@ -10,9 +10,11 @@ override ROLLCALL_ASSETS := $(abspath $(ROLLCALL_ASSETS))
 export ROLLCALL_ASSETS
 
 DENY := $(ROLLCALL_ASSETS)/tools/bin/cargo-deny
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
-.PHONY: help setup build demo test fmt lint unit doc arrows deny bench bench-search bench-freshness clean distclean
+.PHONY: help setup build demo test fmt lint unit doc arrows deny clean distclean \
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness
 
 help: ## print this list
 	@echo "Targets:"
@@ -23,7 +25,7 @@ setup: ## fetch and prepare what the build and the tests need (idempotent)
 
 build: setup ## build the programs rollcalld, rollcall-ingest and rollcall (release)
 	@echo "== building the release programs"
-	@cargo build --release --workspace --bins
+	@cargo build --release -p rollcall-server -p rollcall-ingest -p rollcall-client --bins
 
 demo: build ## the whole path on a composed clip; VIDEO=path-or-url uses yours
 	@python3 -B deploy/demo/demo.py $(if $(VIDEO),--video "$$VIDEO")
@@ -44,6 +46,8 @@ lint: setup ## clippy, warnings are errors
 unit: setup ## unit, property and end-to-end tests
 	@echo "== the programs that the end-to-end tests start"
 	@cargo build --workspace --bins
+	@echo "== the demo's own judgement"
+	@python3 -B -m unittest discover -s deploy/demo
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  echo "== cargo nextest run"; cargo nextest run --workspace; \
 	else \
@@ -67,14 +71,22 @@ deny: ## check licences, banned crates and sources of the dependencies
 	@cargo fetch --locked --quiet
 	@"$(DENY)" --offline check licenses bans sources
 
-bench: setup ## run the benchmarks
-	@cargo bench -p rollcall-benches
+bench: bench-inference bench-search bench-freshness ## run the benchmarks one after the other
 
-bench-search: build ## what a search takes over loopback, beside a bare round trip
-	@"$${CARGO_TARGET_DIR:-target}/release/search_latency"
+bench-build: build
+	@cargo build --release -p rollcall-benches --bins
 
-bench-freshness: build ## how soon a face in a live video is told of and found
-	@"$${CARGO_TARGET_DIR:-target}/release/freshness"
+bench-inference: bench-build ## what a face costs to embed, a picture to search for faces
+	@"$(RELEASE)/inference"
+
+bench-pairs: bench-build ## labelled photos: PAIRS=folder with pairs.csv (file_x,file_y,Decision)
+	@"$(RELEASE)/pairs" "$(PAIRS)"
+
+bench-search: bench-build ## what a search takes over loopback, beside a bare round trip
+	@"$(RELEASE)/search_latency"
+
+bench-freshness: bench-build ## how soon a face in a live video is told of and found
+	@"$(RELEASE)/freshness"
 
 clean: ## remove build output
 	@cargo clean
