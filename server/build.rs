@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rollcall.v1.bin"), files.encode_to_vec())?;
-    tonic_prost_build::configure().build_client(false).compile_fds(files)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .compile_fds(files)?;
     Ok(())
 }
