@@ -101,6 +101,8 @@ impl Follower {
             due = tokio::time::Instant::now() + heartbeat;
             let last = reply.is_err();
             let sent = tokio::select! {
+                // Sent if there is room: the last word of a stream is said at shutdown.
+                biased;
                 sent = replies.send(reply) => sent.is_ok(),
                 () = shutdown.wait() => false,
             };

@@ -103,6 +103,8 @@ impl Watcher {
                 due = tokio::time::Instant::now() + heartbeat;
                 let last = reply.is_err();
                 let sent = tokio::select! {
+                    // Sent if there is room: the last word of a stream is said at shutdown.
+                    biased;
                     sent = replies.send(reply) => sent.is_ok(),
                     () = shutdown.wait() => false,
                 };

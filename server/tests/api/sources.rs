@@ -1,6 +1,6 @@
 //! Sources: what may be added, and workers that are started, die and are stopped.
 
-use crate::support::{CONTRACT, Fixture, config, hello, next_event, reason};
+use crate::support::{CONTRACT, Fixture, config, hello, next_event, once_free, reason, start};
 use rollcall_server::Server;
 use rollcall_server::pb::{self, SourceState, watch_event::Event};
 use std::os::unix::fs::PermissionsExt as _;
@@ -263,9 +263,9 @@ async fn a_folder_or_a_port_in_use_is_named() {
     vision.collection.contract = "another".to_owned();
     let Fixture { folder, server, .. } = fixture;
     server.stop().await;
-    let error = match Server::start(config(folder.path()), vision).await {
+    let error = match start(&config(folder.path()), vision).await {
         Ok(_) => panic!("started"),
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
     assert!(
         error.contains(CONTRACT) && error.contains("another"),
@@ -299,9 +299,11 @@ async fn check_reads_everything_once_the_server_is_down() {
         ..
     } = fixture;
     server.stop().await;
-    let report = tokio::task::spawn_blocking(move || rollcall_server::check(&data))
-        .await
-        .unwrap()
-        .unwrap();
+    let checked = once_free(async || {
+        let data = data.clone();
+        let check = tokio::task::spawn_blocking(move || rollcall_server::check(&data));
+        check.await.unwrap().map_err(|error| error.to_string())
+    });
+    let report = checked.await.unwrap();
     assert_eq!((report.identities, report.faces, report.blobs), (1, 1, 3));
 }

@@ -54,6 +54,31 @@ pub fn vision() -> Vision {
     }
 }
 
+/// Starts a server in a folder that another one has just left.
+///
+/// Tests share a process, and a worker that one test starts holds the locks of all others for the
+/// moment between fork and exec: a folder may seem to be in use that is not.
+pub async fn start(config: &Config, vision: Vision) -> Result<Server, String> {
+    once_free(async || {
+        let started = Server::start(config.clone(), vision.clone()).await;
+        started.map_err(|error| error.to_string())
+    })
+    .await
+}
+
+/// Tries again while the folder seems to be in use.
+pub async fn once_free<T>(attempt: impl AsyncFn() -> Result<T, String>) -> Result<T, String> {
+    for _ in 0..1000 {
+        match attempt().await {
+            Err(error) if error.contains("in use by another process") => {
+                tokio::task::yield_now().await;
+            }
+            result => return result,
+        }
+    }
+    attempt().await
+}
+
 /// A server and a client of it.
 pub struct Fixture {
     pub folder: tempfile::TempDir,
@@ -74,7 +99,7 @@ impl Fixture {
     }
 
     pub async fn on(folder: tempfile::TempDir, config: Config) -> Self {
-        let server = Server::start(config, vision()).await.unwrap();
+        let server = start(&config, vision()).await.unwrap();
         let api = Api::connect(&server).await;
         Self {
             folder,
