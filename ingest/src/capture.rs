@@ -7,6 +7,7 @@
 mod access;
 mod convert;
 mod deadline;
+mod faults;
 mod file;
 mod live;
 mod log;

@@ -13,6 +13,7 @@ use super::{
     Location, Patience,
     convert::{Geometry, Orientation, sample_aspect},
     deadline::Deadline,
+    faults::{not_allowed, open_fault, refused},
     log, raw,
 };
 use crate::{
@@ -313,68 +314,6 @@ fn options(location: &Location, patience: Patience) -> Dictionary<'static> {
         }
     }
     options
-}
-
-fn open_fault(location: &Location, why: Error, deadline: &Deadline, patience: Patience) -> Fault {
-    let shown = &location.shown;
-    if let Some(fault) = refused(location) {
-        return fault;
-    }
-    if why == Error::Exit && !deadline.is_stopped() {
-        let what = format!(
-            "'{shown}' did not open within {} s",
-            patience.open.as_secs_f64()
-        );
-        let reason = if location.is_file {
-            FaultReason::ReadTimeout
-        } else {
-            FaultReason::ConnectFailed
-        };
-        return Fault::new(reason, what);
-    }
-    if log::recent("moov atom not found").is_some() {
-        let what = format!(
-            "'{shown}' has no index (moov): it was cut off or is still being written; repair it, or read a complete copy"
-        );
-        return Fault::new(FaultReason::NotAVideo, what);
-    }
-    let format_refused = log::recent("Format not on whitelist").is_some();
-    match why {
-        Error::InvalidData | Error::DemuxerNotFound => Fault::new(
-            FaultReason::NotAVideo,
-            format!("'{shown}' is not a video FFmpeg can read"),
-        ),
-        _ if format_refused => {
-            let what = format!("'{shown}' is not a video container (a playlist, script or text)");
-            Fault::new(FaultReason::NotAVideo, what)
-        }
-        Error::Other {
-            errno: ffmpeg::error::ENOENT,
-        } if location.is_file => Fault::new(
-            FaultReason::FileNotFound,
-            format!("'{shown}' does not exist"),
-        ),
-        why if location.is_file => Fault::new(
-            FaultReason::FileNotFound,
-            format!("'{shown}' cannot be opened: {why}"),
-        ),
-        why => Fault::new(
-            FaultReason::ConnectFailed,
-            format!("'{shown}' cannot be opened: {why}"),
-        ),
-    }
-}
-
-/// FFmpeg refused a protocol, here or in something the source points at.
-fn refused(location: &Location) -> Option<Fault> {
-    let line = log::recent("not on whitelist '").filter(|line| line.contains("Protocol"));
-    let line = line.or_else(|| log::recent("blocked for security reasons"));
-    line.map(|line| not_allowed(&location.shown, &line))
-}
-
-fn not_allowed(shown: &str, line: &str) -> Fault {
-    let what = format!("'{shown}' points at something that may not be opened: {line}");
-    Fault::new(FaultReason::ProtocolNotAllowed, what)
 }
 
 fn rate_of(stream: &format::stream::Stream<'_>) -> f64 {

@@ -12,6 +12,9 @@ use crate::{
 /// Good faces kept unembedded, to find the place of a split with.
 const UNVERIFIED_MAX: usize = 12;
 
+/// Boxes kept until a track is worth reporting; then every other one is given up.
+const BOXES_MAX: usize = 2000;
+
 /// One face followed through one shot.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
@@ -84,6 +87,14 @@ impl Track {
         self.missed = 0;
         self.last = face.stamp;
         self.unsent.push_back(face.observed());
+        if self.unsent.len() > BOXES_MAX {
+            // The first and the newest stay: 2001 boxes, every other from the first.
+            let mut keep = false;
+            self.unsent.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
         if face.good.is_some() {
             self.unverified.push_back(face);
             while self.unverified.len() > UNVERIFIED_MAX {
