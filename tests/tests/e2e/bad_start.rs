@@ -10,6 +10,7 @@ use crate::support::server::Setup;
 use crate::support::truth::Truth;
 use crate::support::{scratch, turn};
 use rollcall_client::WatchFrom;
+use rollcall_log::record::BlobRef;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -111,7 +112,7 @@ async fn unknown_settings_are_refused_with_a_suggestion() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(
-        said.contains("ROLLCALL_GRPC__LISTN") && said.contains("ROLLCALL_GRPC__LISTEN"),
+        said.contains("ROLLCALL_GRPC__LISTN") && said.contains("did you mean \"grpc.listen\""),
         "{said}"
     );
 
@@ -192,7 +193,7 @@ async fn a_log_with_a_flipped_byte_is_refused_by_name_and_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_blob_or_catalog_costs_nothing_else() {
+async fn a_damaged_or_missing_catalog_is_made_anew() {
     let _turn = turn().await;
     let folder = scratch();
     let data = prepared::collection(folder.path()).await;
@@ -225,6 +226,44 @@ async fn a_damaged_blob_or_catalog_costs_nothing_else() {
     rollcall(&server, arguments!["search", &truth.held_out[1].1])
         .await
         .expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_picture_is_told_and_a_damaged_embedding_stops_the_start() {
+    let _turn = turn().await;
+    let folder = scratch();
+    let whole = prepared::collection(folder.path()).await;
+    let facts = Facts::read(&whole.join("log"));
+    let exemplar = facts.kept_exemplar();
+    let damaged = |name: &str, blob: &BlobRef| {
+        let data = folder.path().join(name);
+        copy(&whole, &data);
+        let blobs = std::fs::read_dir(data.join("log/blobs")).unwrap();
+        let mut blobs: Vec<_> = blobs.map(|entry| entry.unwrap().path()).collect();
+        blobs.sort();
+        let end = blob.offset + u64::from(blob.length);
+        flip(
+            &blobs[usize::try_from(blob.segment).unwrap() - 1],
+            usize::try_from(end).unwrap() - 1,
+        );
+        let (code, said) = check(&data);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(".blob is damaged at byte"), "{said}");
+        data
+    };
+    let data = damaged("picture", exemplar.loose_crop.as_ref().unwrap());
+    let server = Setup::new(&data).start().await;
+    let id = exemplar.exemplar_id.to_string();
+    let thumbnail = ["thumbnail", "--exemplar", &id, "-o", "-"];
+    rollcall(&server, thumbnail)
+        .await
+        .expect_error("THUMBNAIL_DAMAGED");
+    rollcall(&server, arguments!["search", &Truth::small().held_out[0].1])
+        .await
+        .expect(0);
+
+    let data = damaged("embedding", exemplar.embedding.as_ref().unwrap());
+    assert_refused(&Setup::new(&data), &[".blob is damaged at byte", "backup"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

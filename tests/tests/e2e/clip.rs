@@ -34,10 +34,10 @@ async fn everybody_in_the_clip_is_found_and_no_two_people_are_one() {
         Some(truth.duration_s),
         "{source}"
     );
-    assert_eq!(
-        source["complete_up_to_s"].as_f64(),
-        Some(truth.duration_s),
-        "{source}"
+    let complete_s = source["complete_up_to_s"].as_f64().unwrap();
+    assert!(
+        (complete_s - truth.duration_s).abs() < 0.05,
+        "to the last frame: {source}"
     );
     let sightings = rollcall(&server, ["sightings", "--limit", "0"])
         .await

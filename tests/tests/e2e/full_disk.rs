@@ -1,13 +1,15 @@
 //! A disk that is full: writes are refused, searches are answered, and nothing is lost once there is room again.
 
+use crate::support::cli::{arguments, rollcall};
 use crate::support::events::{collect_until, ends, is_sighting, next_recorded, watch};
 use crate::support::facts::Facts;
 use crate::support::server::{ASK_AGAIN, Setup};
 use crate::support::truth::Truth;
 use crate::support::{prepared, scratch, turn, until};
 use rollcall_client::{Client, Code, WatchFrom, pb};
+use std::path::Path;
 
-/// No file may be larger: the pictures of the small clip take several times as much.
+/// No file may be larger: the catalog's journal soon is.
 const ROOM_BYTES: u64 = 160 << 10;
 
 async fn rename(client: &Client, name: &str) -> Result<pb::Identity, rollcall_client::Error> {
@@ -131,25 +133,63 @@ async fn event_before(
 async fn a_server_whose_disk_gets_room_again_goes_on_by_itself() {
     let _turn = turn().await;
     let (folder, truth) = (scratch(), Truth::small());
-    let undisturbed = Facts::read(&prepared::collection(folder.path()).await.join("log"));
-    let data = folder.path().join("full");
-    let mut server = Setup::new(&data).file_bytes_max(ROOM_BYTES).start().await;
+    let data = prepared::collection(folder.path()).await;
+    let undisturbed = Facts::read(&data.join("log"));
+    let copy = |name: &str| {
+        let clip = folder.path().join(name);
+        std::fs::copy(&truth.clip, &clip).unwrap();
+        clip
+    };
+    // Pictures of two sources are there: no room for those of a third. The catalog, made anew, is smaller than they are,
+    // so that small records have room, and the log opens again and again.
+    let mut server = Setup::new(&data).start().await;
+    let second = arguments!["source", "add", &copy("second.mp4"), "--wait"];
+    rollcall(&server, second).await.expect(0);
+    assert_eq!(server.terminate().await, Some(0));
+    for file in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+        // The last two are there or not.
+        let _ = std::fs::remove_file(data.join(file));
+    }
+    let blobs = largest_file(&data.join("log/blobs"));
+    let mut server = Setup::new(&data)
+        .file_bytes_max(blobs + (4 << 10))
+        .start()
+        .await;
     let client = server.client().await;
-    let mut events = watch(&client, WatchFrom::Start).await;
-    let uri = truth.clip.to_str().unwrap().to_owned();
-    let source = client
-        .add_source(pb::AddSourceRequest {
-            uri,
-            ..Default::default()
-        })
-        .await
-        .unwrap()
-        .id;
-    until_full(&client).await;
+    let mut events = watch(&client, WatchFrom::Now).await;
+    let uri = copy("third.mp4").to_str().unwrap().to_owned();
+    let add = pb::AddSourceRequest {
+        uri,
+        ..Default::default()
+    };
+    let source = client.add_source(add).await.unwrap().id;
+    assert_eq!(until_full(&client).await, "LOG_FULL");
+    // However often the worker is refused: that is no reason to give the source up.
+    until(
+        "the worker to have been refused again and again",
+        async || {
+            let now = client.source(source).await.unwrap();
+            assert_ne!(now.state(), pb::SourceState::Failed, "{now:?}");
+            (now.worker_restarts >= 6).then_some(())
+        },
+    )
+    .await;
     server.make_room();
     while !ends(&next_recorded(&mut events).await, source) {}
     assert_eq!(client.status().await.unwrap().write_state, "ok");
     drop((events, client));
     assert_eq!(server.terminate().await, Some(0), "{}", server.logged());
-    Facts::read(&data.join("log")).assert_saw_the_same(source, &undisturbed, 1);
+    let facts = Facts::read(&data.join("log"));
+    for source in [1, 2, source] {
+        facts.assert_saw_the_same(source, &undisturbed, 1);
+    }
+    truth.assert_identified(facts.tracks.values());
+}
+
+fn largest_file(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).unwrap();
+    files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .max()
+        .unwrap()
 }

@@ -1,7 +1,7 @@
 //! What the log of a collection says, read with the log's own reader while no server runs on it.
 
 use rollcall_index::Embedding;
-use rollcall_log::record::{Body, Record, SourceState, TrackObserved};
+use rollcall_log::record::{Body, Exemplar, Record, SourceState, TrackObserved};
 use rollcall_log::{FileStorage, Log, LogOptions, LogReader};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -87,6 +87,19 @@ impl Facts {
     pub(crate) fn of_source(&self, source: u64) -> BTreeMap<u64, &Track> {
         let of = self.tracks.iter().filter(|((of, _), _)| *of == source);
         of.map(|((_, key), track)| (*key, track)).collect()
+    }
+
+    /// An exemplar that was not given up later.
+    pub(crate) fn kept_exemplar(&self) -> &Exemplar {
+        let kept = self.records.iter().find_map(|record| {
+            let Some(Body::TrackObserved(observed)) = &record.body else {
+                return None;
+            };
+            let track = &self.tracks[&(observed.source_id, observed.track_key)];
+            let mut exemplars = observed.exemplars.iter();
+            exemplars.find(|exemplar| track.exemplars.contains_key(&exemplar.number))
+        });
+        kept.unwrap()
     }
 
     /// The last state recorded of a source, with its reason.
