@@ -2,6 +2,7 @@
 //!
 //! Needs the assets that `make setup` prepares: `ROLLCALL_ASSETS`, or `.assets` in the repository.
 #![cfg(all(feature = "media", feature = "worker"))]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::{
     path::{Path, PathBuf},

@@ -20,8 +20,10 @@ use rollcall_ingest::{
 
 /// A web server on a free port that answers every request with `body`.
 fn serve(body: Vec<u8>, times: usize) -> (String, std::thread::JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
     let thread = std::thread::spawn(move || {
         for stream in listener.incoming().take(times).flatten() {
             answer(stream, &body);
@@ -31,7 +33,11 @@ fn serve(body: Vec<u8>, times: usize) -> (String, std::thread::JoinHandle<()>) {
 }
 
 fn answer(mut stream: TcpStream, body: &[u8]) {
-    let request = BufReader::new(stream.try_clone().unwrap());
+    let request = BufReader::new(
+        stream
+            .try_clone()
+            .expect("a socket can be read and written"),
+    );
     let _ = request
         .lines()
         .map_while(Result::ok)

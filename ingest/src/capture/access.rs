@@ -81,12 +81,13 @@ impl Location {
     fn check_file(path: &Path, rules: &AccessRules) -> Result<Self, Fault> {
         let shown = path.display().to_string();
         let fault = |reason, what: &str| Fault::new(reason, format!("'{shown}' {what}"));
-        let real = path.canonicalize().map_err(|why| match why.kind() {
-            ErrorKind::NotFound => fault(FaultReason::FileNotFound, "does not exist"),
-            _ => fault(
-                FaultReason::FileNotFound,
-                &format!("cannot be opened: {why}"),
-            ),
+        let real = path.canonicalize().map_err(|why| {
+            let what = if why.kind() == ErrorKind::NotFound {
+                "does not exist".to_owned()
+            } else {
+                format!("cannot be opened: {why}")
+            };
+            fault(FaultReason::FileNotFound, &what)
         })?;
         if let Some(roots) = &rules.file_roots {
             let inside = roots

@@ -34,35 +34,34 @@ pub(super) fn open_fault(
         );
         return Fault::new(FaultReason::NotAVideo, what);
     }
-    let format_refused = log::recent("Format not on whitelist").is_some();
-    match why {
-        Error::InvalidData | Error::DemuxerNotFound => Fault::new(
+    let missing = Error::Other {
+        errno: ffmpeg::error::ENOENT,
+    };
+    let (reason, what) = if matches!(why, Error::InvalidData | Error::DemuxerNotFound) {
+        (
             FaultReason::NotAVideo,
-            format!("'{shown}' is not a video FFmpeg can read"),
-        ),
-        Error::Eof if location.is_file => Fault::new(
-            FaultReason::NotAVideo,
-            format!("'{shown}' ends before its first picture: it was cut off; read a complete copy"),
-        ),
-        _ if format_refused => {
-            let what = format!("'{shown}' is not a video container (a playlist, script or text)");
-            Fault::new(FaultReason::NotAVideo, what)
-        }
-        Error::Other {
-            errno: ffmpeg::error::ENOENT,
-        } if location.is_file => Fault::new(
+            "is not a video FFmpeg can read".to_owned(),
+        )
+    } else if why == Error::Eof && location.is_file {
+        let what = "ends before its first picture: it was cut off; read a complete copy";
+        (FaultReason::NotAVideo, what.to_owned())
+    } else if log::recent("Format not on whitelist").is_some() {
+        let what = "is not a video container (a playlist, script or text)";
+        (FaultReason::NotAVideo, what.to_owned())
+    } else if why == missing && location.is_file {
+        (FaultReason::FileNotFound, "does not exist".to_owned())
+    } else if location.is_file {
+        (
             FaultReason::FileNotFound,
-            format!("'{shown}' does not exist"),
-        ),
-        why if location.is_file => Fault::new(
-            FaultReason::FileNotFound,
-            format!("'{shown}' cannot be opened: {why}"),
-        ),
-        why => Fault::new(
+            format!("cannot be opened: {why}"),
+        )
+    } else {
+        (
             FaultReason::ConnectFailed,
-            format!("'{shown}' cannot be opened: {why}"),
-        ),
-    }
+            format!("cannot be opened: {why}"),
+        )
+    };
+    Fault::new(reason, format!("'{shown}' {what}"))
 }
 
 /// FFmpeg refused a protocol, here or in something the source points at.

@@ -84,24 +84,31 @@ fn essence(observations: &[Observation]) -> Vec<String> {
     observations.iter().filter_map(text).collect()
 }
 
-fn closed(observations: &[Observation]) -> Vec<&TrackObservation> {
-    let track = |o| match o {
-        &Observation::Track(ref track) if track.closed => Some(track),
-        _ => None,
+fn track(observation: &Observation) -> Option<&TrackObservation> {
+    let Observation::Track(track) = observation else {
+        return None;
     };
-    observations.iter().filter_map(track).collect()
+    Some(track)
+}
+
+fn closed(observations: &[Observation]) -> Vec<&TrackObservation> {
+    observations
+        .iter()
+        .filter_map(track)
+        .filter(|t| t.closed)
+        .collect()
 }
 
 fn checkpoints(observations: &[Observation]) -> Vec<ResumePoint> {
-    let point = |o: &Observation| match o {
-        Observation::Checkpoint {
-            complete_up_to,
+    let point = |o: &Observation| {
+        let &Observation::Checkpoint {
+            complete_up_to: time,
             frame,
-        } => Some(ResumePoint {
-            time: *complete_up_to,
-            frame: *frame,
-        }),
-        _ => None,
+        } = o
+        else {
+            return None;
+        };
+        Some(ResumePoint { time, frame })
     };
     observations.iter().filter_map(point).collect()
 }
@@ -159,9 +166,11 @@ fn a_run_from_any_checkpoint_reports_the_same() {
 #[test]
 fn counters_tell_what_was_done() {
     let observations = run(None);
-    let last = observations.iter().rev().find_map(|o| match o {
-        Observation::Report(report) => Some(report),
-        _ => None,
+    let last = observations.iter().rev().find_map(|o| {
+        let Observation::Report(report) = o else {
+            return None;
+        };
+        Some(report)
     });
     let counters = &last.unwrap().counters;
     assert_eq!(

@@ -221,8 +221,8 @@ impl Tracker {
             .filter_map(|(track, at)| track.unverified_mut((*at)?));
         embed_all(faces, embedder)?;
         let mut observations = Vec::new();
-        for at in 0..wanted.len() {
-            let Some(face) = wanted[at] else { continue };
+        for (at, face) in wanted.into_iter().enumerate() {
+            let Some(face) = face else { continue };
             match self.tracks[at].judge(face, &rules) {
                 Verdict::Agrees | Verdict::Doubtful => {}
                 Verdict::Someone => {

@@ -94,5 +94,5 @@ pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
 }
 
 pub fn read(path: &Path) -> Seen {
-    read_from(path.to_str().unwrap(), None)
+    read_from(path.to_str().expect("test paths are UTF-8"), None)
 }

@@ -210,9 +210,8 @@ fn a_run_is_hello_then_numbered_messages_within_the_window() {
         assert_eq!(numbers(&server), (1..=count).collect::<Vec<_>>());
         assert!(server.unacknowledged.load(Ordering::SeqCst) <= u64::from(window));
         let heard = server.heard.lock().unwrap();
-        let hello = match heard[0].message.as_ref().unwrap() {
-            observe_request::Message::Hello(hello) => hello,
-            other => panic!("{other:?}"),
+        let Some(observe_request::Message::Hello(hello)) = &heard[0].message else {
+            panic!("{:?} is no hello", heard[0]);
         };
         assert_eq!(
             (
@@ -222,11 +221,13 @@ fn a_run_is_hello_then_numbered_messages_within_the_window() {
             ),
             (7, "c", "p")
         );
-        let tracks = heard.iter().filter_map(|r| match r.message.as_ref()? {
-            observe_request::Message::Track(track) => Some(track),
-            _ => None,
-        });
-        let revisions: Vec<u32> = tracks.map(|t| t.revision).collect();
+        let revision = |request: &pb::ObserveRequest| {
+            let Some(observe_request::Message::Track(track)) = &request.message else {
+                return None;
+            };
+            Some(track.revision)
+        };
+        let revisions: Vec<u32> = heard.iter().filter_map(revision).collect();
         assert_eq!(
             revisions,
             (1..=u32::try_from(revisions.len()).unwrap()).collect::<Vec<_>>()
@@ -239,9 +240,11 @@ fn told_to_stop_it_closes_and_says_so() {
     let (outcome, server) = check(Manner::Stops, 100);
     assert_eq!(outcome, Ok(()));
     let heard = server.heard.lock().unwrap();
-    let last = heard.iter().rev().find_map(|r| match r.message.as_ref()? {
-        observe_request::Message::Finished(finished) => Some(finished.state()),
-        _ => None,
+    let last = heard.last().and_then(|request| {
+        let Some(observe_request::Message::Finished(finished)) = &request.message else {
+            return None;
+        };
+        Some(finished.state())
     });
     // The film is short: it may have been over before the word arrived.
     assert!(
