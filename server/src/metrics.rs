@@ -9,6 +9,16 @@ use prometheus::{
 };
 use std::time::Duration;
 
+/// Reasons for which frames are passed over, as workers report them.
+const FRAME_REJECTIONS: &[&str] = &["EMPTY", "BLURRED", "NEAR_IDENTICAL", "CORRUPT"];
+/// Reasons for which faces are not used, as workers report them.
+const FACE_REJECTIONS: &[&str] = &[
+    "LOW_CONFIDENCE",
+    "FACE_TOO_SMALL",
+    "BLURRED",
+    "EXTREME_POSE",
+    "OUT_OF_PICTURE",
+];
 const SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
@@ -238,8 +248,15 @@ impl EdgeMetrics {
         }
         let up = i64::from(state == SourceState::Running);
         self.source_up.with_label_values(&[source.as_str()]).set(up);
-        // The series of a source exist from its beginning.
-        let _ = self.worker_restarts.with_label_values(&[source.as_str()]);
+        // The series of a source exist from its beginning: a dashboard shows 0, not nothing.
+        let source = source.as_str();
+        let _ = self.worker_restarts.with_label_values(&[source]);
+        for reason in FRAME_REJECTIONS {
+            let _ = self.frames_rejected.with_label_values(&[source, reason]);
+        }
+        for reason in FACE_REJECTIONS {
+            let _ = self.faces_rejected.with_label_values(&[source, reason]);
+        }
     }
 
     pub(crate) fn worker_restarted(&self, source: u64) {

@@ -326,6 +326,8 @@ impl Writer {
 fn read_only(failure: &Failure) -> WriteError {
     let reason = match failure {
         Failure::Log(AppendError::Full { .. }) => "LOG_FULL",
+        // The catalog lies on the same disk.
+        Failure::Catalog(error) if error.is_full() => "LOG_FULL",
         Failure::Log(_) | Failure::Catalog(_) | Failure::Index(_) => "LOG_FAILED",
     };
     WriteError::ReadOnly {

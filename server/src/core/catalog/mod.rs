@@ -72,6 +72,16 @@ pub enum CatalogError {
     },
 }
 
+impl CatalogError {
+    /// Whether there is no room left on its disk.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Impossible { .. } => false,
+        }
+    }
+}
+
 /// Readers of the catalog; cheap to clone, one connection a concurrent read.
 #[derive(Clone, Debug)]
 pub struct Catalog {
