@@ -30,7 +30,7 @@ pub(super) fn open_fault(
     }
     if log::recent("moov atom not found").is_some() {
         let what = format!(
-            "'{shown}' has no index (moov): it was cut off or is still being written; repair it, or read a complete copy"
+            "'{shown}' is not a video, or one without its index (moov) that was cut off or is still being written: read a complete copy"
         );
         return Fault::new(FaultReason::NotAVideo, what);
     }
