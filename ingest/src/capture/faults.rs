@@ -1,5 +1,7 @@
 //! From FFmpeg's errors to faults that an operator can act on.
 
+use std::{fs::File, io::Read};
+
 use ffmpeg_next::{self as ffmpeg, Error};
 
 use super::{Location, Patience, deadline::Deadline, log};
@@ -28,7 +30,8 @@ pub(super) fn open_fault(
         };
         return Fault::new(reason, what);
     }
-    if log::recent("moov atom not found").is_some() {
+    // A text that is called .mp4 lacks that index as well, but nothing would repair it.
+    if log::recent("moov atom not found").is_some() && begins_like_mp4(location) {
         let what = format!(
             "'{shown}' is not a video, or one without its index (moov) that was cut off or is still being written: read a complete copy"
         );
@@ -62,6 +65,15 @@ pub(super) fn open_fault(
         )
     };
     Fault::new(reason, format!("'{shown}' {what}"))
+}
+
+/// Whether the first box of the file is one that MP4 files begin with. Streams are taken at their
+/// word.
+fn begins_like_mp4(location: &Location) -> bool {
+    let mut start = [0; 8];
+    let read = File::open(&location.shown).and_then(|mut file| file.read_exact(&mut start));
+    let known = [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"];
+    !location.is_file || (read.is_ok() && known.iter().any(|name| start[4..] == **name))
 }
 
 /// FFmpeg refused a protocol, here or in something the source points at.
