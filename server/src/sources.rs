@@ -33,6 +33,8 @@ struct Live {
     now: SourceCounters,
     error: Option<pb::SourceError>,
     restarts: u32,
+    /// Whether a run broke off because nothing could be written.
+    refused: bool,
     /// Farthest position of any run: a worker that gets past it makes progress.
     farthest_us: i64,
 }
@@ -49,6 +51,7 @@ impl Default for Live {
             now: SourceCounters::default(),
             error: None,
             restarts: 0,
+            refused: false,
             farthest_us: 0,
         }
     }
@@ -128,6 +131,18 @@ impl Sources {
     /// A mark that moves whenever the source gets farther than it ever was.
     pub fn progress(&self, source: u64) -> i64 {
         self.lock().get(&source).map_or(0, |live| live.farthest_us)
+    }
+
+    /// A run breaks off because nothing can be written.
+    pub fn writes_refused(&self, source: u64) {
+        self.lock().entry(source).or_default().refused = true;
+    }
+
+    /// Whether a run broke off because nothing could be written, since this was asked last.
+    pub fn take_refusal(&self, source: u64) -> bool {
+        let mut live = self.lock();
+        live.get_mut(&source)
+            .is_some_and(|live| std::mem::take(&mut live.refused))
     }
 
     /// The worker is started again after it died.

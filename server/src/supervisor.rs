@@ -202,25 +202,28 @@ impl Care {
             () = self.shutdown.wait() => return,
         };
         let id = row.id;
-        let mut failures = 0;
+        let (mut failures, mut refusals) = (0, 0);
         loop {
             let before = self.sources.progress(id);
             let last_words = match self.one_life(&row, &mut stop).await {
                 Life::Over | Life::Stopped => return,
                 Life::Died(last_words) => last_words,
             };
-            failures = if self.sources.progress(id) > before {
-                1
+            // A full disk is not the worker's fault: such a source is never given up.
+            (failures, refusals) = if self.sources.take_refusal(id) {
+                (failures, refusals + 1)
+            } else if self.sources.progress(id) > before {
+                (1, 0)
             } else {
-                failures + 1
+                (failures + 1, 0)
             };
-            tracing::warn!(source = id, failures, "worker died: {last_words}");
+            tracing::warn!(source = id, failures, refusals, "worker died: {last_words}");
             if failures >= FAILURES_MAX {
                 self.give_up(id, last_words).await;
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff(failures)) => {}
+                () = tokio::time::sleep(backoff(failures.max(refusals))) => {}
                 () = asked(&mut stop) => return,
                 () = self.shutdown.wait() => return,
             }

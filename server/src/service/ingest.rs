@@ -59,6 +59,14 @@ fn reply(message: response::Message) -> Reply {
     })
 }
 
+/// Notes a run that broke off because nothing can be written: its worker is not to blame.
+fn refused(edge: &Edge, source: u64, error: WriteError) -> ApiError {
+    if let WriteError::ReadOnly { .. } = error {
+        edge.sources.writes_refused(source);
+    }
+    error.into()
+}
+
 fn violation(what: &str) -> ApiError {
     WriteError::Protocol {
         what: what.to_owned(),
@@ -91,11 +99,8 @@ async fn observe(
         return Err(ApiError::WrongWorker { id: row.id }.into());
     }
     edge.check_contract(&hello.contract)?;
-    let run = edge
-        .core
-        .begin_run(row.id, hello.pipeline)
-        .await
-        .map_err(ApiError::from)?;
+    let run = edge.core.begin_run(row.id, hello.pipeline).await;
+    let run = run.map_err(|error| refused(edge, row.id, error))?;
     let stop = edge.sources.stream_opened(row.id);
     let stream = Stream {
         checker: Checker::new(edge.collection.dimension),
@@ -208,7 +213,7 @@ impl Stream {
                 biased;
                 (result, up_to, ends) = async { writing.as_mut().expect("guarded").await }, if writing.is_some() => {
                     writing = None;
-                    let sequence = result.map_err(ApiError::from)?;
+                    let sequence = result.map_err(|error| refused(&edge, id, error))?;
                     self.acknowledged = up_to;
                     if ends {
                         self.finished = true;
@@ -292,9 +297,11 @@ impl Stream {
             position_us,
             author: "system".to_owned(),
         };
-        self.edge.core.set_source_state(change).await?;
+        let (edge, id) = (&self.edge, self.row.id);
+        let recorded = edge.core.set_source_state(change).await;
+        recorded.map_err(|error| refused(edge, id, error))?;
         self.state = state;
-        self.edge.sources.state_changed(self.row.id, state);
+        edge.sources.state_changed(id, state);
         Ok(())
     }
 
