@@ -5,7 +5,7 @@ use crate::support::http::Files;
 use crate::support::server::Setup;
 use crate::support::truth::Truth;
 use crate::support::{media, scratch, turn};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sources_that_cannot_be_read_say_why() {
@@ -135,34 +135,37 @@ async fn files_are_read_only_under_the_roots() {
     twice.expect_error("SOURCE_EXISTS");
 }
 
+/// A transport stream, as playlists have them: only the protocol can be the reason to refuse it.
+fn stream(truth: &Truth, folder: &Path) -> PathBuf {
+    let copy = arguments![
+        "-i",
+        &truth.clip,
+        "-t",
+        "3",
+        "-c",
+        "copy",
+        "-bsf:v",
+        "h264_mp4toannexb"
+    ];
+    media::ffmpeg(copy, folder.join("secret.ts"))
+}
+
+fn playlist(segment: &str) -> Vec<u8> {
+    let lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:3",
+        "#EXT-X-TARGETDURATION:3",
+        "#EXTINF:3.0,",
+    ];
+    format!("{}\n{segment}\n#EXT-X-ENDLIST\n", lines.join("\n")).into_bytes()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playlist_from_the_network_cannot_point_at_a_local_file() {
     let _turn = turn().await;
     let (folder, truth) = (scratch(), Truth::small());
     let server = Setup::new(&folder.path().join("data")).start().await;
-    // A transport stream, as playlists have them: only the protocol can be the reason to refuse it.
-    let secret = media::ffmpeg(
-        arguments![
-            "-i",
-            &truth.clip,
-            "-t",
-            "3",
-            "-c",
-            "copy",
-            "-bsf:v",
-            "h264_mp4toannexb"
-        ],
-        folder.path().join("secret.ts"),
-    );
-    let playlist = |segment: &str| {
-        let lines = [
-            "#EXTM3U",
-            "#EXT-X-VERSION:3",
-            "#EXT-X-TARGETDURATION:3",
-            "#EXTINF:3.0,",
-        ];
-        format!("{}\n{segment}\n#EXT-X-ENDLIST\n", lines.join("\n")).into_bytes()
-    };
+    let secret = stream(&truth, folder.path());
     let path = secret.to_str().unwrap();
     let files = Files::serve([
         ("/url.m3u8", playlist(&format!("file://{path}"))),

@@ -267,6 +267,14 @@ async fn lists_come_in_pages_and_tokens_fit_only_their_own_list() {
             .collect::<Vec<_>>()
     );
 
+    let of_sightings = sightings_in_pages(&client, &facts).await;
+    assert_reason(page(&first, "other arguments").await, "INVALID_PAGE_TOKEN");
+    assert_reason(page(&of_sightings, "").await, "INVALID_PAGE_TOKEN");
+    assert_reason(page("nonsense", "").await, "INVALID_PAGE_TOKEN");
+}
+
+/// Returns a token of the list of sightings.
+async fn sightings_in_pages(client: &Client, facts: &Facts) -> String {
     let sightings = |page_token: &str, source_id| {
         let request = pb::ListSightingsRequest {
             page_size: 2,
@@ -293,10 +301,6 @@ async fn lists_come_in_pages_and_tokens_fit_only_their_own_list() {
             .len(),
         facts.tracks.len()
     );
-
-    assert_reason(page(&first, "other arguments").await, "INVALID_PAGE_TOKEN");
-    assert_reason(page(&two.next_page_token, "").await, "INVALID_PAGE_TOKEN");
-    assert_reason(page("nonsense", "").await, "INVALID_PAGE_TOKEN");
     assert_reason(
         sightings(&two.next_page_token, 0).await,
         "INVALID_PAGE_TOKEN",
@@ -307,6 +311,7 @@ async fn lists_come_in_pages_and_tokens_fit_only_their_own_list() {
         ..Default::default()
     };
     assert_reason(client.list_sources(negative).await, "INVALID_PAGE_SIZE");
+    two.next_page_token
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

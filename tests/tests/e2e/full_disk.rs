@@ -54,39 +54,8 @@ async fn a_full_disk_refuses_writes_answers_searches_and_loses_nothing() {
         "{reason}"
     );
 
-    // A write is refused with the same reason. The server tries again by itself now and then, so it may take some asking.
-    until("a write to be refused", async || {
-        match rename(&client, "nobody").await {
-            Err(error) if error.reason() == reason => {
-                assert_eq!(error.code(), Code::Unavailable, "{error:?}");
-                assert!(error.retry_after().is_some(), "{error:?}");
-                Some(())
-            }
-            Err(error) if error.reason() == "IDENTITY_NOT_FOUND" => None,
-            Ok(_) => {
-                tokio::time::sleep(ASK_AGAIN).await;
-                None
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    })
-    .await;
-
-    // Searches are answered meanwhile.
-    let image = std::fs::read(&truth.held_out[0].1).unwrap();
-    let request = pb::SearchImageRequest {
-        image,
-        ..Default::default()
-    };
-    let answer = client.search_image(request).await.unwrap();
-    assert_eq!(answer.faces.len(), 1);
-    let embedding = vec![1.0; 512];
-    let request = pb::SearchEmbeddingRequest {
-        embedding,
-        ..Default::default()
-    };
-    client.search_embedding(request).await.unwrap();
-    assert_eq!(client.status().await.unwrap().sources, 1);
+    assert_refused(&client, &reason).await;
+    assert_answered(&client, &truth).await;
 
     // What was acknowledged so far.
     let before = client.status().await.unwrap().durable_sequence;
@@ -110,6 +79,45 @@ async fn a_full_disk_refuses_writes_answers_searches_and_loses_nothing() {
     drop((events, client));
     assert_eq!(server.terminate().await, Some(0), "{}", server.logged());
     Facts::read(&data.join("log")).assert_saw_the_same(source, &undisturbed, 1);
+}
+
+/// Asks for a write until it is refused with the reason. The server tries again by itself now and then, so it may take
+/// some asking.
+async fn assert_refused(client: &Client, reason: &str) {
+    until("a write to be refused", async || {
+        match rename(client, "nobody").await {
+            Err(error) if error.reason() == reason => {
+                assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+                assert!(error.retry_after().is_some(), "{error:?}");
+                Some(())
+            }
+            Err(error) if error.reason() == "IDENTITY_NOT_FOUND" => None,
+            Ok(_) => {
+                tokio::time::sleep(ASK_AGAIN).await;
+                None
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    })
+    .await;
+}
+
+/// Searches are answered meanwhile.
+async fn assert_answered(client: &Client, truth: &Truth) {
+    let image = std::fs::read(&truth.held_out[0].1).unwrap();
+    let request = pb::SearchImageRequest {
+        image,
+        ..Default::default()
+    };
+    let answer = client.search_image(request).await.unwrap();
+    assert_eq!(answer.faces.len(), 1);
+    let embedding = vec![1.0; 512];
+    let request = pb::SearchEmbeddingRequest {
+        embedding,
+        ..Default::default()
+    };
+    client.search_embedding(request).await.unwrap();
+    assert_eq!(client.status().await.unwrap().sources, 1);
 }
 
 /// The next recorded event, unless the one before it was the last up to a sequence.

@@ -41,6 +41,26 @@ async fn a_python_client_finds_its_way_by_reflection() {
     );
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
 
+    assert_services(&found);
+    // 64-bit numbers are text in protobuf's JSON.
+    let search = &found["search"];
+    assert_eq!(search["verdict"], "VERDICT_FOUND", "{search}");
+    let identity: u64 = search["hits"][0]["identity"]["id"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let labels = truth.label(facts.tracks.values());
+    let track = facts
+        .tracks
+        .values()
+        .find(|track| track.identity == identity)
+        .unwrap();
+    assert_eq!(labels[&track.id], person);
+    assert_pages_and_errors(&found);
+}
+
+fn assert_services(found: &Value) {
     let listed = |of: &str| {
         let names = found[of]
             .as_array()
@@ -67,22 +87,9 @@ async fn a_python_client_finds_its_way_by_reflection() {
         health.len() == 3 && health.values().all(|state| state == "SERVING"),
         "{health:?}"
     );
+}
 
-    // 64-bit numbers are text in protobuf's JSON.
-    let search = &found["search"];
-    assert_eq!(search["verdict"], "VERDICT_FOUND", "{search}");
-    let identity: u64 = search["hits"][0]["identity"]["id"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let labels = truth.label(facts.tracks.values());
-    let track = facts
-        .tracks
-        .values()
-        .find(|track| track.identity == identity)
-        .unwrap();
-    assert_eq!(labels[&track.id], person);
+fn assert_pages_and_errors(found: &Value) {
     let identities = &found["identities"];
     assert_eq!(
         identities["identities"].as_array().unwrap().len(),

@@ -228,11 +228,13 @@ async fn follow_gives_the_past_and_then_what_happens() {
             other => panic!("{other:?} after {live:?}, {beats} heartbeats"),
         }
     }
-    assert!(
-        live.len() >= 4,
-        "{person} is in two shots, each starts and ends: {live:?}"
-    );
-    for hit in &live {
+    assert_hits(&live, person, source, known);
+}
+
+/// The person is in two shots; each starts and ends.
+fn assert_hits(live: &[pb::FollowHit], person: &str, source: u64, known: u64) {
+    assert!(live.len() >= 4, "{person}: {live:?}");
+    for hit in live {
         let sighting = hit.sighting.as_ref().unwrap();
         assert_eq!(
             (sighting.source_id, sighting.identity_id),
