@@ -189,7 +189,9 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             }
         };
-        tracing::info!(signal = signalled().await, "shutting down");
+        // Not within the macro: what it logs is not even evaluated when the filter leaves it out.
+        let signal = signalled().await;
+        tracing::info!(signal, "shutting down");
         tokio::select! {
             () = server.stop() => Ok(()),
             signal = signalled() => Err(anyhow::anyhow!("left at once on a second signal ({signal})")),

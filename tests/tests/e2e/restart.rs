@@ -1,6 +1,6 @@
 //! A server that is asked to leave in the middle of reading goes on where it was.
 
-use crate::support::events::{ends, is_sighting, next_recorded, watch};
+use crate::support::events::{ends, is_sighting, next, next_recorded, watch};
 use crate::support::facts::Facts;
 use crate::support::server::Setup;
 use crate::support::truth::Truth;
@@ -57,4 +57,22 @@ async fn a_stopped_server_goes_on_where_it_was_and_sees_the_same() {
     let facts = Facts::read(&server.data().join("log"));
     facts.assert_saw_the_same(source, &undisturbed, 1);
     truth.assert_identified(facts.tracks.values());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_logs_little_stays_until_it_is_told_to_leave() {
+    let _turn = turn().await;
+    let folder = scratch();
+    for filter in ["warn", "off"] {
+        let data = folder.path().join(filter);
+        let mut server = Setup::new(&data).set("log.filter", filter).start().await;
+        // It once waited for the signal inside a log line, and so not at all when that line was left out.
+        let client = server.client().await;
+        let mut events = watch(&client, WatchFrom::Now).await;
+        for _ in 0..3 {
+            next(&mut events).await;
+        }
+        drop((events, client));
+        assert_eq!(server.terminate().await, Some(0));
+    }
 }
