@@ -13,10 +13,11 @@ use image::ImageFormat;
 use image::imageops::FilterType;
 use rollcall_benches::stats::Times;
 use rollcall_benches::system::{Server, read_to_end};
-use rollcall_client::{Client, pb};
+use rollcall_client::{Client, pb, time};
 use rollcall_ingest::photo::{self, PhotoLimits};
 use rollcall_ingest::{Assets, ModelOptions, Models, PhotoReader};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -50,6 +51,34 @@ struct Query {
     identity: u64,
 }
 
+/// What the server says it spent where.
+#[derive(Default)]
+struct Stages(BTreeMap<&'static str, Times>);
+
+impl Stages {
+    fn add(&mut self, answer: &pb::SearchResponse) {
+        let timings = answer.timings.unwrap_or_default();
+        for (stage, spent) in [
+            ("decode", timings.decode),
+            ("detect", timings.detect),
+            ("embed", timings.embed),
+            ("search", timings.search),
+            ("total", timings.total),
+        ] {
+            if let Some(spent) = spent {
+                self.0.entry(stage).or_default().add(time::seconds(&spent));
+            }
+        }
+    }
+
+    fn p50(&self) -> BTreeMap<&'static str, f64> {
+        self.0
+            .iter()
+            .map(|(stage, times)| (*stage, (times.at(50) * 1e3).round() / 1e3))
+            .collect()
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -66,20 +95,20 @@ async fn main() -> Result<()> {
     }
     let queries = queries(&client, &assets).await?;
     let status = client.status().await?;
-    let print = |what: &str, times: &Times, peer: &Times| {
+    let print = |what: &str, times: &Times, peer: &Times, stages: &Stages| {
         let (ours, peer) = (times.summary(), peer.summary());
         println!(
             "{}",
             json!({
                 "what": what, "round_trip": ours, "peer": "GetStatus", "peer_round_trip": peer,
-                "identities": status.identities, "faces": status.exemplars, "wrong_answers": 0,
+                "server_p50_ms": stages.p50(), "identities": status.identities, "faces": status.exemplars, "wrong_answers": 0,
             })
         );
     };
-    let (times, peer) = by_embedding(&client, &queries, arguments.queries).await?;
-    print("search_embedding", &times, &peer);
-    let (times, peer) = by_photo(&client, &queries, arguments.photos).await?;
-    print("search_image_640", &times, &peer);
+    let (times, peer, stages) = by_embedding(&client, &queries, arguments.queries).await?;
+    print("search_embedding", &times, &peer, &stages);
+    let (times, peer, stages) = by_photo(&client, &queries, arguments.photos).await?;
+    print("search_image_640", &times, &peer, &stages);
     server.stop().await
 }
 
@@ -154,8 +183,12 @@ fn found(answer: &pb::SearchResponse) -> Result<u64> {
     Ok(identity.context("a hit without identity")?.id)
 }
 
-async fn by_embedding(client: &Client, queries: &[Query], count: usize) -> Result<(Times, Times)> {
-    let (mut times, mut peer) = (Times::default(), Times::default());
+async fn by_embedding(
+    client: &Client,
+    queries: &[Query],
+    count: usize,
+) -> Result<(Times, Times, Stages)> {
+    let (mut times, mut peer, mut stages) = <(Times, Times, Stages)>::default();
     for (number, query) in queries.iter().cycle().take(WARM_UP + count).enumerate() {
         let counts = number >= WARM_UP;
         status(client, counts.then_some(&mut peer)).await?;
@@ -168,17 +201,22 @@ async fn by_embedding(client: &Client, queries: &[Query], count: usize) -> Resul
         let answer = client.search_embedding(request).await?;
         if counts {
             times.add(begin.elapsed().as_secs_f64());
+            stages.add(&answer);
         }
         ensure!(
             found(&answer)? == query.identity,
             "the wrong person: {answer:?}"
         );
     }
-    Ok((times, peer))
+    Ok((times, peer, stages))
 }
 
-async fn by_photo(client: &Client, queries: &[Query], count: usize) -> Result<(Times, Times)> {
-    let (mut times, mut peer) = (Times::default(), Times::default());
+async fn by_photo(
+    client: &Client,
+    queries: &[Query],
+    count: usize,
+) -> Result<(Times, Times, Stages)> {
+    let (mut times, mut peer, mut stages) = <(Times, Times, Stages)>::default();
     let warm_up = queries.len();
     for (number, query) in queries.iter().cycle().take(warm_up + count).enumerate() {
         let counts = number >= warm_up;
@@ -188,13 +226,14 @@ async fn by_photo(client: &Client, queries: &[Query], count: usize) -> Result<(T
         let answer = client.search_image(request).await?;
         if counts {
             times.add(begin.elapsed().as_secs_f64());
+            stages.add(&answer);
         }
         ensure!(
             found(&answer)? == query.identity,
             "the wrong person: {answer:?}"
         );
     }
-    Ok((times, peer))
+    Ok((times, peer, stages))
 }
 
 async fn status(client: &Client, times: Option<&mut Times>) -> Result<()> {
