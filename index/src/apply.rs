@@ -1,14 +1,16 @@
 //! Changing the index: operations, checked as a whole before the first takes effect.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
+    blocks::{NONE, WHOLE},
+    code::Code,
     embedding::Embedding,
+    faces::{Face, Faces},
     id::{FaceId, IdentityId, SourceId, TrackId},
-    state::{Face, Identity, Index, Members, State},
+    people::{Identity, SUM_FROM},
+    state::{Index, State, term, weight},
+    store::Damage,
 };
 
 /// One change.
@@ -94,6 +96,9 @@ pub enum ApplyError {
         /// How many it must have.
         expected: usize,
     },
+    /// A file of the index is not what was written to it. The index has to be made anew.
+    #[error("the index is damaged: {0}; it has to be made anew from the log")]
+    Damaged(Damage),
     /// The quality is NaN or outside 0 to 1.
     #[error("operation {at}: face {face} has quality {quality}; it must lie between 0 and 1")]
     BadQuality {
@@ -111,8 +116,9 @@ impl Index {
     /// come from (equal to the newest is allowed). Readers see them after the next
     /// [`Index::publish`].
     ///
-    /// Cost: a few map steps and one pass over a vector for each face touched, one more for each
-    /// identity touched, and a copied chunk for each that was published since it last changed.
+    /// Cost: some microseconds for each face and each identity touched, plus a copied page of 16
+    /// KiB for each of a handful that was published since it last changed; now and then a
+    /// millisecond, when a cell of representatives splits.
     ///
     /// # Errors
     /// [`ApplyError`], with the index exactly as it was before.
@@ -124,10 +130,11 @@ impl Index {
                 newest,
             });
         }
+        self.check().map_err(ApplyError::Damaged)?;
         Check::new(&self.state).all(operations)?;
         let mut change = Change {
             state: &mut self.state,
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
         };
         for operation in operations {
             change.apply(operation);
@@ -212,7 +219,7 @@ impl<'a> Check<'a> {
     }
 
     fn count(&mut self, track: TrackId) -> &mut usize {
-        let stored = || self.state.tracks.get(&track).map_or(0, Members::size);
+        let stored = || self.state.faces.track(track).count();
         self.counts.entry(track).or_insert_with(stored)
     }
 }
@@ -220,8 +227,9 @@ impl<'a> Check<'a> {
 /// Checked operations taking effect. From here on a surprise is our own bug.
 struct Change<'a> {
     state: &'a mut State,
-    /// Slots of identities whose sum has changed; some may be free by now.
-    touched: BTreeSet<usize>,
+    /// Rows of identities whose faces have changed, with how many they had before; some may be
+    /// free by now.
+    touched: BTreeMap<u32, u32>,
 }
 
 impl Change<'_> {
@@ -236,149 +244,186 @@ impl Change<'_> {
                 quality,
                 ref embedding,
             } => {
-                let identity_slot = self.identity_slot(identity);
-                let record = Face {
-                    face,
-                    identity,
-                    identity_slot,
-                    track,
-                    source,
-                    seen_us,
-                    quality,
-                };
-                let state = &mut *self.state;
-                let slot = state.faces.insert(record);
-                state.faces.set_vector(slot, embedding.as_slice());
-                state.face_slots.insert_mut(face, slot);
-                if let Some(members) = state.tracks.get_mut(&track) {
-                    members.insert_mut(face, slot);
-                } else {
-                    let members = Members::new_sync().insert(face, slot);
-                    state.tracks.insert_mut(track, members);
-                }
-                self.join(slot, record);
+                let code = Code::of(&self.state.rotation.forward(embedding.as_slice()));
+                let person = self.person(identity);
+                let slot = self.open_slot(person);
+                let mut face = Face::new(face, track, source, seen_us, quality);
+                face.identity = person;
+                self.state.faces.insert(slot, face, &code);
+                self.joined(person, slot);
             }
-            Operation::Remove { face } => self.remove(face),
+            Operation::Remove { face } => {
+                let slot = self.state.faces.slot(face).expect("checked: it is here");
+                self.leave(slot);
+                self.state.faces.remove(slot);
+                self.close_slot(slot);
+            }
             Operation::Assign { track, identity } => {
-                let members = self
-                    .state
-                    .tracks
-                    .get(&track)
-                    .into_iter()
-                    .flat_map(Members::values);
-                for slot in members.copied().collect::<Vec<usize>>() {
-                    self.reassign(slot, identity);
+                let faces = self.state.faces.track(track);
+                let faces: Vec<u64> = faces.map(|slot| self.state.faces.get(slot).face).collect();
+                for face in faces {
+                    // By id: slots move while faces do.
+                    let slot = self.state.faces.slot(FaceId::new(face));
+                    self.reassign(slot.expect("it is in the track"), identity);
                 }
             }
         }
     }
 
-    fn remove(&mut self, face: FaceId) {
-        let slot = *self
-            .state
-            .face_slots
-            .get(&face)
-            .expect("checked: the face is here");
-        let record = *self
-            .state
-            .faces
-            .get(slot)
-            .expect("face_slots points at records");
-        self.leave(slot, record);
-        let state = &mut *self.state;
-        state.faces.remove(slot);
-        state.face_slots.remove_mut(&face);
-        let members = state
-            .tracks
-            .get_mut(&record.track)
-            .expect("a face's track has members");
-        members.remove_mut(&face);
-        if members.is_empty() {
-            state.tracks.remove_mut(&record.track);
-        }
-    }
-
-    fn reassign(&mut self, slot: usize, identity: IdentityId) {
-        let mut record = *self
-            .state
-            .faces
-            .get(slot)
-            .expect("a track's members are records");
-        if record.identity == identity {
+    fn reassign(&mut self, from: u32, identity: IdentityId) {
+        let old = self.state.faces.get(from).identity;
+        if self.state.people.get(old).id == identity.get() {
             return;
         }
-        self.leave(slot, record);
-        record.identity = identity;
-        record.identity_slot = self.identity_slot(identity);
-        *self.state.faces.get_mut(slot).expect("found above") = record;
-        self.join(slot, record);
+        self.leave(from);
+        let person = self.person(identity);
+        // Opening may move the identity's tail, but not the face: it is another's.
+        let to = self.open_slot(person);
+        self.state.faces.relocate(from, to);
+        self.state.faces.set_identity(to, person);
+        self.joined(person, to);
+        self.close_slot_of(old, from);
     }
 
-    /// The identity's slot; it is made if it is not there.
-    fn identity_slot(&mut self, identity: IdentityId) -> usize {
-        let state = &mut *self.state;
-        if let Some(slot) = state.identity_slots.get(&identity) {
-            return *slot;
+    /// The identity's row; it is made if it is not there.
+    fn person(&mut self, identity: IdentityId) -> u32 {
+        let people = &mut self.state.people;
+        people.row(identity).unwrap_or_else(|| people.add(identity))
+    }
+
+    /// A slot at the end of the identity's tail, which is made longer if it is full.
+    fn open_slot(&mut self, person: u32) -> u32 {
+        let State { people, faces, .. } = &mut *self.state;
+        let mut row = *people.get(person);
+        let used = row.tail_faces();
+        if row.faces == 0 {
+            row.tail = faces.blocks.take(0);
+            row.tail_length = 0;
+        } else if used == 1 << row.tail_length {
+            if row.tail_length == WHOLE {
+                faces.blocks.set_next(row.tail / 32, row.chain);
+                row.chain = row.tail / 32;
+                row.tail_length = 0;
+                row.tail = faces.blocks.take(0);
+            } else {
+                let longer = row.tail_length + 1;
+                move_tail(faces, &mut row, used, longer);
+            }
         }
-        let slot = state.identities.insert(Identity {
-            identity,
-            members: Members::new_sync(),
-            sum: Arc::new(vec![0.0; state.dimension]),
-            weight: 0.0,
-        });
-        state.identity_slots.insert_mut(identity, slot);
-        slot
+        *people.edit(person) = row;
+        let first = if used == 32 { 0 } else { used };
+        row.tail + first
     }
 
-    fn join(&mut self, slot: usize, record: Face) {
-        let state = &mut *self.state;
-        let vector = state.faces.vector(slot);
-        let identity = state
-            .identities
-            .get_mut(record.identity_slot)
-            .expect("made by the caller");
-        identity.members.insert_mut(record.face, slot);
-        identity.add(vector, record.weight());
-        self.touched.insert(record.identity_slot);
-    }
-
-    fn leave(&mut self, slot: usize, record: Face) {
-        let state = &mut *self.state;
-        let vector = state.faces.vector(slot);
-        let identity = state
-            .identities
-            .get_mut(record.identity_slot)
-            .expect("a face has one");
-        identity.members.remove_mut(&record.face);
-        identity.add(vector, -record.weight());
-        if identity.members.is_empty() {
-            state.identities.remove(record.identity_slot);
-            state.identity_slots.remove_mut(&record.identity);
+    /// Accounts for the face that is new in `slot`.
+    fn joined(&mut self, person: u32, slot: u32) {
+        self.touch(person);
+        let State { people, faces, .. } = &mut *self.state;
+        let face = *faces.get(slot);
+        let row = people.edit(person);
+        row.faces += 1;
+        row.weight += u64::from(weight(face.quality));
+        row.note(SourceId::new(face.source), face.seen_us);
+        if let Some(sum) = people.sum_mut(person) {
+            term(&faces.plane, slot, face.quality, 1.0, sum);
         }
-        self.touched.insert(record.identity_slot);
+    }
+
+    /// Accounts for the face that goes from `slot`; its identity is none the smaller yet.
+    fn leave(&mut self, slot: u32) {
+        let face = *self.state.faces.get(slot);
+        self.touch(face.identity);
+        let State { people, faces, .. } = &mut *self.state;
+        people.edit(face.identity).weight -= u64::from(weight(face.quality));
+        if let Some(sum) = people.sum_mut(face.identity) {
+            term(&faces.plane, slot, face.quality, -1.0, sum);
+        }
+    }
+
+    /// Fills the hole that a face which left has made with the last face of the tail.
+    fn close_slot(&mut self, slot: u32) {
+        let person = self.state.faces.get(slot).identity;
+        self.close_slot_of(person, slot);
+    }
+
+    fn close_slot_of(&mut self, person: u32, hole: u32) {
+        let State { people, faces, .. } = &mut *self.state;
+        let mut row = *people.get(person);
+        let used = row.tail_faces();
+        let last = row.tail + used - 1;
+        if last != hole {
+            faces.relocate(last, hole);
+        }
+        row.faces -= 1;
+        if used == 1 {
+            faces.blocks.give_back(row.tail, row.tail_length);
+            row.tail = NONE;
+            if row.chain != NONE {
+                row.tail = row.chain * 32;
+                row.tail_length = WHOLE;
+                row.chain = faces.blocks.get(row.chain).next;
+            }
+        } else if row.tail_length > 1 && used - 1 == 1 << (row.tail_length - 2) {
+            let shorter = row.tail_length - 1;
+            move_tail(faces, &mut row, used - 1, shorter);
+        }
+        *people.edit(person) = row;
+    }
+
+    fn touch(&mut self, person: u32) {
+        let faces = self.state.people.get(person).faces;
+        self.touched.entry(person).or_insert(faces);
     }
 
     /// Brings the representatives of all identities touched up to date.
-    fn finish(self) {
-        for slot in self.touched {
-            let Some(identity) = self.state.identities.get(slot) else {
-                continue;
-            };
-            let members = identity.members.values().copied();
-            let direction = self
-                .state
-                .direction(&identity.sum, identity.weight, members);
-            let direction = direction.expect("an identity has members");
-            self.state.identities.set_vector(slot, direction.as_slice());
+    fn finish(mut self) {
+        for (person, before) in std::mem::take(&mut self.touched) {
+            self.represent(person, before);
         }
+    }
+
+    fn represent(&mut self, person: u32, before: u32) {
+        let state = &mut *self.state;
+        let row = *state.people.get(person);
+        let people = &mut state.people;
+        let mut moved = |owner: u32, slot: u32| people.edit(owner).representative = slot;
+        if row.faces == 0 {
+            if row.representative != NONE {
+                state.cells.remove(row.representative, &mut moved);
+            }
+            state.people.remove(person);
+            return;
+        }
+        let direction = state.representative_of(person);
+        if state.people.get(person).sum == NONE && row.faces > SUM_FROM {
+            let sum = state.sum_of(person);
+            state.people.keep_sum(person, &sum);
+        } else if row.faces <= SUM_FROM / 2 {
+            state.people.drop_sum(person);
+        }
+        let people = &mut state.people;
+        let mut moved = |owner: u32, slot: u32| people.edit(owner).representative = slot;
+        // As it grows it may come to lie nearer to another cell.
+        let doubled = before.checked_ilog2() != row.faces.checked_ilog2();
+        if row.representative != NONE && !doubled {
+            state
+                .cells
+                .update(row.representative, &Code::of(&direction));
+            return;
+        }
+        if row.representative != NONE {
+            state.cells.remove(row.representative, &mut moved);
+        }
+        state.cells.insert(person, &direction, &mut moved);
     }
 }
 
-impl Identity {
-    fn add(&mut self, vector: &[f32], weight: f64) {
-        self.weight += weight;
-        for (sum, value) in Arc::make_mut(&mut self.sum).iter_mut().zip(vector) {
-            *sum += f64::from(*value) * weight;
-        }
+/// Moves a tail to a run of another length.
+fn move_tail(faces: &mut Faces, row: &mut Identity, used: u32, length: u32) {
+    let to = faces.blocks.take(length);
+    for offset in 0..used {
+        faces.relocate(row.tail + offset, to + offset);
     }
+    faces.blocks.give_back(row.tail, row.tail_length);
+    (row.tail, row.tail_length) = (to, length);
 }

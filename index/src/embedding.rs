@@ -22,6 +22,15 @@ const F16_BYTES: usize = 2;
 pub struct Similarity(f32);
 
 impl Similarity {
+    /// The cosine of opposites, -1.
+    pub const LEAST: Self = Self(-1.0);
+
+    /// A cosine of `value`; `None` outside -1 to 1, and for NaN.
+    #[must_use]
+    pub fn new(value: f32) -> Option<Self> {
+        (-1.0..=1.0).contains(&value).then(|| Self::from_dot(value))
+    }
+
     /// The cosine, -1 to 1.
     #[must_use]
     pub const fn get(self) -> f32 {

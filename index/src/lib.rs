@@ -1,7 +1,7 @@
 //! The person index: who is this, and where was this person seen?
 //!
-//! An in-memory view of the log's faces, searched exactly (every vector is looked at), rebuilt by
-//! its caller from the log at start. One writer applies [`Operation`]s to an [`Index`] and
+//! An in-memory view of the log's faces, rebuilt by its caller from the log at start: a tree whose
+//! inner nodes are cells of people and whose leaves are the faces of one person. One writer applies [`Operation`]s to an [`Index`] and
 //! publishes immutable [`Snapshot`]s; any number of threads search those without a lock. This crate
 //! knows no video, no network, no async and no files.
 //!
@@ -28,20 +28,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod apply;
+mod blocks;
+mod cells;
+mod code;
+mod column;
 mod embedding;
+mod faces;
+mod filter;
 mod id;
 mod kernel;
+mod people;
+mod plane;
+mod rotate;
 mod search;
+mod slots;
 mod state;
-mod table;
+mod store;
 mod verify;
 
 pub use apply::{ApplyError, Operation};
 pub use embedding::{Embedding, EmbeddingError, Similarity};
+pub use filter::Filter;
 pub use id::{FaceId, IdentityId, SourceId, TrackId};
-pub use search::{FaceHit, Filter, IdentityHit, SearchError};
+pub use kernel::instructions;
+pub use search::{Effort, FaceEffort, FaceHit, IdentityHit, SURE, SearchError, Work};
 pub use state::{FaceEntry, Index, Snapshot, State, Stats};
+pub use store::{Checkpoint, Damage, Disk, DiskFile, RealDisk, StoreError};
 pub use verify::VerifyError;

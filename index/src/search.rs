@@ -1,49 +1,97 @@
-//! Who is this, and which faces look like this? Every vector that may count is looked at.
+//! Who is this, and which faces look like this?
+//!
+//! Sketches say roughly how similar everything worth looking at is; codes say it well for the best
+//! of those. How much is worth looking at is the [`Effort`].
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::{
+    blocks::{at, row},
+    code::{Probe, sketch_deviation},
     embedding::{Embedding, Similarity},
+    faces::Face,
+    filter::Filter,
     id::{FaceId, IdentityId, SourceId, TrackId},
-    kernel,
-    state::{Face, Identity, State},
+    kernel::BLOCK,
+    plane::{Estimates, Plane, lanes},
+    state::State,
+    store::Damage,
 };
 
-/// Which faces count in a search. The default is: all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only faces seen in one of these sources; an empty list lets nothing through.
-    pub sources: Option<Vec<SourceId>>,
-    /// Only faces seen at this moment or later, Unix microseconds.
-    pub seen_after_us: Option<i64>,
-    /// Only faces seen before this moment, Unix microseconds.
-    pub seen_before_us: Option<i64>,
-    /// As if this track had never been seen: its faces are no hits, and representatives are
-    /// computed without them.
-    pub exclude_track: Option<TrackId>,
+/// Estimates may be off by this many standard deviations before something is overlooked: one in
+/// 300,000 is, if errors are as good as normal.
+const DEVIATIONS: f32 = 4.5;
+/// Embeddings of fewer values are told apart by their codes alone: errors of sketches are as good as
+/// normal only where many values add up.
+const SKETCH_DIMENSION_MIN: usize = 64;
+/// Everything is looked at by its code where there is no more than this.
+const FEW: usize = 64;
+/// The best by estimate that are looked at by code, for each one asked for, and at least.
+const PER_HIT: usize = 2;
+const RANKED_MIN: usize = 24;
+/// As [`FaceEffort::Open`]'s deviations, for the best face of an identity.
+const BEST_FACE_DEVIATIONS: f32 = 2.5;
+/// Identities opened before all faces are looked at: they give a good bar.
+const CERTIFIED_OPENS: usize = 64;
+/// Faces gathered at most before their codes are compared.
+const NEAR_MAX: usize = 4096;
+/// Codes asked for ahead of their use.
+const AHEAD: usize = 8;
+
+/// How much of the index a search for people looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Effort {
+    /// The nearest cells only, as many as this. For measuring; [`Effort::Normal`] decides itself.
+    Cells(usize),
+    /// The nearest cells; where nobody there is at least [`SURE`] similar, and where there are few
+    /// people, everybody's sketch, and the code of whoever may reach the floor by the error bound.
+    /// So whoever reaches the floor is found as surely as by [`Effort::Certified`], unless somebody
+    /// else in the nearest cells is sure.
+    Normal,
+    /// Everybody's sketch, and the code of whoever may be among the hits by the error bound: a hit
+    /// is overlooked with a probability below one in 300,000.
+    Certified,
+    /// Everybody's code.
+    Exact,
 }
 
-impl Filter {
-    /// Whether a face counts.
-    fn passes(&self, face: &Face) -> bool {
-        self.sources
-            .as_ref()
-            .is_none_or(|sources| sources.contains(&face.source))
-            && self.seen_after_us.is_none_or(|after| face.seen_us >= after)
-            && self
-                .seen_before_us
-                .is_none_or(|before| face.seen_us < before)
-            && self.exclude_track != Some(face.track)
-    }
-
-    /// Whether faces have to be looked at one by one to know which identities count.
-    fn by_face(&self) -> bool {
-        self.sources.is_some() || self.seen_after_us.is_some() || self.seen_before_us.is_some()
-    }
+/// How much of the index a search for faces looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FaceEffort {
+    /// The faces of the identities most similar to the query; all faces where identities further
+    /// down may well have some of the best.
+    Open {
+        /// As many identities are opened.
+        identities: usize,
+        /// After the last one all faces are looked at, if its estimated similarity is at most this
+        /// far below the worst hit.
+        reach: f32,
+        /// The code of a face is looked at if its sketch is at most this many standard deviations
+        /// below the worst hit.
+        deviations: f32,
+    },
+    /// Every face's sketch, and the code of each that may be among the hits by the error bound.
+    Certified,
+    /// Every face's code.
+    Exact,
 }
+
+impl FaceEffort {
+    /// What is right for most: at least 0.99 of the best ten are found on the corpora of
+    /// `benches/README.md`.
+    pub const NORMAL: Self = Self::Open {
+        identities: 128,
+        reach: 0.1,
+        deviations: 2.0,
+    };
+}
+
+/// The cells looked at first by [`Effort::Normal`].
+const CELLS: usize = 24;
+/// With no more people than this, [`Effort::Normal`] looks at everybody's sketch at once.
+const PEOPLE_FEW: usize = 16 << 10;
+/// A cosine that nobody but the same person reaches: whoever has it is not looked for elsewhere.
+pub const SURE: f32 = 0.5;
 
 /// An identity found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,10 +100,10 @@ pub struct IdentityHit {
     pub identity: IdentityId,
     /// Cosine of the query to the identity's representative.
     pub similarity: Similarity,
-    /// The most similar of its faces that pass the filter; ties go to the lower id.
-    pub best_face: FaceId,
-    /// Cosine of the query to that face.
-    pub best_face_similarity: Similarity,
+    /// The most similar of its faces that pass the filter, and the cosine of the query to it; ties
+    /// go to the lower id. Not looked for where the identity is below the floor, unless it is the
+    /// first hit.
+    pub best_face: Option<(FaceId, Similarity)>,
 }
 
 /// A face found.
@@ -74,7 +122,7 @@ pub struct FaceHit {
 }
 
 /// Why a search was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
     /// The query comes from another model than the index's.
     #[error("the query has {found} values, the index holds embeddings of {expected}")]
@@ -84,13 +132,29 @@ pub enum SearchError {
         /// How many it must have.
         expected: usize,
     },
+    /// A file of the index is not what was written to it; answers would be wrong.
+    #[error("the index is damaged: {0}; it has to be made anew from the log")]
+    Damaged(Damage),
+}
+
+/// What a search did, for whoever wants to know why it took as long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Sketches estimated.
+    pub sketches: usize,
+    /// Codes compared.
+    pub codes: usize,
+    /// Bytes of sketches and codes read.
+    pub bytes: usize,
+    /// Everything was looked at.
+    pub exhaustive: bool,
 }
 
 /// The k best of what was offered, best first; ties go to the lower id.
 struct Best<Id> {
     k: usize,
     /// The worst of them on top.
-    heap: BinaryHeap<Reverse<(Similarity, Reverse<Id>, usize)>>,
+    heap: BinaryHeap<Reverse<(Similarity, Reverse<Id>, u32)>>,
 }
 
 impl<Id: Ord + Copy> Best<Id> {
@@ -102,7 +166,7 @@ impl<Id: Ord + Copy> Best<Id> {
         }
     }
 
-    fn offer(&mut self, similarity: Similarity, id: Id, slot: usize) {
+    fn offer(&mut self, similarity: Similarity, id: Id, slot: u32) {
         let entry = Reverse((similarity, Reverse(id), slot));
         if self.heap.len() < self.k {
             self.heap.push(entry);
@@ -113,10 +177,93 @@ impl<Id: Ord + Copy> Best<Id> {
         }
     }
 
-    fn into_slots(self) -> impl Iterator<Item = (Similarity, usize)> {
+    /// What has to be reached to get in: the worst of k, or less than anything.
+    fn bar(&self) -> f32 {
+        match self.heap.peek() {
+            Some(Reverse((similarity, ..))) if self.heap.len() >= self.k => similarity.get(),
+            _ => f32::NEG_INFINITY,
+        }
+    }
+
+    fn best(&self) -> f32 {
+        let best = self
+            .heap
+            .iter()
+            .map(|Reverse((similarity, ..))| similarity.get());
+        best.fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    fn into_slots(self) -> impl Iterator<Item = (Similarity, u32)> {
         let best_first = self.heap.into_sorted_vec().into_iter();
         best_first.map(|Reverse((similarity, _, slot))| (similarity, slot))
     }
+}
+
+/// Slots with estimates: of all that were offered, those above a floor, and the best of the others.
+struct Ranked {
+    entries: Vec<(f32, u32)>,
+    /// How many of the best are kept whatever the floor.
+    keep: usize,
+    /// What is above this is kept even if it is not among the best.
+    floor: f32,
+    /// Nothing below has a chance any more.
+    bar: f32,
+}
+
+impl Ranked {
+    fn new(keep: usize, floor: f32) -> Self {
+        Self {
+            entries: Vec::with_capacity(keep * 8),
+            keep,
+            floor,
+            bar: f32::NEG_INFINITY,
+        }
+    }
+
+    #[inline]
+    fn offer(&mut self, estimate: f32, slot: u32) {
+        self.entries.push((estimate, slot));
+        if self.entries.len() >= self.keep * 8 {
+            self.shrink();
+        }
+    }
+
+    /// Drops what has no chance.
+    fn shrink(&mut self) {
+        if self.entries.len() <= self.keep {
+            return;
+        }
+        let keep = self.keep - 1;
+        let (_, worst, _) = self
+            .entries
+            .select_nth_unstable_by(keep, |a, b| b.0.total_cmp(&a.0));
+        self.bar = worst.0.min(self.floor);
+        let bar = self.bar;
+        if bar < worst.0 {
+            self.entries.retain(|entry| entry.0 >= bar);
+            // What the floor keeps may be many: do not sort it again and again.
+            if self.entries.len() * 2 > self.keep * 8 {
+                self.keep = self.entries.len();
+            }
+        } else {
+            self.entries.truncate(self.keep);
+        }
+    }
+
+    /// Best first.
+    fn sorted(mut self) -> Vec<(f32, u32)> {
+        self.entries
+            .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.entries
+    }
+}
+
+/// A search under way.
+struct Search<'a> {
+    state: &'a State,
+    probe: Probe,
+    filter: &'a Filter,
+    work: Work,
 }
 
 impl State {
@@ -126,8 +273,7 @@ impl State {
     /// An identity counts if at least one of its faces passes `filter`. Its representative is the
     /// mean of all its faces, those that do not pass included, except the excluded track's.
     ///
-    /// Cost: one dot product per identity, one look at every face if `filter` names sources or
-    /// times, and one dot product per passing face of each hit.
+    /// As [`State::who`] with [`Effort::Certified`].
     ///
     /// # Errors
     /// [`SearchError::WrongDimension`].
@@ -137,42 +283,51 @@ impl State {
         k: usize,
         filter: &Filter,
     ) -> Result<Vec<IdentityHit>, SearchError> {
+        Ok(self
+            .who(query, k, Similarity::LEAST, filter, Effort::Certified)?
+            .0)
+    }
+
+    /// As [`State::search_identities`], with an effort, and what it took. With [`Effort::Normal`]
+    /// whoever is at least `floor` similar is found; the other hits are the most similar of those
+    /// who happened to be looked at. Where `filter` names sources or times, [`Effort::Normal`] is
+    /// [`Effort::Certified`].
+    ///
+    /// Cost at 512 values: some 20 microseconds where somebody is like the query, plus about 2
+    /// nanoseconds for each identity where nobody is; see `benches/README.md`.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`].
+    pub fn who(
+        &self,
+        query: &Embedding,
+        k: usize,
+        floor: Similarity,
+        filter: &Filter,
+        effort: Effort,
+    ) -> Result<(Vec<IdentityHit>, Work), SearchError> {
         self.check(query)?;
+        let mut search = Search::new(self, query, filter);
         if k == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), search.work));
         }
-        let counting = filter.by_face().then(|| self.counting(filter));
-        let without = self.without_track(filter.exclude_track);
-        let mut best = Best::new(k, self.identities.len());
-        for (slot, identity, representative) in self.identities.iter() {
-            if counting.as_ref().is_some_and(|counting| !counting[slot]) {
-                continue;
-            }
-            let similarity = match without.get(&slot) {
-                None => Similarity::from_dot(kernel::dot(query.as_slice(), representative)),
-                Some(Some(rest)) => query.dot(rest),
-                Some(None) => continue,
-            };
-            best.offer(similarity, identity.identity, slot);
-        }
-        let hits = best.into_slots().filter_map(|(similarity, slot)| {
-            let identity = self.identities.get(slot)?;
-            let (best_face_similarity, best_face) = self.best_face(query, identity, filter)?;
-            let identity = identity.identity;
-            Some(IdentityHit {
-                identity,
+        let found = search.identities(k, floor.get(), effort).into_slots();
+        let hits: Vec<_> = found
+            .enumerate()
+            .map(|(number, (similarity, person))| IdentityHit {
+                identity: IdentityId::new(self.people.get(person).id),
                 similarity,
-                best_face,
-                best_face_similarity,
+                best_face: (number == 0 || similarity >= floor)
+                    .then(|| search.best_face(person))
+                    .flatten()
+                    .map(|(similarity, Reverse(face))| (FaceId::new(face), similarity)),
             })
-        });
-        Ok(hits.collect())
+            .collect();
+        self.sound((hits, search.work))
     }
 
     /// The `k` faces most similar to `query` among those that pass `filter`, most similar first;
     /// ties go to the lower id. Fewer if there are fewer; none for `k` = 0.
-    ///
-    /// Cost: one dot product per passing face.
     ///
     /// # Errors
     /// [`SearchError::WrongDimension`].
@@ -182,40 +337,71 @@ impl State {
         k: usize,
         filter: &Filter,
     ) -> Result<Vec<FaceHit>, SearchError> {
+        Ok(self.faces_like(query, k, filter, FaceEffort::Certified)?.0)
+    }
+
+    /// As [`State::search_faces`], with an effort.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`].
+    pub fn faces_like(
+        &self,
+        query: &Embedding,
+        k: usize,
+        filter: &Filter,
+        effort: FaceEffort,
+    ) -> Result<(Vec<FaceHit>, Work), SearchError> {
         self.check(query)?;
+        let mut search = Search::new(self, query, filter);
         if k == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), search.work));
         }
-        let mut best = Best::new(k, self.faces.len());
-        for (slot, face, vector) in self.faces.iter() {
-            if filter.passes(face) {
-                let similarity = Similarity::from_dot(kernel::dot(query.as_slice(), vector));
-                best.offer(similarity, face.face, slot);
+        let found = search.faces(k, effort);
+        let hits = found
+            .into_slots()
+            .map(|(similarity, slot)| self.face_hit(slot, similarity));
+        self.sound((hits.collect(), search.work))
+    }
+
+    /// Every face at least `floor` similar to `query` that passes `filter`, most similar first; ties
+    /// go to the lower id. At most `limit`.
+    ///
+    /// Cost: every face's sketch, and the code of each that may be similar enough.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`].
+    pub fn faces_above(
+        &self,
+        query: &Embedding,
+        floor: Similarity,
+        limit: usize,
+        filter: &Filter,
+    ) -> Result<Vec<FaceHit>, SearchError> {
+        self.check(query)?;
+        let mut search = Search::new(self, query, filter);
+        let mut best = Best::new(limit, self.faces.len());
+        let least = floor.get() - search.margin(&self.faces.plane);
+        let mut estimates: Estimates = [0.0; BLOCK];
+        for block in 0..self.faces.plane.blocks() {
+            let above = self
+                .faces
+                .plane
+                .estimate(&search.probe, block, least, &mut estimates);
+            for lane in lanes(above) {
+                let slot = row(block * BLOCK + lane);
+                if let Some(similarity) = search.face(slot).filter(|s| *s >= floor) {
+                    best.offer(similarity, self.faces.get(slot).face, slot);
+                }
             }
         }
-        let hits = best.into_slots().filter_map(|(similarity, slot)| {
-            let &Face {
-                face,
-                identity,
-                track,
-                source,
-                ..
-            } = self.faces.get(slot)?;
-            Some(FaceHit {
-                face,
-                identity,
-                track,
-                source,
-                similarity,
-            })
-        });
-        Ok(hits.collect())
+        let hits = best
+            .into_slots()
+            .map(|(similarity, slot)| self.face_hit(slot, similarity));
+        self.sound(hits.collect())
     }
 
     /// Cosine of `query` to one identity's representative, computed without `exclude_track` if
     /// given. `None` if there is no such identity, or no face of it outside that track.
-    ///
-    /// Cost: one dot product, and a pass over each face of the identity in the excluded track.
     ///
     /// # Errors
     /// [`SearchError::WrongDimension`].
@@ -226,20 +412,19 @@ impl State {
         exclude_track: Option<TrackId>,
     ) -> Result<Option<Similarity>, SearchError> {
         self.check(query)?;
-        let Some(slot) = self.identity_slots.get(&identity) else {
-            return Ok(None);
+        let filter = Filter {
+            exclude_track,
+            ..Filter::default()
         };
-        let similarity = match self.without_track(exclude_track).get(slot) {
-            None => {
-                let representative = self.identities.vector(*slot);
-                Some(Similarity::from_dot(kernel::dot(
-                    query.as_slice(),
-                    representative,
-                )))
+        let mut search = Search::new(self, query, &filter);
+        let person = self.people.row(identity);
+        self.sound(person.and_then(|person| {
+            if search.excluded().contains(&person) {
+                search.without(person)
+            } else {
+                Some(search.representative(self.people.get(person).representative))
             }
-            Some(rest) => rest.as_ref().map(|rest| query.dot(rest)),
-        };
-        Ok(similarity)
+        }))
     }
 
     fn check(&self, query: &Embedding) -> Result<(), SearchError> {
@@ -251,77 +436,474 @@ impl State {
         }
     }
 
-    /// For each identity slot, whether a face of it passes.
-    fn counting(&self, filter: &Filter) -> Vec<bool> {
-        let mut counting = vec![false; self.identities.slots()];
-        for (_, face, _) in self.faces.iter() {
-            if filter.passes(face) {
-                counting[face.identity_slot] = true;
-            }
+    /// `answer`, unless something was damaged that it may rest on.
+    fn sound<T>(&self, answer: T) -> Result<T, SearchError> {
+        match self.damage.get() {
+            None => Ok(answer),
+            Some(damage) => Err(SearchError::Damaged(damage.clone())),
         }
-        counting
     }
 
-    /// The representatives, without the track, of the identities that have faces of it; `None` for
-    /// those that have no other.
-    fn without_track(&self, track: Option<TrackId>) -> BTreeMap<usize, Option<Embedding>> {
-        let mut slots: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for slot in track
-            .and_then(|track| self.tracks.get(&track))
+    fn face_hit(&self, slot: u32, similarity: Similarity) -> FaceHit {
+        let &Face {
+            face,
+            identity,
+            track,
+            source,
+            ..
+        } = self.faces.get(slot);
+        FaceHit {
+            face: FaceId::new(face),
+            identity: IdentityId::new(self.people.get(identity).id),
+            track: TrackId::new(track),
+            source: SourceId::new(source),
+            similarity,
+        }
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(state: &'a State, query: &Embedding, filter: &'a Filter) -> Self {
+        Self {
+            state,
+            probe: Probe::of(&state.rotation.forward(query.as_slice())),
+            filter,
+            work: Work::default(),
+        }
+    }
+
+    /// How far estimates may be off.
+    fn margin(&self, plane: &Plane) -> f32 {
+        if self.state.dimension < SKETCH_DIMENSION_MIN {
+            return f32::INFINITY;
+        }
+        let sketch = sketch_deviation(plane.widest(), self.state.rotation.padded());
+        let table = self.probe.table_deviation(plane.widest());
+        DEVIATIONS * sketch.hypot(table)
+    }
+
+    /// Rows of identities with faces in the excluded track.
+    fn excluded(&self) -> Vec<u32> {
+        let slots = self
+            .filter
+            .exclude_track
+            .map(|track| self.state.faces.track(track));
+        let faces = slots
             .into_iter()
             .flatten()
-        {
-            if let Some(face) = self.faces.get(*slot.1) {
-                slots.entry(face.identity_slot).or_default().push(*slot.1);
-            }
-        }
-        let rest = |(at, gone): (usize, Vec<usize>)| {
-            Some((at, self.rest(self.identities.get(at)?, &gone, track?)))
-        };
-        slots.into_iter().filter_map(rest).collect()
+            .map(|slot| self.state.faces.get(slot));
+        let mut people: Vec<u32> = faces.map(|face| face.identity).collect();
+        people.sort_unstable();
+        people.dedup();
+        people
     }
 
-    /// The identity's representative without the faces in `gone`, which are all it has of `track`.
-    fn rest(&self, identity: &Identity, gone: &[usize], track: TrackId) -> Option<Embedding> {
-        if identity.members.size() == gone.len() {
+    /// Cosine to the identity's representative without the excluded track; `None` if nothing is
+    /// left of it.
+    fn without(&mut self, person: u32) -> Option<Similarity> {
+        let track = self.filter.exclude_track?;
+        let rest = self.state.representative_without(person, track)?;
+        let code = crate::code::Code::of(&rest);
+        Some(Similarity::from_dot(
+            self.probe.cosine(&code.values, code.step),
+        ))
+    }
+
+    fn representative(&mut self, slot: u32) -> Similarity {
+        self.work.codes += 1;
+        self.work.bytes += self.state.rotation.padded();
+        Similarity::from_dot(self.state.cells.plane.cosine(&self.probe, at(slot)))
+    }
+
+    /// The cosine of a face, if it passes the filter.
+    fn face(&mut self, slot: u32) -> Option<Similarity> {
+        if !self.filter.is_open() && !self.filter.passes(self.state.faces.get(slot)) {
             return None;
         }
-        let mut sum = identity.sum.as_ref().clone();
-        let mut total = identity.weight;
-        for slot in gone {
-            let weight = self.faces.get(*slot)?.weight();
-            total -= weight;
-            for (sum, value) in sum.iter_mut().zip(self.faces.vector(*slot)) {
-                *sum -= f64::from(*value) * weight;
-            }
-        }
-        let stays = |slot: &usize| {
-            self.faces
-                .get(*slot)
-                .is_some_and(|face| face.track != track)
-        };
-        self.direction(
-            &sum,
-            total,
-            identity.members.values().copied().filter(stays),
-        )
+        self.work.codes += 1;
+        self.work.bytes += self.state.rotation.padded();
+        let cosine = self.state.faces.plane.cosine(&self.probe, at(slot));
+        Some(Similarity::from_dot(cosine))
     }
 
-    fn best_face(
-        &self,
-        query: &Embedding,
-        identity: &Identity,
-        filter: &Filter,
-    ) -> Option<(Similarity, FaceId)> {
-        let passing = identity.members.iter().filter_map(|(face, slot)| {
-            let record = self.faces.get(*slot)?;
-            filter.passes(record).then(|| {
-                let dot = kernel::dot(query.as_slice(), self.faces.vector(*slot));
-                (Similarity::from_dot(dot), Reverse(*face))
-            })
-        });
-        passing
-            .max()
-            .map(|(similarity, Reverse(face))| (similarity, face))
+    fn scanned(&mut self, blocks: usize) {
+        self.work.sketches += blocks * BLOCK;
+        self.work.bytes += blocks * BLOCK * (self.state.rotation.padded() / 8 + 4);
+    }
+
+    /// Whether a face of the identity passes the filter.
+    fn counts(&self, person: u32) -> bool {
+        let state = self.state;
+        !self.filter.by_face()
+            || self.filter.may_pass(state.people.get(person))
+                && state
+                    .slots_of(person)
+                    .any(|slot| self.filter.passes(state.faces.get(slot)))
+    }
+
+    fn identities(&mut self, k: usize, floor: f32, effort: Effort) -> Best<u64> {
+        let state = self.state;
+        let mut best = Best::new(k, state.people.len());
+        let excluded = self.excluded();
+        for person in &excluded {
+            if self.counts(*person)
+                && let Some(similarity) = self.without(*person)
+            {
+                best.offer(similarity, state.people.get(*person).id, *person);
+            }
+        }
+        // Which identities count is known only after their faces were looked at: nothing may be
+        // cut off before that.
+        let effort = match effort {
+            Effort::Cells(_) | Effort::Normal if self.filter.by_face() => Effort::Certified,
+            Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
+            Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
+        };
+        let margin = self.margin(&state.cells.plane);
+        match effort {
+            Effort::Exact => {
+                for slot in 0..row(state.cells.blocks() * BLOCK) {
+                    if state.cells.plane.holds(at(slot)) {
+                        self.offer_person(slot, &excluded, &mut best);
+                    }
+                }
+                self.work.exhaustive = true;
+            }
+            Effort::Certified => self.certified(margin, &excluded, &mut best),
+            Effort::Cells(many) => self.in_cells(many, k, margin, &excluded, &mut best),
+            Effort::Normal => {
+                let few = state.people.len() <= PEOPLE_FEW;
+                if !few {
+                    self.in_cells(CELLS, k, margin, &excluded, &mut best);
+                }
+                if few || best.best() < SURE {
+                    self.everywhere(k, floor, margin, &excluded, &mut best);
+                }
+            }
+        }
+        best
+    }
+
+    fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
+        let person = self.state.cells.owner(slot);
+        if !excluded.contains(&person) && self.counts(person) {
+            let similarity = self.representative(slot);
+            best.offer(similarity, self.state.people.get(person).id, person);
+        }
+    }
+
+    /// Everybody, in the order of their estimates, until nobody further down can be among the hits.
+    fn certified(&mut self, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
+        let cells = &self.state.cells;
+        let mut all = Vec::with_capacity(cells.len());
+        let mut estimates: Estimates = [0.0; BLOCK];
+        for block in 0..cells.blocks() {
+            let above = cells
+                .plane
+                .estimate(&self.probe, block, f32::NEG_INFINITY, &mut estimates);
+            all.extend(
+                lanes(above).map(|lane| Estimate(estimates[lane], row(block * BLOCK + lane))),
+            );
+        }
+        self.scanned(cells.blocks());
+        self.work.exhaustive = true;
+        let mut heap = BinaryHeap::from(all);
+        while let Some(Estimate(estimate, slot)) = heap.pop() {
+            if estimate + margin < best.bar() {
+                break;
+            }
+            self.offer_person(slot, excluded, best);
+        }
+    }
+
+    /// The representatives of the nearest cells.
+    fn in_cells(
+        &mut self,
+        many: usize,
+        k: usize,
+        margin: f32,
+        excluded: &[u32],
+        best: &mut Best<u64>,
+    ) {
+        let cells = &self.state.cells;
+        let mut ranked = Ranked::new(RANKED_MIN.max(k.saturating_mul(PER_HIT)), f32::INFINITY);
+        let mut estimates: Estimates = [0.0; BLOCK];
+        let mut blocks = 0;
+        for cell in cells.nearest(&self.probe, many) {
+            for block in cells.blocks_of(cell) {
+                let above = cells
+                    .plane
+                    .estimate(&self.probe, block, ranked.bar, &mut estimates);
+                for lane in lanes(above) {
+                    ranked.offer(estimates[lane], row(block * BLOCK + lane));
+                }
+                blocks += 1;
+            }
+        }
+        self.scanned(blocks);
+        ranked.shrink();
+        self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
+    }
+
+    /// Everybody who may be at least `floor` similar, or more than whoever was found.
+    fn everywhere(
+        &mut self,
+        k: usize,
+        floor: f32,
+        margin: f32,
+        excluded: &[u32],
+        best: &mut Best<u64>,
+    ) {
+        let cells = &self.state.cells;
+        let floor = floor.max(best.best());
+        let mut ranked = Ranked::new(RANKED_MIN.max(k.saturating_mul(PER_HIT)), floor - margin);
+        let mut estimates: Estimates = [0.0; BLOCK];
+        for block in 0..cells.blocks() {
+            let above = cells
+                .plane
+                .estimate(&self.probe, block, ranked.bar, &mut estimates);
+            for lane in lanes(above) {
+                ranked.offer(estimates[lane], row(block * BLOCK + lane));
+            }
+        }
+        self.scanned(cells.blocks());
+        self.work.exhaustive = true;
+        let k = best.k;
+        *best = Best::new(k, self.state.people.len());
+        for person in excluded {
+            if let Some(similarity) = self.without(*person) {
+                best.offer(similarity, self.state.people.get(*person).id, *person);
+            }
+        }
+        ranked.shrink();
+        self.compare(ranked.sorted(), floor, margin, excluded, best);
+    }
+
+    /// Looks at codes, best estimates first, until the others can neither be hits nor reach `floor`.
+    fn compare(
+        &mut self,
+        ranked: Vec<(f32, u32)>,
+        floor: f32,
+        margin: f32,
+        excluded: &[u32],
+        best: &mut Best<u64>,
+    ) {
+        let plane = &self.state.cells.plane;
+        for (_, slot) in ranked.iter().take(8) {
+            plane.prefetch(at(*slot));
+        }
+        for (number, (estimate, slot)) in ranked.iter().enumerate() {
+            if estimate + margin < best.bar().max(floor.min(best.best())) {
+                break;
+            }
+            if let Some((_, ahead)) = ranked.get(number + 8) {
+                plane.prefetch(at(*ahead));
+            }
+            self.offer_person(*slot, excluded, best);
+        }
+    }
+
+    /// The identity's face most similar to the query.
+    fn best_face(&mut self, person: u32) -> Option<(Similarity, Reverse<u64>)> {
+        let state = self.state;
+        let mut best = Best::new(1, 1);
+        let margin = self.margin(&state.faces.plane);
+        let mut near = Near::new(1, margin / DEVIATIONS * BEST_FACE_DEVIATIONS);
+        self.scan_person(person, &mut near, &mut best);
+        self.compare_faces(&mut near, &mut best);
+        let (similarity, slot) = best.into_slots().next()?;
+        Some((similarity, Reverse(state.faces.get(slot).face)))
+    }
+
+    fn offer_exact(&mut self, slot: u32, best: &mut Best<u64>) {
+        if let Some(similarity) = self.face(slot) {
+            best.offer(similarity, self.state.faces.get(slot).face, slot);
+        }
+    }
+
+    /// Offers an identity's faces.
+    fn scan_person(&mut self, person: u32, near: &mut Near, best: &mut Best<u64>) {
+        let mut blocks = 0;
+        for (first, count) in self.state.runs(person) {
+            let run = u64::from(u32::MAX) >> (32 - count) << (first % row(BLOCK));
+            let run = u32::try_from(run & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+            self.scan_block(at(first) / BLOCK, run, near, best);
+            blocks += 1;
+        }
+        self.scanned(blocks);
+    }
+
+    /// Offers those faces of a block.
+    #[inline]
+    fn scan_block(&mut self, block: usize, faces: u32, near: &mut Near, best: &mut Best<u64>) {
+        let mut estimates: Estimates = [0.0; BLOCK];
+        let plane = &self.state.faces.plane;
+        let above = faces & plane.estimate(&self.probe, block, near.bar, &mut estimates);
+        for lane in lanes(above) {
+            let slot = row(block * BLOCK + lane);
+            if near.opened.is_empty() && self.filter.is_open()
+                || self.takes(self.state.faces.get(slot), near)
+            {
+                near.entries.push((estimates[lane], slot));
+            }
+        }
+        if near.entries.len() >= NEAR_MAX {
+            self.compare_faces(near, best);
+        }
+    }
+
+    fn takes(&self, face: &Face, near: &Near) -> bool {
+        self.filter.passes(face) && near.opened.binary_search(&face.identity).is_err()
+    }
+
+    /// Looks at the codes of the faces gathered, best estimates first, as far as they may be hits.
+    fn compare_faces(&mut self, near: &mut Near, best: &mut Best<u64>) {
+        let plane = &self.state.faces.plane;
+        let entries = near.drain();
+        for (_, slot) in entries.iter().take(AHEAD) {
+            plane.prefetch(at(*slot));
+        }
+        for (number, (estimate, slot)) in entries.iter().enumerate() {
+            if *estimate < best.bar() - near.margin {
+                break;
+            }
+            if let Some((_, ahead)) = entries.get(number + AHEAD) {
+                plane.prefetch(at(*ahead));
+            }
+            self.offer_exact(*slot, best);
+        }
+        near.bar = best.bar() - near.margin;
+    }
+
+    fn faces(&mut self, k: usize, effort: FaceEffort) -> Best<u64> {
+        let state = self.state;
+        let mut best = Best::new(k, state.faces.len());
+        match effort {
+            FaceEffort::Certified if state.faces.len() > FEW => {
+                let mut near = Near::new(k, self.margin(&state.faces.plane));
+                self.open(CERTIFIED_OPENS, f32::INFINITY, &mut near, &mut best);
+            }
+            FaceEffort::Exact | FaceEffort::Certified => {
+                for slot in state.faces.slots() {
+                    self.offer_exact(slot, &mut best);
+                }
+                self.work.exhaustive = true;
+            }
+            FaceEffort::Open {
+                identities,
+                reach,
+                deviations,
+            } => {
+                let margin = self.margin(&state.faces.plane) / DEVIATIONS * deviations;
+                self.open(identities, reach, &mut Near::new(k, margin), &mut best);
+            }
+        }
+        best
+    }
+
+    /// Offers the faces of the `many` most similar identities, then, if more may have a hit, all
+    /// others.
+    fn open(&mut self, many: usize, reach: f32, near: &mut Near, best: &mut Best<u64>) {
+        let cells = &self.state.cells;
+        let mut ranked = Ranked::new(many.max(1), f32::INFINITY);
+        let mut estimates: Estimates = [0.0; BLOCK];
+        for block in 0..cells.blocks() {
+            let above = cells
+                .plane
+                .estimate(&self.probe, block, ranked.bar, &mut estimates);
+            for lane in lanes(above) {
+                ranked.offer(estimates[lane], row(block * BLOCK + lane));
+            }
+        }
+        self.scanned(cells.blocks());
+        ranked.shrink();
+        let ranked = ranked.sorted();
+        let mut opened: Vec<u32> = ranked.iter().map(|(_, slot)| cells.owner(*slot)).collect();
+        for (number, person) in opened.iter().enumerate() {
+            self.scan_person(*person, near, best);
+            // A good bar early saves most of the work; later, fewer and longer lists do.
+            if number % 8 == 0 {
+                self.compare_faces(near, best);
+            }
+        }
+        self.compare_faces(near, best);
+        let last = ranked
+            .last()
+            .map_or(f32::INFINITY, |(estimate, _)| *estimate);
+        if opened.len() < self.state.people.len() && last + reach >= best.bar() {
+            opened.sort_unstable();
+            near.opened = opened;
+            self.others(near, best);
+        }
+    }
+
+    /// Offers the faces of all identities that were not opened.
+    fn others(&mut self, near: &mut Near, best: &mut Best<u64>) {
+        let blocks = self.state.faces.plane.blocks();
+        for block in 0..blocks {
+            self.scan_block(block, u32::MAX, near, best);
+        }
+        self.compare_faces(near, best);
+        self.scanned(blocks);
+        self.work.exhaustive = true;
+    }
+}
+
+/// Faces gathered until their codes are compared.
+struct Near {
+    /// Hits asked for.
+    k: usize,
+    /// How far below a hit's cosine its estimate may be.
+    margin: f32,
+    /// Estimates below are not gathered.
+    bar: f32,
+    entries: Vec<(f32, u32)>,
+    /// Rows of identities whose faces were offered before, in order.
+    opened: Vec<u32>,
+}
+
+impl Near {
+    fn new(k: usize, margin: f32) -> Self {
+        Self {
+            k,
+            margin,
+            bar: f32::NEG_INFINITY,
+            entries: Vec::new(),
+            opened: Vec::new(),
+        }
+    }
+
+    /// What was gathered and may be a hit, best first.
+    fn drain(&mut self) -> Vec<(f32, u32)> {
+        let mut entries = std::mem::take(&mut self.entries);
+        if entries.len() > self.k {
+            // The k-th hit is about as similar as the k-th estimate.
+            let (_, at_k, _) =
+                entries.select_nth_unstable_by(self.k - 1, |a, b| b.0.total_cmp(&a.0));
+            let least = at_k.0 - 1.5 * self.margin;
+            entries.retain(|entry| entry.0 >= least);
+        }
+        entries.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        entries
+    }
+}
+
+/// An estimate and its slot, in the order of estimates; ties go to the lower slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Estimate(f32, u32);
+
+impl Eq for Estimate {}
+
+impl PartialOrd for Estimate {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Estimate {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0
+            .total_cmp(&other.0)
+            .then_with(|| other.1.cmp(&self.1))
     }
 }

@@ -1,35 +1,27 @@
 //! Checking the whole index against what it is derived from.
 
+use std::collections::HashSet;
+
 use crate::{
-    embedding::UNIT_TOLERANCE,
-    id::{FaceId, IdentityId, TrackId},
-    kernel,
-    state::{Face, Identity, Members, State, Stats},
+    blocks::{NONE, at},
+    code::Code,
+    id::{FaceId, IdentityId, SourceId, TrackId},
+    people::source_bit,
+    state::{State, Stats, weight},
+    store::Damage,
 };
 
-/// How far sums kept up to date may drift from sums made anew, per unit of weight. Each of up to
-/// millions of additions in double precision may be off by 1e-16 of the sum.
-const DRIFT: f64 = 1e-9;
-
 /// What is wrong with an index: damaged memory or our own bug. Rebuild it from the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// Free rows and records disagree.
-    #[error("{rows} rows of the table of {table} are neither free nor in use")]
-    Rows {
-        /// Which table: faces or identities.
-        table: &'static str,
-        /// How many rows.
-        rows: usize,
-    },
-    /// A map and the records disagree on how many there are.
+    /// A list and the records disagree on how many there are.
     #[error("{listed} {what} are listed, {found} are there")]
     Count {
         /// What was counted.
         what: &'static str,
-        /// How many the map or members list.
+        /// How many are listed.
         listed: usize,
-        /// How many records there are.
+        /// How many there are.
         found: usize,
     },
     /// A face is not where the maps say.
@@ -40,23 +32,17 @@ pub enum VerifyError {
         /// What should list it: map, track or identity.
         by: &'static str,
     },
-    /// A vector is not finite or not of length 1.
-    #[error("the vector of face {face} is not of length 1")]
+    /// A code is not of length 1.
+    #[error("the code of face {face} is not of length 1")]
     Vector {
         /// The face.
         face: FaceId,
     },
-    /// An identity is not where the map says, or empty.
-    #[error("identity {identity} is not listed, or has no face")]
+    /// An identity is not where the map says, or empty, or its summary does not cover its faces.
+    #[error("identity {identity} is not listed, has no face, or does not cover its faces")]
     Identity {
         /// The identity.
         identity: IdentityId,
-    },
-    /// A track is listed that has no face.
-    #[error("track {track} is listed and has no face")]
-    Track {
-        /// The track.
-        track: TrackId,
     },
     /// An identity's sum is not the sum of its faces.
     #[error("the sum of identity {identity} is not that of its faces")]
@@ -64,121 +50,141 @@ pub enum VerifyError {
         /// The identity.
         identity: IdentityId,
     },
-    /// An identity's representative is not the direction of its sum.
+    /// An identity's representative is not the mean of its faces, or is not its own.
     #[error("the representative of identity {identity} is not the mean of its faces")]
     Representative {
         /// The identity.
         identity: IdentityId,
     },
+    /// A file of the index is not what was written to it.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// The cells are not sound.
+    #[error("cells: {what}")]
+    Cells {
+        /// What is wrong.
+        what: String,
+    },
 }
 
 impl State {
     /// Checks that every face is listed by its map, its track and its identity and by no other,
-    /// that vectors have length 1, and that sums and representatives, made anew from the faces,
-    /// are the ones kept.
+    /// that codes have length 1, and that sums and representatives, made anew from the faces, are
+    /// the ones kept.
     ///
-    /// Cost: two passes over every face.
+    /// Cost: a few passes over every face.
     ///
     /// # Errors
     /// The first [`VerifyError`] found.
     pub fn verify(&self) -> Result<Stats, VerifyError> {
-        self.verify_rows()?;
-        for (slot, face, vector) in self.faces.iter() {
-            self.verify_face(slot, face, vector)?;
+        let verified = self.verify_tables();
+        match self.damage.get() {
+            None => verified,
+            Some(damage) => Err(VerifyError::Damaged(damage.clone())),
         }
-        for (slot, identity, representative) in self.identities.iter() {
-            self.verify_identity(slot, identity, representative)?;
+    }
+
+    fn verify_tables(&self) -> Result<Stats, VerifyError> {
+        let mut of_people = HashSet::new();
+        let mut taken = 0;
+        for person in self.people.all() {
+            self.verify_identity(person)?;
+            taken += 1usize << self.people.get(person).tail_length;
+            taken += (at(self.people.get(person).faces) - 1) / 32 * 32;
+            of_people.extend(self.slots_of(person));
         }
-        if let Some((track, _)) = self.tracks.iter().find(|(_, members)| members.is_empty()) {
-            return Err(VerifyError::Track { track: *track });
+        // A whole tail is counted as such above.
+        let mut tracks = HashSet::new();
+        for slot in self.faces.slots() {
+            self.verify_face(slot)?;
+            tracks.insert(self.faces.get(slot).track);
+            if !of_people.contains(&slot) {
+                let face = FaceId::new(self.faces.get(slot).face);
+                return Err(VerifyError::Face {
+                    face,
+                    by: "identity",
+                });
+            }
         }
-        // Every face was found in its own lists; equal totals leave no room for strangers in them.
-        let by_track: usize = self.tracks.values().map(Members::size).sum();
-        let by_identity: usize = self.identities.iter().map(|row| row.1.members.size()).sum();
-        let (faces, identities) = (self.faces.len(), self.identities.len());
-        same("faces", self.face_slots.size(), faces)?;
-        same("faces of tracks", by_track, faces)?;
-        same("faces of identities", by_identity, faces)?;
-        same("identities", self.identity_slots.size(), identities)?;
+        same("faces of identities", of_people.len(), self.faces.len())?;
+        same("slots", self.faces.blocks.taken(), taken)?;
+        same("tracks", self.faces.tracks(), tracks.len())?;
+        let representatives = self
+            .cells
+            .check()
+            .map_err(|what| VerifyError::Cells { what })?;
+        same("representatives", representatives, self.people.len())?;
+        let holding =
+            (0..self.faces.plane.blocks() * 32).filter(|slot| self.faces.plane.holds(*slot));
+        same("codes", holding.count(), self.faces.len())?;
         Ok(self.stats())
     }
 
-    fn verify_rows(&self) -> Result<(), VerifyError> {
-        let tables = [
-            ("faces", self.faces.misplaced()),
-            ("identities", self.identities.misplaced()),
-        ];
-        match tables.into_iter().find(|(_, rows)| *rows > 0) {
-            Some((table, rows)) => Err(VerifyError::Rows { table, rows }),
-            None => Ok(()),
+    fn verify_face(&self, slot: u32) -> Result<(), VerifyError> {
+        let row = self.faces.get(slot);
+        let face = FaceId::new(row.face);
+        if self.faces.slot(face) != Some(slot) {
+            return Err(VerifyError::Face { face, by: "map" });
         }
-    }
-
-    fn verify_face(&self, slot: usize, face: &Face, vector: &[f32]) -> Result<(), VerifyError> {
-        let id = face.face;
-        let identity = self.identities.get(face.identity_slot);
-        let identity = identity.filter(|identity| identity.identity == face.identity);
-        let listed = [
-            ("map", self.face_slots.get(&id)),
-            (
-                "track",
-                self.tracks
-                    .get(&face.track)
-                    .and_then(|members| members.get(&id)),
-            ),
-            (
-                "identity",
-                identity.and_then(|identity| identity.members.get(&id)),
-            ),
-        ];
-        if let Some((by, _)) = listed
-            .into_iter()
-            .find(|(_, listed)| *listed != Some(&slot))
+        if !self
+            .faces
+            .track(TrackId::new(row.track))
+            .any(|other| other == slot)
         {
-            return Err(VerifyError::Face { face: id, by });
+            return Err(VerifyError::Face { face, by: "track" });
         }
-        let norm = kernel::norm(vector.iter().map(|value| f64::from(*value)));
+        let code = self.faces.plane.code(at(slot));
+        let length: i64 = code
+            .values
+            .iter()
+            .map(|v| i64::from(*v) * i64::from(*v))
+            .sum();
+        #[expect(clippy::cast_precision_loss, reason = "compared with a tolerance")]
+        let length = (length as f32).sqrt() * code.step;
         // Written so that NaN fails.
-        if (norm - 1.0).abs() <= UNIT_TOLERANCE {
+        let unit = (length - 1.0).abs() <= 1e-3 && code.scale.is_finite();
+        if unit {
             Ok(())
         } else {
-            Err(VerifyError::Vector { face: id })
+            Err(VerifyError::Vector { face })
         }
     }
 
-    fn verify_identity(
-        &self,
-        slot: usize,
-        identity: &Identity,
-        representative: &[f32],
-    ) -> Result<(), VerifyError> {
-        let id = identity.identity;
-        if self.identity_slots.get(&id) != Some(&slot) || identity.members.is_empty() {
-            return Err(VerifyError::Identity { identity: id });
+    fn verify_identity(&self, person: u32) -> Result<(), VerifyError> {
+        let row = self.people.get(person);
+        let identity = IdentityId::new(row.id);
+        let unsound = VerifyError::Identity { identity };
+        if self.people.row(identity) != Some(person) || row.faces == 0 || row.representative == NONE
+        {
+            return Err(unsound);
         }
-        let mut sum = vec![0.0; self.dimension];
-        let mut total = 0.0;
-        for face in identity.members.values() {
-            let record = self
-                .faces
-                .get(*face)
-                .ok_or(VerifyError::Sum { identity: id })?;
-            total += record.weight();
-            for (sum, value) in sum.iter_mut().zip(self.faces.vector(*face)) {
-                *sum += f64::from(*value) * record.weight();
+        let (mut faces, mut total) = (0, 0);
+        for slot in self.slots_of(person) {
+            let face = self.faces.get(slot);
+            let covered = row.sources & source_bit(SourceId::new(face.source)) != 0
+                && (row.seen_first_us..=row.seen_last_us).contains(&face.seen_us);
+            if face.identity != person || !covered {
+                return Err(unsound);
             }
+            faces += 1;
+            total += u64::from(weight(face.quality));
         }
-        let near = |kept: f64, made: f64| (kept - made).abs() <= DRIFT * (1.0 + total);
-        let mut pairs = identity.sum.iter().zip(&sum);
-        if !near(identity.weight, total) || !pairs.all(|(kept, made)| near(*kept, *made)) {
-            return Err(VerifyError::Sum { identity: id });
+        if faces != row.faces || total != row.weight {
+            return Err(unsound);
         }
-        let members = identity.members.values().copied();
-        let direction = self.direction(&identity.sum, identity.weight, members);
-        match direction {
-            Some(direction) if direction.as_slice() == representative => Ok(()),
-            Some(_) | None => Err(VerifyError::Representative { identity: id }),
+        if self
+            .people
+            .sum(person)
+            .is_some_and(|sum| sum != self.sum_of(person))
+        {
+            return Err(VerifyError::Sum { identity });
         }
+        let code = Code::of(&self.representative_of(person));
+        let kept = self.cells.plane.code(at(row.representative));
+        if code != kept || self.cells.owner(row.representative) != person {
+            return Err(VerifyError::Representative { identity });
+        }
+        Ok(())
     }
 }
 

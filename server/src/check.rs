@@ -62,8 +62,8 @@ pub enum CheckError {
 }
 
 /// Reads every record and payload, makes the index and verifies it. Takes the folder's lock;
-/// changes nothing but an unfinished write at the end of the log, which is cut off, and a catalog
-/// that is behind, which is brought up.
+/// changes nothing but an unfinished write at the end of the log, which is cut off, and catalog and
+/// index, which are brought up to it if they are behind.
 ///
 /// # Errors
 /// [`CheckError`]: the first damage found.

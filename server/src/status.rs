@@ -122,6 +122,7 @@ fn classify(error: &ApiError) -> Answer {
                 .with("found", found)
                 .with("expected", expected)
         }
+        ApiError::Search(SearchError::Damaged(_)) => answer(Code::DataLoss, "INDEX_DAMAGED"),
         ApiError::Embedding(error) => embedding_error(error),
         ApiError::Page(PageError::Size(_)) => {
             answer(Code::InvalidArgument, "INVALID_PAGE_SIZE").field("page_size")

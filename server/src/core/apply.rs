@@ -36,31 +36,30 @@ impl Truth {
     ) -> Result<u64, Failure> {
         let sequence = self.log.append(record.clone())?;
         record.sequence = sequence;
-        let removed = match &record.body {
-            Some(Body::TrackRetracted(track)) => self
-                .index
-                .newest()
-                .track_faces(TrackId::new(track.track_id))
-                .map(|face| Operation::Remove { face: face.face })
-                .collect(),
-            _ => Vec::new(),
-        };
         self.catalog.apply(&record)?;
-        self.index
-            .apply(sequence, &operations(&record, embeddings, removed))?;
+        let operations = index_operations(&self.index, &record, embeddings);
+        self.index.apply(sequence, &operations)?;
         self.uncommitted.push(record);
         Ok(sequence)
     }
 }
 
-/// What a record changes in the index.
-fn operations(
+/// What a record changes in an index that has everything before it. `embeddings` belong to the
+/// record's exemplars, in their order.
+pub(crate) fn index_operations(
+    index: &Index,
     record: &Record,
     embeddings: Vec<Embedding>,
-    removed: Vec<Operation>,
 ) -> Vec<Operation> {
-    let Some(Body::TrackObserved(track)) = &record.body else {
-        return removed;
+    let track = match &record.body {
+        Some(Body::TrackObserved(track)) => track,
+        Some(Body::TrackRetracted(track)) => {
+            let faces = index.newest().track_faces(TrackId::new(track.track_id));
+            return faces
+                .map(|face| Operation::Remove { face: face.face })
+                .collect();
+        }
+        _ => return Vec::new(),
     };
     let decision = track.decision.clone().unwrap_or_default();
     let identity = IdentityId::new(decision.identity_id);

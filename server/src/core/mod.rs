@@ -10,6 +10,7 @@ mod apply;
 mod catalog;
 mod command;
 mod events;
+mod index_folder;
 mod metrics;
 mod observe;
 mod replay;
@@ -99,7 +100,9 @@ pub struct Core {
 
 impl Core {
     /// Opens or makes the collection in `options.data`, brings catalog and index up to the log and
-    /// starts the writer. Blocking; cost: one pass over the log and one read per exemplar.
+    /// starts the writer. Blocking; cost: one read of the index's files and of the log's records
+    /// since its last checkpoint; where the index has to be made anew, one pass over the log and one
+    /// read per exemplar.
     ///
     /// # Errors
     /// [`OpenError`]: the folder is in use, the log is damaged, the contract is another one.

@@ -10,7 +10,7 @@ use super::command::{Observed, Run, WriteError};
 use super::writer::{Refusal, is_final, record};
 use crate::pb;
 use crate::time::{duration_us, timestamp_us};
-use rollcall_index::{Embedding, FaceId, Filter, IdentityId, TrackId};
+use rollcall_index::{Effort, Embedding, FaceId, Filter, IdentityId, Similarity, TrackId};
 use rollcall_ingest::cluster::{self, AssignRules, Candidate, Choice, Current};
 use rollcall_log::record::{
     Body, Decision, DecisionKind, Exemplar, FaceBox, Record, SourceKind, SourceProgress,
@@ -399,8 +399,11 @@ impl Runs {
             exclude_track: Some(track),
             ..Filter::default()
         };
-        let hits = state
-            .search_identities(&mean, CANDIDATES, &filter)
+        // Whoever lies further down can neither be joined nor come too close to whoever is.
+        let floor = Similarity::new(self.rules.join - self.rules.margin);
+        let floor = floor.unwrap_or(Similarity::LEAST);
+        let (hits, _) = state
+            .who(&mean, CANDIDATES, floor, &filter, Effort::Normal)
             .map_err(|error| WriteError::Embedding {
                 what: error.to_string(),
             })?;

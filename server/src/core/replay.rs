@@ -3,6 +3,7 @@
 use super::CoreOptions;
 use super::apply::{Failure, Truth, seen_us};
 use super::catalog::{CatalogError, CatalogWriter};
+use super::index_folder::open_index;
 use crate::time::now_us;
 use rollcall_index::{
     ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, TrackId,
@@ -97,7 +98,7 @@ pub(crate) fn open(options: &CoreOptions) -> Result<Truth, OpenError> {
     let (mut log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
     tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
     open_collection(&mut log, options)?;
-    let index = rebuild_index(&log.reader(), options.dimension)?;
+    let index = open_index(&log, options)?;
     let catalog = catch_up(&log, options)?;
     Ok(Truth {
         log,
@@ -164,9 +165,9 @@ struct Survivor {
     embedding: BlobRef,
 }
 
-/// The index from the log alone: first who is still there and to whom each track belongs, then one read
-/// an embedding.
-pub(crate) fn rebuild_index(log: &LogReader, dimension: usize) -> Result<Index, OpenError> {
+/// Fills an empty index from the log alone: first who is still there and to whom each track belongs,
+/// then one read an embedding.
+pub(crate) fn fill_index(index: &mut Index, log: &LogReader) -> Result<(), OpenError> {
     let mut faces: BTreeMap<u64, Survivor> = BTreeMap::new();
     let mut tracks: HashMap<u64, (u64, Vec<u64>)> = HashMap::new();
     for record in log.read_after(0) {
@@ -204,7 +205,6 @@ pub(crate) fn rebuild_index(log: &LogReader, dimension: usize) -> Result<Index, 
         }
     }
     let sequence = log.durable_sequence();
-    let mut index = Index::new(dimension);
     let mut waiting = Vec::new();
     for (face, survivor) in faces {
         let identity = tracks.get(&survivor.track).map_or(0, |t| t.0);
@@ -215,7 +215,7 @@ pub(crate) fn rebuild_index(log: &LogReader, dimension: usize) -> Result<Index, 
         }
     }
     index.apply(sequence, &waiting)?;
-    Ok(index)
+    Ok(())
 }
 
 fn insert(
@@ -224,16 +224,7 @@ fn insert(
     identity: u64,
     survivor: Survivor,
 ) -> Result<Operation, OpenError> {
-    let bytes = log
-        .blob(&survivor.embedding)
-        .map_err(|source| OpenError::Blob {
-            exemplar: face,
-            source,
-        })?;
-    let embedding = Embedding::from_f16_bytes(&bytes).map_err(|source| OpenError::Embedding {
-        exemplar: face,
-        source,
-    })?;
+    let embedding = embedding_of(log, face, &survivor.embedding)?;
     Ok(Operation::Insert {
         face: FaceId::new(face),
         identity: IdentityId::new(identity),
@@ -243,6 +234,18 @@ fn insert(
         quality: survivor.quality,
         embedding,
     })
+}
+
+/// The embedding of an exemplar.
+pub(crate) fn embedding_of(
+    log: &LogReader,
+    exemplar: u64,
+    reference: &BlobRef,
+) -> Result<Embedding, OpenError> {
+    let bytes = log
+        .blob(reference)
+        .map_err(|source| OpenError::Blob { exemplar, source })?;
+    Embedding::from_f16_bytes(&bytes).map_err(|source| OpenError::Embedding { exemplar, source })
 }
 
 impl From<Failure> for OpenError {

@@ -5,6 +5,7 @@ use super::catalog::{CatalogError, etag};
 use super::command::{
     Action, Command, Done, NewSource, Rename, SourceChange, WriteError, WriteState,
 };
+use super::index_folder;
 use super::observe::Runs;
 use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared, View, replay};
 use crate::time::now_us;
@@ -21,6 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 /// First pause before the log is opened again after a failure; doubles up to the second.
 const REOPEN_FIRST: Duration = Duration::from_millis(500);
 const REOPEN_LONGEST: Duration = Duration::from_secs(30);
+/// Records between two checkpoints of the index: what a start after a crash has to apply again.
+const CHECKPOINT_RECORDS: u64 = 10_000;
 
 /// Why a command was not carried out.
 pub(super) enum Refusal {
@@ -55,6 +58,7 @@ pub(super) fn start(
     inbox: mpsc::Receiver<Command>,
 ) -> std::io::Result<JoinHandle<()>> {
     let runs = Runs::new(options.same_cosine, options.dimension, metrics.clone());
+    let checkpointed = truth.log.durable_sequence();
     let mut writer = Writer {
         truth: Some(truth),
         runs,
@@ -63,6 +67,7 @@ pub(super) fn start(
         shared,
         inbox,
         closing: false,
+        checkpointed,
     };
     writer.show_sizes();
     std::thread::Builder::new()
@@ -79,6 +84,8 @@ struct Writer {
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Command>,
     closing: bool,
+    /// The sequence of the index's last checkpoint.
+    checkpointed: u64,
 }
 
 impl Writer {
@@ -101,6 +108,9 @@ impl Writer {
         }
         // Whoever still waits learns from the dropped channel that the writer has gone.
         self.inbox.close();
+        if let Some(truth) = self.truth.as_mut().filter(|t| t.uncommitted.is_empty()) {
+            index_folder::checkpoint(&mut truth.index);
+        }
     }
 
     /// Carries out a batch and answers it, after its one commit.
@@ -206,6 +216,10 @@ impl Writer {
             .shared
             .commits
             .send(Arc::new(Committed { sequence, events }));
+        if sequence >= self.checkpointed.saturating_add(CHECKPOINT_RECORDS) {
+            index_folder::checkpoint(&mut truth.index);
+            self.checkpointed = sequence;
+        }
         self.show_sizes();
         Ok(())
     }

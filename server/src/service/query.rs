@@ -5,7 +5,7 @@ use crate::edge::{Collection, Edge};
 use crate::error::ApiError;
 use crate::pb::{self, Verdict};
 use crate::time::{duration, timestamp_us};
-use rollcall_index::{Embedding, Filter, IdentityHit, SourceId};
+use rollcall_index::{Effort, Embedding, Filter, IdentityHit, Similarity, SourceId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -196,9 +196,11 @@ fn find(
     let most = usize::try_from(options.limit)
         .unwrap_or(usize::MAX)
         .saturating_add(1);
-    let found = view
+    let floor = Similarity::new(options.min_cosine).unwrap_or(Similarity::LEAST);
+    let filter = options.filter();
+    let (found, _) = view
         .index
-        .search_identities(embedding, most, &options.filter())?;
+        .who(embedding, most, floor, &filter, Effort::Normal)?;
     let verdict = verdict(&found, collection, options.min_cosine);
     let mut hits: Vec<pb::SearchHit> = Vec::new();
     let wanted = found.iter().take(most - 1);
@@ -222,8 +224,8 @@ fn find(
             identity: Some(identity),
             cosine,
             margin: next.map_or(MARGIN_ALONE, |next| cosine - next.similarity.get()),
-            best_exemplar_id: hit.best_face.get(),
-            best_exemplar_cosine: hit.best_face_similarity.get(),
+            best_exemplar_id: hit.best_face.map_or(0, |(face, _)| face.get()),
+            best_exemplar_cosine: hit.best_face.map_or(cosine, |(_, cosine)| cosine.get()),
             sightings,
         });
     }

@@ -229,7 +229,7 @@ async fn a_damaged_or_missing_catalog_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_picture_is_told_and_a_damaged_embedding_stops_the_start() {
+async fn a_damaged_picture_is_told_and_a_damaged_embedding_stops_a_rebuild() {
     let _turn = turn().await;
     let folder = scratch();
     let whole = prepared::collection(folder.path()).await;
@@ -262,8 +262,36 @@ async fn a_damaged_picture_is_told_and_a_damaged_embedding_stops_the_start() {
         .await
         .expect(0);
 
+    // It is read when the index is made anew, not before.
     let data = damaged("embedding", exemplar.embedding.as_ref().unwrap());
+    let mut server = Setup::new(&data).start().await;
+    assert_eq!(server.terminate().await, Some(0));
+    std::fs::remove_dir_all(data.join("index")).unwrap();
     assert_refused(&Setup::new(&data), &[".blob is damaged at byte", "backup"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_index_is_made_anew() {
+    let _turn = turn().await;
+    let folder = scratch();
+    let data = prepared::collection(folder.path()).await;
+    // The first start writes the index, the second finds it damaged.
+    let mut server = Setup::new(&data).start().await;
+    assert_eq!(server.terminate().await, Some(0));
+    let files = std::fs::read_dir(data.join("index")).unwrap();
+    let mut files = files.map(|entry| entry.unwrap().path());
+    let is_segment = |path: &std::path::PathBuf| path.to_string_lossy().contains("segment-");
+    flip(&files.find(is_segment).unwrap(), 1234);
+    let mut server = Setup::new(&data).start().await;
+    let logged = server.logged();
+    assert!(logged.contains("the index is made anew"), "{logged}");
+    assert!(logged.contains("damaged at byte"), "{logged}");
+    rollcall(&server, arguments!["search", &Truth::small().held_out[0].1])
+        .await
+        .expect(0);
+    assert_eq!(server.terminate().await, Some(0));
+    let (code, said) = check(&data);
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,354 @@
+//! The index alone: who, which faces, inserting, on a corpus of `benches/index`.
+//!
+//! `index_bench --corpus FOLDER [--questions insert,who,faces] [--queries N]`: FOLDER has the arrays that
+//! `make bench-index` makes (`benches/README.md` names them). Prints a JSON line for each question and setting.
+#![allow(clippy::print_stdout, reason = "the result of this program")]
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use npyz::{Deserialize, NpyFile};
+use rollcall_index::{
+    Effort, Embedding, FaceEffort, FaceId, Filter, IdentityId, Index, Operation, Similarity,
+    Snapshot, SourceId, TrackId, Work,
+};
+use serde_json::{Value, json};
+
+/// The threshold below which nobody is taken for known, as a server would have it.
+const FLOOR: f32 = 0.4;
+/// Face searches measured: identities opened, reach, deviations.
+const OPEN: [(usize, f32, f32); 12] = [
+    (32, -2.0, 2.0),
+    (64, -2.0, 1.0),
+    (64, -2.0, 2.0),
+    (128, -2.0, 1.5),
+    (128, -2.0, 2.0),
+    (256, -2.0, 2.0),
+    (512, -2.0, 2.0),
+    (128, 0.0, 2.0),
+    (128, 0.05, 2.0),
+    (128, 0.1, 2.0),
+    (128, 0.15, 2.0),
+    (512, 0.1, 2.0),
+];
+/// Answers asked for: as many as recall is measured over.
+const WHO: usize = 10;
+/// The share of strangers that may be taken for somebody.
+const FPIR: f64 = 0.01;
+
+/// Measures the index on a corpus.
+#[derive(Parser)]
+struct Arguments {
+    /// The folder with the corpus.
+    #[arg(long)]
+    corpus: PathBuf,
+    /// What to measure.
+    #[arg(long, value_delimiter = ',', default_value = "insert,who,faces")]
+    questions: Vec<String>,
+    /// Queries at most.
+    #[arg(long)]
+    queries: Option<usize>,
+}
+
+/// The corpus but for the vectors, which are read as they are needed.
+struct Corpus {
+    folder: PathBuf,
+    name: String,
+    identities: Vec<u64>,
+    tracks: Vec<u64>,
+    sources: Vec<u32>,
+    times: Vec<i64>,
+    queries: Vec<Embedding>,
+    meant: Vec<i64>,
+    truth: Vec<Vec<i64>>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let corpus = Corpus::read(&arguments)?;
+    let asked = |question: &str| arguments.questions.iter().any(|q| q == question);
+    let index = insert(&corpus, asked("insert"))?;
+    let snapshot = index.publish();
+    if asked("who") {
+        who(&corpus, &snapshot)?;
+    }
+    if asked("faces") {
+        faces(&corpus, &snapshot)?;
+    }
+    Ok(())
+}
+
+fn array<T: Deserialize>(folder: &Path, name: &str) -> Result<Vec<T>> {
+    let path = folder.join(name);
+    let file = File::open(&path).with_context(|| path.display().to_string())?;
+    let array = NpyFile::new(BufReader::new(file)).with_context(|| path.display().to_string())?;
+    array.into_vec().with_context(|| path.display().to_string())
+}
+
+impl Corpus {
+    fn read(arguments: &Arguments) -> Result<Self> {
+        let folder = &arguments.corpus;
+        let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("corpus.json"))?)?;
+        let identities: Vec<u64> = array(folder, "identities.npy")?;
+        let queries: Vec<f32> = array(folder, "queries.npy")?;
+        let meant: Vec<i64> = array(folder, "query_identities.npy")?;
+        let dimension = queries.len() / meant.len();
+        let queries: Result<Vec<Embedding>, _> = queries
+            .chunks(dimension)
+            .map(|values| Embedding::normalise(values.to_vec()))
+            .collect();
+        let truth: Vec<i64> = array(folder, "truth_faces.npy")?;
+        let truth_each = truth.len() / meant.len();
+        let mut corpus = Self {
+            folder: folder.clone(),
+            name: facts["name"]
+                .as_str()
+                .context("corpus.json: name")?
+                .to_owned(),
+            tracks: array(folder, "tracks.npy")?,
+            sources: array(folder, "sources.npy")?,
+            times: array(folder, "times.npy")?,
+            identities,
+            queries: queries?,
+            meant,
+            truth: truth.chunks(truth_each).map(<[i64]>::to_vec).collect(),
+        };
+        if let Some(most) = arguments.queries {
+            // Known and unknown queries may be sorted: take them evenly.
+            let step = (corpus.queries.len() / most.max(1)).max(1);
+            corpus.queries = corpus.queries.into_iter().step_by(step).collect();
+            corpus.meant = corpus.meant.into_iter().step_by(step).collect();
+            corpus.truth = corpus.truth.into_iter().step_by(step).collect();
+        }
+        Ok(corpus)
+    }
+
+    fn line(&self, question: &str, setting: &str, values: &Value) {
+        let mut line = json!({
+            "system": "rollcall", "corpus": self.name, "n": self.identities.len(), "question": question,
+            "setting": setting, "recall_at_1": null, "recall_at_10": null, "recall_at_100": null, "rank1": null,
+            "fnir_at_fpir_1pct": null, "qps": null, "p50_us": null, "p99_us": null, "build_s": null,
+            "peak_mb": null, "bytes_per_face": null, "hot_bytes_per_face": null,
+        });
+        if let (Some(line), Some(values)) = (line.as_object_mut(), values.as_object()) {
+            line.extend(values.clone());
+        }
+        println!("{line}");
+    }
+}
+
+/// Inserts every face, a track at a time.
+fn insert(corpus: &Corpus, print: bool) -> Result<Index> {
+    let path = corpus.folder.join("vectors.npy");
+    let array = NpyFile::new(BufReader::with_capacity(1 << 20, File::open(&path)?))?;
+    let dimension = usize::try_from(array.shape()[1])?;
+    let mut values = array.data::<half::f16>()?;
+    let mut index = Index::new(dimension);
+    let (mut operations, mut spent) = (Vec::new(), 0.0);
+    let mut times = Vec::new();
+    let count = corpus.identities.len();
+    for row in 0..count {
+        let mut vector = Vec::with_capacity(dimension);
+        for _ in 0..dimension {
+            vector.push(values.next().context("vectors.npy ends early")??.to_f32());
+        }
+        let number = u64::try_from(row)?;
+        operations.push(Operation::Insert {
+            face: FaceId::new(number),
+            identity: IdentityId::new(corpus.identities[row]),
+            track: TrackId::new(corpus.tracks[row]),
+            source: SourceId::new(u64::from(corpus.sources[row])),
+            seen_us: corpus.times[row],
+            quality: 1.0,
+            embedding: Embedding::normalise(vector)?,
+        });
+        if row + 1 == count || corpus.tracks[row + 1] != corpus.tracks[row] {
+            let begun = Instant::now();
+            index.apply(number, &operations)?;
+            let took = begun.elapsed().as_secs_f64();
+            spent += took;
+            times.push(took * 1e6);
+            operations.clear();
+        }
+    }
+    if print {
+        let stats = index.newest().stats();
+        let faces = count as f64;
+        corpus.line(
+            "insert",
+            "a track at a time, identity given",
+            &json!({
+                "qps": (faces / spent).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
+                "build_s": round(spent, 100.0), "peak_mb": peak_mb(),
+                "bytes_per_face": round(stats.bytes as f64 / faces, 10.0),
+                "hot_bytes_per_face": round(stats.hot_bytes as f64 / faces, 10.0),
+                "cells": stats.cells, "cell_fill": [stats.cell_fill.0, stats.cell_fill.1],
+            }),
+        );
+    }
+    Ok(index)
+}
+
+fn who(corpus: &Corpus, snapshot: &Arc<Snapshot>) -> Result<()> {
+    let floor = Similarity::new(FLOOR).context("a cosine")?;
+    let efforts = [
+        ("8 cells", Effort::Cells(8)),
+        ("16 cells", Effort::Cells(16)),
+        ("32 cells", Effort::Cells(32)),
+        ("64 cells", Effort::Cells(64)),
+        ("normal (default)", Effort::Normal),
+        ("certified", Effort::Certified),
+    ];
+    for (name, effort) in efforts {
+        let (mut times, mut known, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut right, mut scores, mut work) = (0u64, Vec::new(), Work::default());
+        for round in 0..2 {
+            for (query, meant) in corpus.queries.iter().zip(&corpus.meant) {
+                let begun = Instant::now();
+                let (hits, done) = snapshot.who(query, WHO, floor, &Filter::default(), effort)?;
+                let took = begun.elapsed().as_secs_f64() * 1e6;
+                if round == 0 {
+                    continue;
+                }
+                times.push(took);
+                if *meant >= 0 {
+                    known.push(took)
+                } else {
+                    unknown.push(took)
+                }
+                let best = hits.first().context("no hit at all")?;
+                let named = i64::try_from(best.identity.get())?;
+                right += u64::from(named == *meant);
+                scores.push((best.similarity.get(), named, *meant));
+                work.sketches += done.sketches;
+                work.codes += done.codes;
+                work.bytes += done.bytes;
+                work.exhaustive |= done.exhaustive;
+            }
+        }
+        let count = times.len();
+        let mean = times.iter().sum::<f64>() / count as f64;
+        corpus.line(
+            "who",
+            name,
+            &json!({
+                "rank1": round(right as f64 / known.len() as f64, 1e5), "fnir_at_fpir_1pct": fnir(&scores),
+                "qps": (1e6 / mean).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
+                "known_p50_us": percentile(&mut known, 50), "known_p99_us": percentile(&mut known, 99),
+                "unknown_p50_us": percentile(&mut unknown, 50), "unknown_p99_us": percentile(&mut unknown, 99),
+                "sketches": work.sketches / count, "codes": work.codes / count, "kb_touched": work.bytes / count / 1024,
+            }),
+        );
+    }
+    Ok(())
+}
+
+/// The share of known queries missed at the threshold that lets in one in a hundred strangers.
+fn fnir(scores: &[(f32, i64, i64)]) -> Option<f64> {
+    let mut strangers: Vec<f32> = scores.iter().filter(|s| s.2 < 0).map(|s| s.0).collect();
+    strangers.sort_by(|a, b| b.total_cmp(a));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small count"
+    )]
+    let let_in = (strangers.len() as f64 * FPIR + 1e-9) as usize;
+    let threshold = *strangers.get(let_in).filter(|_| let_in > 0)?;
+    let known: Vec<_> = scores.iter().filter(|s| s.2 >= 0).collect();
+    let right = known
+        .iter()
+        .filter(|s| s.0 > threshold && s.1 == s.2)
+        .count();
+    Some(round(1.0 - right as f64 / known.len() as f64, 1e5))
+}
+
+fn faces(corpus: &Corpus, snapshot: &Arc<Snapshot>) -> Result<()> {
+    let open = |(identities, reach, deviations)| {
+        let name = format!("{identities} identities, reach {reach}, {deviations} deviations");
+        (
+            name,
+            FaceEffort::Open {
+                identities,
+                reach,
+                deviations,
+            },
+        )
+    };
+    let mut efforts: Vec<(String, FaceEffort)> = OPEN.into_iter().map(open).collect();
+    efforts.push(("normal (default)".to_owned(), FaceEffort::NORMAL));
+    for (name, effort) in efforts {
+        for k in [10, 100] {
+            let (mut times, mut work) = (Vec::new(), Work::default());
+            let (mut recall, mut first, mut right, mut known) = (0usize, 0usize, 0usize, 0usize);
+            let mut scores = Vec::new();
+            for ((query, truth), meant) in
+                corpus.queries.iter().zip(&corpus.truth).zip(&corpus.meant)
+            {
+                let begun = Instant::now();
+                let (hits, done) = snapshot.faces_like(query, k, &Filter::default(), effort)?;
+                times.push(begun.elapsed().as_secs_f64() * 1e6);
+                let found: Vec<i64> = hits
+                    .iter()
+                    .map(|hit| i64::try_from(hit.face.get()))
+                    .collect::<Result<_, _>>()?;
+                ensure!(
+                    truth.len() >= k,
+                    "truth holds {} faces a query",
+                    truth.len()
+                );
+                recall += truth[..k]
+                    .iter()
+                    .filter(|face| found.contains(face))
+                    .count();
+                first += usize::from(found.first() == truth.first());
+                let best = hits.first().context("no hit at all")?;
+                let named = i64::try_from(best.identity.get())?;
+                scores.push((best.similarity.get(), named, *meant));
+                known += usize::from(*meant >= 0);
+                right += usize::from(named == *meant);
+                work.sketches += done.sketches;
+                work.codes += done.codes;
+                work.bytes += done.bytes;
+            }
+            let count = times.len();
+            let mean = times.iter().sum::<f64>() / count as f64;
+            let recall = round(recall as f64 / (count * k) as f64, 1e4);
+            corpus.line(
+                "faces",
+                &format!("{name}, k={k}"),
+                &json!({
+                    "recall_at_1": round(first as f64 / count as f64, 1e4),
+                    "recall_at_10": (k == 10).then_some(recall), "recall_at_100": (k == 100).then_some(recall),
+                    "rank1": round(right as f64 / known as f64, 1e5), "fnir_at_fpir_1pct": fnir(&scores),
+                    "qps": (1e6 / mean).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
+                    "sketches": work.sketches / count, "codes": work.codes / count,
+                    "kb_touched": work.bytes / count / 1024,
+                }),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn percentile(times: &mut [f64], percent: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    round(times.get(at).copied().unwrap_or(0.0), 10.0)
+}
+
+fn round(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
+}
+
+/// The most memory this process has held, in MiB.
+fn peak_mb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024)
+}

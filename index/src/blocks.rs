@@ -1,0 +1,262 @@
+//! Which slots of which blocks are taken. Runs of 1, 2, 4, 8, 16 or 32 slots, never across a block:
+//! a block holds runs of one length, as in Bonwick, "The Slab Allocator", USENIX Summer 1994.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    column::Column,
+    kernel::BLOCK,
+    store::{Parts, PartsReader},
+};
+
+/// No block, no slot, no row.
+pub(crate) const NONE: u32 = u32::MAX;
+/// Lengths of runs: 1 << 0 to 1 << 5.
+const LENGTHS: usize = 6;
+/// The length that is a whole block.
+pub(crate) const WHOLE: u32 = 5;
+
+/// What is known of a block.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Block {
+    /// The slots that are taken.
+    pub(crate) used: u32,
+    /// Runs here are 1 << this long.
+    pub(crate) length: u32,
+    /// The next block of the list that this one is in: that of free blocks, of blocks with room
+    /// for runs of one length, or, for a whole block, its owner's.
+    pub(crate) next: u32,
+    /// The one before it in a list of blocks with room.
+    previous: u32,
+}
+
+/// Runs of slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocks {
+    rows: Column,
+    count: u32,
+    free: u32,
+    room: [u32; LENGTHS],
+}
+
+impl Blocks {
+    pub(crate) fn new() -> Self {
+        Self {
+            rows: Column::new(size_of::<Block>()),
+            count: 0,
+            free: NONE,
+            room: [NONE; LENGTHS],
+        }
+    }
+
+    pub(crate) fn save(&self, parts: &mut Parts) {
+        parts.save(&self.rows);
+        let numbers = [self.count, self.free].into_iter().chain(self.room);
+        numbers.for_each(|number| parts.number(number));
+    }
+
+    pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
+        let rows = parts.column(size_of::<Block>())?;
+        let (count, free) = (parts.number()?, parts.number()?);
+        let mut room = [NONE; LENGTHS];
+        for room in &mut room {
+            *room = parts.number()?;
+        }
+        (at(count) <= rows.rows()).then_some(Self {
+            rows,
+            count,
+            free,
+            room,
+        })
+    }
+
+    /// Blocks there are, free ones included.
+    pub(crate) fn count(&self) -> usize {
+        at(self.count)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
+    pub(crate) fn get(&self, block: u32) -> &Block {
+        self.rows.get(at(block))
+    }
+
+    pub(crate) fn set_next(&mut self, block: u32, next: u32) {
+        self.edit(block).next = next;
+    }
+
+    fn edit(&mut self, block: u32) -> &mut Block {
+        self.rows.get_mut(at(block))
+    }
+
+    /// A run of `1 << length` free slots; its first one.
+    pub(crate) fn take(&mut self, length: u32) -> u32 {
+        let (block, fresh) = match self.room[at(length)] {
+            NONE => (self.new_block(length), true),
+            block => (block, false),
+        };
+        let run = mask(length);
+        let row = self.edit(block);
+        let lane = (0..32)
+            .step_by(1 << length)
+            .find(|lane| row.used & run << lane == 0)
+            .expect("a block with room has a free run");
+        row.used |= run << lane;
+        let full = row.used == u32::MAX;
+        if fresh && !full {
+            self.link(block);
+        } else if !fresh && full {
+            self.unlink(block);
+        }
+        block * 32 + lane
+    }
+
+    /// Gives a run back.
+    pub(crate) fn give_back(&mut self, first: u32, length: u32) {
+        let (block, lane) = (first / 32, first % 32);
+        let row = self.edit(block);
+        debug_assert!(
+            row.length == length && row.used & mask(length) << lane == mask(length) << lane
+        );
+        let was_full = row.used == u32::MAX;
+        row.used &= !(mask(length) << lane);
+        if row.used == 0 {
+            if !was_full {
+                self.unlink(block);
+            }
+            let free = self.free;
+            self.edit(block).next = free;
+            self.free = block;
+        } else if was_full {
+            self.link(block);
+        }
+    }
+
+    fn new_block(&mut self, length: u32) -> u32 {
+        let block = match self.free {
+            NONE => {
+                self.rows.reach(at(self.count));
+                self.count += 1;
+                self.count - 1
+            }
+            block => {
+                self.free = self.get(block).next;
+                block
+            }
+        };
+        *self.edit(block) = Block {
+            used: 0,
+            length,
+            next: NONE,
+            previous: NONE,
+        };
+        block
+    }
+
+    fn link(&mut self, block: u32) {
+        let length = at(self.get(block).length);
+        let next = std::mem::replace(&mut self.room[length], block);
+        let row = self.edit(block);
+        (row.next, row.previous) = (next, NONE);
+        if next != NONE {
+            self.edit(next).previous = block;
+        }
+    }
+
+    fn unlink(&mut self, block: u32) {
+        let Block {
+            length,
+            next,
+            previous,
+            ..
+        } = *self.get(block);
+        if next != NONE {
+            self.edit(next).previous = previous;
+        }
+        if previous == NONE {
+            self.room[at(length)] = next;
+        } else {
+            self.edit(previous).next = next;
+        }
+    }
+
+    /// Slots that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        let used = |block| self.get(block).used.count_ones();
+        (0..self.count).map(|block| at(used(block))).sum()
+    }
+}
+
+/// Numbers of rows are 32 bits wide in files and in rows.
+#[inline]
+pub(crate) fn at(number: u32) -> usize {
+    // Rollcall runs on 32-bit machines and wider ones only.
+    number as usize
+}
+
+/// The opposite of [`at`], for numbers that were checked when they were given out.
+#[inline]
+pub(crate) fn row(number: usize) -> u32 {
+    u32::try_from(number).expect("at most 2^32 - 1 rows")
+}
+
+fn mask(length: u32) -> u32 {
+    if length >= WHOLE {
+        u32::MAX
+    } else {
+        (1 << (1 << length)) - 1
+    }
+}
+
+const _: () = assert!(BLOCK == 32, "a block's slots fit a mask");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(5),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn runs_never_overlap_and_come_back(
+            steps in prop::collection::vec((any::<bool>(), 0u32..=WHOLE, any::<usize>()), 0..300),
+        ) {
+            let mut blocks = Blocks::new();
+            let mut runs: Vec<(u32, u32)> = Vec::new();
+            for (take, length, which) in steps {
+                if take || runs.is_empty() {
+                    runs.push((blocks.take(length), length));
+                } else {
+                    let (first, length) = runs.swap_remove(which % runs.len());
+                    blocks.give_back(first, length);
+                }
+                let mut slots: Vec<u32> =
+                    runs.iter().flat_map(|(first, length)| *first..first + (1 << length)).collect();
+                let count = slots.len();
+                slots.sort_unstable();
+                slots.dedup();
+                prop_assert_eq!(slots.len(), count);
+                prop_assert_eq!(blocks.taken(), count);
+                prop_assert!(runs.iter().all(|(first, length)| first % (1 << length) == 0));
+            }
+            let most = blocks.count();
+            for (first, length) in runs.drain(..) {
+                blocks.give_back(first, length);
+            }
+            prop_assert_eq!(blocks.taken(), 0);
+            // What is free is used again.
+            for _ in 0..most {
+                blocks.take(WHOLE);
+            }
+            prop_assert_eq!(blocks.count(), most);
+        }
+    }
+}

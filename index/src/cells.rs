@@ -1,0 +1,453 @@
+//! Representatives of identities, in cells of those that lie near each other: the upper levels of
+//! the tree. A query looks at the centres of all cells, then at the representatives in the nearest.
+//!
+//! Cells split and merge one at a time, as in Xu et al., "SPFresh: Incremental In-Place Update for
+//! Billion-Scale Vector Search", SOSP 2023, without its search for vectors that lie better in a
+//! neighbouring cell: representatives are placed anew whenever their identity has doubled.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    blocks::{Blocks, NONE, WHOLE, at, row},
+    code::{Code, Probe},
+    column::Column,
+    kernel::{self, BLOCK},
+    plane::{Estimates, Plane, lanes},
+    store::{Parts, PartsReader},
+};
+
+/// A cell with more representatives is split.
+const FULL: u32 = 256;
+/// A cell with fewer is merged, if there are others.
+const SPARSE: u32 = 32;
+/// Either half of a split has at least this many.
+const HALF_MIN: usize = 64;
+/// Rounds of 2-means.
+const ROUNDS: usize = 6;
+/// Centres that are compared by their codes when a representative is placed.
+const NEAR: usize = 8;
+
+/// A cell.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Cell {
+    /// Its newest block, the only one with room; the others follow. Of a free cell: the next free
+    /// one.
+    head: u32,
+    /// Representatives; 0 means free.
+    count: u32,
+}
+
+/// Representatives by slot, and the cells.
+#[derive(Clone, Debug)]
+pub(crate) struct Cells {
+    pub(crate) plane: Plane,
+    blocks: Blocks,
+    /// By slot, whose representative it is.
+    owners: Column,
+    /// By block, the cell it belongs to.
+    homes: Column,
+    cells: Column,
+    centres: Plane,
+    count: u32,
+    free: u32,
+    representatives: usize,
+}
+
+/// Told where each representative that moves is from then on: its owner and its slot.
+pub(crate) trait Moved: FnMut(u32, u32) {}
+impl<F: FnMut(u32, u32)> Moved for F {}
+
+impl Cells {
+    pub(crate) fn new(padded: usize) -> Self {
+        Self {
+            plane: Plane::new(padded),
+            blocks: Blocks::new(),
+            owners: Column::new(BLOCK * size_of::<u32>()),
+            homes: Column::new(size_of::<u64>()),
+            cells: Column::new(size_of::<Cell>()),
+            centres: Plane::new(padded),
+            count: 0,
+            free: NONE,
+            representatives: 0,
+        }
+    }
+
+    pub(crate) fn save(&self, parts: &mut Parts) {
+        self.plane.save(parts);
+        self.blocks.save(parts);
+        parts.save(&self.owners);
+        parts.save(&self.homes);
+        parts.save(&self.cells);
+        self.centres.save(parts);
+        parts.number(self.count);
+        parts.number(self.free);
+        parts.number(u64::try_from(self.representatives).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        Some(Self {
+            plane: Plane::load(padded, parts)?,
+            blocks: Blocks::load(parts)?,
+            owners: parts.column(BLOCK * size_of::<u32>())?,
+            homes: parts.column(size_of::<u64>())?,
+            cells: parts.column(size_of::<Cell>())?,
+            centres: Plane::load(padded, parts)?,
+            count: parts.number()?,
+            free: parts.number()?,
+            representatives: parts.number()?,
+        })
+    }
+
+    /// Representatives.
+    pub(crate) fn len(&self) -> usize {
+        self.representatives
+    }
+
+    /// Bytes that every search of identities may read, and the others.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let ((hot, cold), (centres, more)) = (self.plane.bytes(), self.centres.bytes());
+        let rest = self.owners.bytes() + self.homes.bytes() + self.cells.bytes();
+        (hot + centres + rest + more, cold + self.blocks.bytes())
+    }
+
+    /// Blocks of representatives, free ones included.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.count()
+    }
+
+    /// How many representatives each cell has.
+    pub(crate) fn fill(&self) -> impl Iterator<Item = usize> {
+        let cells = (0..self.count).map(|cell| at(self.cell(cell).count));
+        cells.filter(|count| *count > 0)
+    }
+
+    /// How many cells there are.
+    pub(crate) fn cells(&self) -> usize {
+        self.fill().count()
+    }
+
+    #[inline]
+    pub(crate) fn owner(&self, slot: u32) -> u32 {
+        let owners: &[u32] = bytemuck::cast_slice(self.owners.row(at(slot) / BLOCK));
+        owners[at(slot) % BLOCK]
+    }
+
+    fn set_owner(&mut self, slot: u32, owner: u32) {
+        let owners = self.owners.row_mut(at(slot) / BLOCK);
+        bytemuck::cast_slice_mut::<u8, u32>(owners)[at(slot) % BLOCK] = owner;
+    }
+
+    fn cell(&self, cell: u32) -> &Cell {
+        self.cells.get(at(cell))
+    }
+
+    fn edit(&mut self, cell: u32) -> &mut Cell {
+        self.cells.get_mut(at(cell))
+    }
+
+    pub(crate) fn home(&self, slot: u32) -> u32 {
+        *self.homes.get(at(slot) / BLOCK)
+    }
+
+    /// The blocks of a cell.
+    pub(crate) fn blocks_of(&self, cell: u32) -> impl Iterator<Item = usize> {
+        let mut next = self.cell(cell).head;
+        std::iter::from_fn(move || {
+            let block = next;
+            (block != NONE).then(|| {
+                next = self.blocks.get(block).next;
+                at(block)
+            })
+        })
+    }
+
+    /// The `many` cells whose centres are most similar to the query, nearest first. All of them, in
+    /// no order, if there are no more.
+    pub(crate) fn nearest(&self, probe: &Probe, many: usize) -> Vec<u32> {
+        let cells = at(self.count);
+        if cells <= many {
+            return (0..self.count)
+                .filter(|cell| self.cell(*cell).count > 0)
+                .collect();
+        }
+        // By sketch first, twice as many as are wanted; then by code.
+        let mut estimated: Vec<(f32, u32)> = Vec::with_capacity(cells);
+        let mut estimates: Estimates = [0.0; BLOCK];
+        for block in 0..self.centres.blocks() {
+            let above = self
+                .centres
+                .estimate(probe, block, f32::NEG_INFINITY, &mut estimates);
+            estimated.extend(lanes(above).map(|lane| (estimates[lane], row(block * BLOCK + lane))));
+        }
+        let keep = many * 2;
+        if estimated.len() > keep {
+            estimated.select_nth_unstable_by(keep, |a, b| b.0.total_cmp(&a.0));
+            estimated.truncate(keep);
+        }
+        for (cosine, cell) in &mut estimated {
+            *cosine = self.centres.cosine(probe, at(*cell));
+        }
+        estimated.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        estimated.truncate(many);
+        estimated.into_iter().map(|(_, cell)| cell).collect()
+    }
+
+    /// The cell whose centre is most similar.
+    fn nearest_one(&self, rotated: &[f32]) -> Option<u32> {
+        let probe = Probe::of(rotated);
+        let near = self.nearest(&probe, NEAR).into_iter();
+        near.map(|cell| (self.centres.cosine(&probe, at(cell)), cell))
+            .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
+            .map(|(_, cell)| cell)
+    }
+
+    /// Adds a representative; its slot, and where others go if a cell is split.
+    pub(crate) fn insert(&mut self, owner: u32, rotated: &[f32], moved: &mut impl Moved) {
+        let code = Code::of(rotated);
+        let cell = match self.nearest_one(rotated) {
+            Some(cell) => cell,
+            None => self.new_cell(&code),
+        };
+        let slot = self.put(cell, owner, &code);
+        moved(owner, slot);
+        if self.cell(cell).count > FULL {
+            self.split(cell, moved);
+        }
+    }
+
+    /// Replaces a representative where it is.
+    pub(crate) fn update(&mut self, slot: u32, code: &Code) {
+        self.plane.set(at(slot), code);
+    }
+
+    /// Takes a representative out; says where others go.
+    pub(crate) fn remove(&mut self, slot: u32, moved: &mut impl Moved) {
+        let cell = self.home(slot);
+        self.take(slot, moved);
+        let count = self.cell(cell).count;
+        if count == 0 {
+            self.give_back(cell);
+        } else if count < SPARSE && self.representatives > at(FULL) {
+            self.dissolve(cell, moved);
+        }
+    }
+
+    fn new_cell(&mut self, centre: &Code) -> u32 {
+        let cell = match self.free {
+            NONE => {
+                self.cells.reach(at(self.count));
+                self.count += 1;
+                self.count - 1
+            }
+            cell => {
+                self.free = self.cell(cell).head;
+                cell
+            }
+        };
+        *self.edit(cell) = Cell {
+            head: NONE,
+            count: 0,
+        };
+        self.centres.reach(at(cell) / BLOCK);
+        self.centres.set(at(cell), centre);
+        cell
+    }
+
+    fn give_back(&mut self, cell: u32) {
+        debug_assert_eq!(self.cell(cell).count, 0);
+        self.edit(cell).head = self.free;
+        self.free = cell;
+        self.centres.clear(at(cell));
+    }
+
+    fn put(&mut self, cell: u32, owner: u32, code: &Code) -> u32 {
+        let Cell { head, count } = *self.cell(cell);
+        let lane = count % row(BLOCK);
+        let block = if lane == 0 {
+            let block = self.blocks.take(WHOLE) / row(BLOCK);
+            self.plane.reach(at(block));
+            self.owners.reach(at(block));
+            self.homes.reach(at(block));
+            *self.homes.get_mut(at(block)) = cell;
+            self.blocks.set_next(block, head);
+            self.edit(cell).head = block;
+            block
+        } else {
+            head
+        };
+        let slot = block * row(BLOCK) + lane;
+        self.plane.set(at(slot), code);
+        self.set_owner(slot, owner);
+        self.edit(cell).count += 1;
+        self.representatives += 1;
+        slot
+    }
+
+    /// Takes a slot out of its cell; the cell's last representative fills the hole.
+    fn take(&mut self, slot: u32, moved: &mut impl Moved) {
+        let cell = self.home(slot);
+        let Cell { head, count } = *self.cell(cell);
+        let lane = (count - 1) % row(BLOCK);
+        let last = head * row(BLOCK) + lane;
+        if last != slot {
+            let (code, owner) = (self.plane.code(at(last)), self.owner(last));
+            self.plane.set(at(slot), &code);
+            self.set_owner(slot, owner);
+            moved(owner, slot);
+        }
+        self.plane.clear(at(last));
+        if lane == 0 {
+            self.edit(cell).head = self.blocks.get(head).next;
+            self.blocks.give_back(head * row(BLOCK), WHOLE);
+        }
+        self.edit(cell).count -= 1;
+        self.representatives -= 1;
+    }
+
+    /// Slots of a cell's representatives.
+    fn slots_of(&self, cell: u32) -> Vec<u32> {
+        let slots = self
+            .blocks_of(cell)
+            .flat_map(|block| block * BLOCK..(block + 1) * BLOCK);
+        slots
+            .filter(|slot| self.plane.holds(*slot))
+            .map(row)
+            .collect()
+    }
+
+    /// Spreads a cell's representatives over the others.
+    fn dissolve(&mut self, cell: u32, moved: &mut impl Moved) {
+        let slots = self.slots_of(cell);
+        let members: Vec<(u32, Code)> = slots
+            .iter()
+            .map(|slot| (self.owner(*slot), self.plane.code(at(*slot))))
+            .collect();
+        self.empty(cell);
+        for (owner, code) in members {
+            let rotated = decode(&code);
+            self.insert(owner, &rotated, moved);
+        }
+    }
+
+    fn empty(&mut self, cell: u32) {
+        let blocks: Vec<usize> = self.blocks_of(cell).collect();
+        self.representatives -= at(self.cell(cell).count);
+        for block in blocks {
+            for slot in block * BLOCK..(block + 1) * BLOCK {
+                self.plane.clear(slot);
+            }
+            self.blocks.give_back(row(block * BLOCK), WHOLE);
+        }
+        self.edit(cell).count = 0;
+        self.give_back(cell);
+    }
+
+    /// Makes two cells of one.
+    fn split(&mut self, cell: u32, moved: &mut impl Moved) {
+        let slots = self.slots_of(cell);
+        let members: Vec<(u32, Code)> = slots
+            .iter()
+            .map(|slot| (self.owner(*slot), self.plane.code(at(*slot))))
+            .collect();
+        let vectors: Vec<Vec<f32>> = members.iter().map(|(_, code)| decode(code)).collect();
+        let (sides, centres) = two_means(&vectors);
+        self.empty(cell);
+        let cells = centres.map(|centre| self.new_cell(&Code::of(&centre)));
+        for ((owner, code), side) in members.into_iter().zip(sides) {
+            let slot = self.put(cells[usize::from(side)], owner, &code);
+            moved(owner, slot);
+        }
+    }
+
+    /// The first thing wrong, in words, and how many representatives there are otherwise.
+    pub(crate) fn check(&self) -> Result<usize, String> {
+        let mut found = 0;
+        for cell in 0..self.count {
+            let count = self.cell(cell).count;
+            if count == 0 {
+                continue;
+            }
+            let slots = self.slots_of(cell);
+            if slots.len() != at(count) {
+                return Err(format!("cell {cell} holds {} of {count}", slots.len()));
+            }
+            if let Some(slot) = slots.iter().find(|slot| self.home(**slot) != cell) {
+                return Err(format!("slot {slot} does not know its cell {cell}"));
+            }
+            found += slots.len();
+        }
+        let (taken, rows) = (self.blocks.taken(), found.div_ceil(BLOCK));
+        if found != self.representatives || taken < rows * BLOCK {
+            return Err(format!("{found} of {} in cells", self.representatives));
+        }
+        Ok(found)
+    }
+}
+
+/// A vector as its code says it.
+pub(crate) fn decode(code: &Code) -> Vec<f32> {
+    code.values
+        .iter()
+        .map(|value| f32::from(*value) * code.step)
+        .collect()
+}
+
+/// Two groups of unit vectors that lie near each other, neither smaller than [`HALF_MIN`] if there
+/// are twice as many, and their centres. True: the second group.
+fn two_means(vectors: &[Vec<f32>]) -> (Vec<bool>, [Vec<f32>; 2]) {
+    // Begin with the vector least similar to the first, and the one least similar to that.
+    let far = |from: &[f32]| {
+        let cosine = |vector: &Vec<f32>| kernel::dot(from, vector);
+        vectors
+            .iter()
+            .min_by(|a, b| cosine(a).total_cmp(&cosine(b)))
+    };
+    let first = far(&vectors[0]).expect("there are vectors").clone();
+    let second = far(&first).expect("there are vectors").clone();
+    let mut centres = [first, second];
+    let mut sides = Vec::new();
+    for _ in 0..ROUNDS {
+        let lean =
+            |vector: &Vec<f32>| kernel::dot(&centres[1], vector) - kernel::dot(&centres[0], vector);
+        let leans: Vec<f32> = vectors.iter().map(lean).collect();
+        let mut sorted = leans.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let least = HALF_MIN.min(vectors.len() / 2);
+        // The border lies at 0, or where the smaller group is large enough.
+        let border = 0.0f32.clamp(sorted[least], sorted[vectors.len() - least]);
+        sides = leans.iter().map(|lean| *lean >= border).collect();
+        if sides.iter().all(|side| *side == sides[0]) {
+            // Equal vectors: any half will do.
+            sides = (0..vectors.len()).map(|at| at % 2 == 1).collect();
+        }
+        let mean = |of: bool| {
+            mean(
+                vectors
+                    .iter()
+                    .zip(&sides)
+                    .filter(|(_, side)| **side == of)
+                    .map(|(v, _)| v),
+            )
+        };
+        centres = [mean(false), mean(true)];
+    }
+    (sides, centres)
+}
+
+/// The direction of the mean.
+fn mean<'a>(vectors: impl Iterator<Item = &'a Vec<f32>> + Clone) -> Vec<f32> {
+    let mut first = vectors.clone();
+    let mut sum = first.next().expect("no group is empty").clone();
+    for vector in first {
+        for (sum, value) in sum.iter_mut().zip(vector) {
+            *sum += value;
+        }
+    }
+    let norm = kernel::round(kernel::norm(sum.iter().map(|v| f64::from(*v))));
+    if norm < 1e-6 {
+        return vectors.clone().next().expect("no group is empty").clone();
+    }
+    sum.iter_mut().for_each(|value| *value /= norm);
+    sum
+}

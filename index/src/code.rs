@@ -1,0 +1,216 @@
+//! What a vector is stored as: a 1-bit sketch, which says roughly how similar it is, and an 8-bit
+//! code, which says it to a few ten-thousandths.
+//!
+//! The sketch and its error are those of Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors
+//! with a Theoretical Error Bound for Approximate Nearest Neighbor Search", SIGMOD 2024, with one
+//! difference: vectors are not centred, so one prepared query serves every cell.
+
+use crate::kernel::{self, LUT_MAX, NIBBLE};
+
+/// Largest magnitude of a 16-bit query value: 1024 products with 8-bit codes fit 32 bits.
+pub(crate) const QUERY_MAX: i16 = 8191;
+/// Largest magnitude of an 8-bit code.
+const CODE_MAX: f32 = 127.0;
+/// Combinations of signs in a nibble.
+const ENTRIES: usize = 1 << NIBBLE;
+
+/// A unit vector, encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Code {
+    /// A nibble for each four values, lowest bit first: set where the value is not negative.
+    pub(crate) nibbles: Vec<u8>,
+    /// What the dot product of the signs with a query is multiplied by to estimate the cosine.
+    pub(crate) scale: f32,
+    /// The values, in steps of `step`.
+    pub(crate) values: Vec<i8>,
+    /// Chosen so that the decoded vector has length 1.
+    pub(crate) step: f32,
+}
+
+impl Code {
+    /// Encodes a rotated vector of length 1.
+    pub(crate) fn of(rotated: &[f32]) -> Self {
+        let (groups, _) = rotated.as_chunks::<NIBBLE>();
+        let bits = |group: &[f32; NIBBLE]| {
+            let set = |(at, value): (usize, &f32)| u8::from(*value >= 0.0) << at;
+            group.iter().enumerate().map(set).sum()
+        };
+        let magnitudes: f32 = rotated.iter().map(|value| value.abs()).sum();
+        let largest = rotated.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        let per_step = CODE_MAX / largest.max(f32::MIN_POSITIVE);
+        let values: Vec<i8> = rotated
+            .iter()
+            .map(|value| i8::try_from(kernel::nearest(value * per_step)).unwrap_or(i8::MAX))
+            .collect();
+        let norm = kernel::norm(values.iter().map(|value| f64::from(*value)));
+        Self {
+            nibbles: groups.iter().map(bits).collect(),
+            // The signs have length sqrt(d); their cosine to the vector is |v|_1 / sqrt(d).
+            scale: 1.0 / magnitudes.max(f32::MIN_POSITIVE),
+            values,
+            step: kernel::round(1.0 / norm.max(1.0)),
+        }
+    }
+}
+
+/// The standard deviation of a sketch's estimate, for vectors of `padded` values whose sketch has
+/// this scale.
+pub(crate) fn sketch_deviation(scale: f32, padded: usize) -> f32 {
+    // With f the cosine of a vector to its signs: sqrt((1 - f^2) / f^2 / (d - 1)).
+    #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
+    let padded = padded as f32;
+    let inverse = scale * padded.sqrt();
+    ((inverse * inverse - 1.0).max(0.0) / (padded - 1.0)).sqrt()
+}
+
+/// A query, prepared for both.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    values: Vec<i16>,
+    value_step: f32,
+    table: Vec<u8>,
+    table_step: f32,
+    base: f32,
+}
+
+impl Probe {
+    /// Prepares a rotated vector of length 1.
+    pub(crate) fn of(rotated: &[f32]) -> Self {
+        let largest = rotated.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        let value_step = largest.max(f32::MIN_POSITIVE) / f32::from(QUERY_MAX);
+        let per_step = 1.0 / value_step;
+        let quantise = |value: &f32| {
+            i16::try_from(kernel::nearest(value * per_step))
+                .unwrap_or(QUERY_MAX)
+                .clamp(-QUERY_MAX, QUERY_MAX)
+        };
+        let (groups, _) = rotated.as_chunks::<NIBBLE>();
+        let spans = groups.iter().map(|g| g.iter().map(|v| v.abs()).sum());
+        let widest = spans.clone().fold(0.0f32, f32::max);
+        let table_step = (2.0 * widest / f32::from(LUT_MAX)).max(f32::MIN_POSITIVE);
+        let per_entry = 2.0 / table_step;
+        let mut table = vec![0; groups.len() * ENTRIES];
+        let (tables, _) = table.as_chunks_mut::<ENTRIES>();
+        for (group, table) in groups.iter().zip(tables) {
+            fill(group, per_entry, table);
+        }
+        Self {
+            values: rotated.iter().map(quantise).collect(),
+            value_step,
+            table,
+            table_step,
+            base: -spans.sum::<f32>(),
+        }
+    }
+
+    /// Cosine to a vector by its 8-bit code.
+    pub(crate) fn cosine(&self, values: &[i8], step: f32) -> f32 {
+        // The product of the steps is at most 1/127/8191; the sum fits 32 bits.
+        #[expect(clippy::cast_precision_loss, reason = "rounded to a ten-millionth")]
+        let product = kernel::dot_codes(values, &self.values) as f32;
+        // A damaged code has no step: it is like nothing.
+        (product * (step * self.value_step)).max(-1.0)
+    }
+
+    /// The table for [`kernel::scan`].
+    pub(crate) fn table(&self) -> &[u8] {
+        &self.table
+    }
+
+    /// From a sum of table entries to a dot product with signs: multiply by the first, add the
+    /// second.
+    pub(crate) fn line(&self) -> (f32, f32) {
+        (self.table_step, self.base)
+    }
+
+    /// The standard deviation that rounding the table adds to an estimate.
+    pub(crate) fn table_deviation(&self, scale: f32) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
+        let groups = (self.table.len() / ENTRIES) as f32;
+        // Each of the entries is off by an even spread of one step.
+        self.table_step * (groups / 12.0).sqrt() * scale
+    }
+}
+
+/// For each combination of signs, how far the dot product with the group lies above its least.
+fn fill(group: &[f32; NIBBLE], per_entry: f32, table: &mut [u8; ENTRIES]) {
+    let mut sums = [0.0f32; ENTRIES];
+    // All signs negative: that agrees with the negative values. Each set bit then adds its value.
+    sums[0] = group.iter().map(|value| (-value).max(0.0)).sum();
+    for (bit, value) in group.iter().enumerate() {
+        let (known, rest) = sums.split_at_mut(1 << bit);
+        for (known, next) in known.iter().zip(rest) {
+            *next = known + value;
+        }
+    }
+    for (entry, sum) in table.iter_mut().zip(sums) {
+        let steps = kernel::nearest_small(sum * per_entry);
+        *entry = u8::try_from(steps.clamp(0, i32::from(LUT_MAX))).unwrap_or(LUT_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::BLOCK;
+    use proptest::{prelude::*, test_runner::RngSeed};
+
+    fn unit(values: Vec<f32>) -> Vec<f32> {
+        let norm = kernel::round(kernel::norm(values.iter().map(|v| f64::from(*v))));
+        values.into_iter().map(|value| value / norm).collect()
+    }
+
+    /// The estimate, lane 5 of a block.
+    fn estimate(code: &Code, probe: &Probe) -> f32 {
+        let block: Vec<u8> = code
+            .nibbles
+            .iter()
+            .flat_map(|nibble| {
+                let mut bytes = [0u8; 16];
+                bytes[5] = *nibble;
+                bytes
+            })
+            .collect();
+        let mut sums = [0; BLOCK];
+        kernel::scan(&block, probe.table(), &mut sums);
+        let mut estimates = [0.0; BLOCK];
+        let scales = [code.scale; BLOCK];
+        kernel::estimate(&sums, probe.line(), &scales, -2.0, &mut estimates);
+        estimates[5]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(3),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn codes_and_sketches_say_about_the_same_as_the_vectors(
+            pairs in prop::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 512),
+            mix in 0.0f32..1.0,
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let b = unit(a.iter().zip(&b).map(|(a, b)| a * mix + b * (1.0 - mix)).collect());
+            let a = unit(a);
+            let (code, probe) = (Code::of(&a), Probe::of(&b));
+            let truth = kernel::dot(&a, &b);
+            let cosine = probe.cosine(&code.values, code.step);
+            prop_assert!((cosine - truth).abs() < 3e-3, "{cosine} {truth}");
+            let deviation = sketch_deviation(code.scale, 512) + probe.table_deviation(code.scale);
+            let estimate = estimate(&code, &probe);
+            prop_assert!((estimate - truth).abs() < 5.0 * deviation, "{estimate} {truth} {deviation}");
+            prop_assert!(deviation < 0.05);
+        }
+    }
+
+    #[test]
+    fn a_vector_along_one_axis_is_encoded_too() {
+        let mut axis = vec![0.0; 64];
+        axis[7] = -1.0;
+        let code = Code::of(&axis);
+        assert_eq!((code.values[7], code.values[0]), (-127, 0));
+        assert!((Probe::of(&axis).cosine(&code.values, code.step) - 1.0).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,156 @@
+//! AVX2, 32 bytes at a time. For x86-64 processors since 2013 (Intel) and 2015 (AMD).
+
+use std::arch::x86_64::{
+    __m128i, __m256i, _MM_HINT_T0, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_prefetch,
+    _mm_shuffle_epi32, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_extracti128_si256,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi8, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_si256,
+};
+use std::sync::OnceLock;
+
+use super::{BLOCK, scalar};
+
+/// Proof that this CPU has AVX2: only [`Avx2::get`] can make one.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    /// The proof, where it holds.
+    #[inline]
+    pub(super) fn get() -> Option<Self> {
+        static HAS: OnceLock<bool> = OnceLock::new();
+        HAS.get_or_init(|| is_x86_feature_detected!("avx2"))
+            .then_some(Self(()))
+    }
+
+    #[inline]
+    pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
+        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        unsafe { dot_codes(code, query) }
+    }
+
+    #[inline]
+    pub(super) fn scan(self, block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
+        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        unsafe { scan(block, table, sums) }
+    }
+
+    #[inline]
+    pub(super) fn estimate(
+        self,
+        sums: &[u16; BLOCK],
+        line: (f32, f32),
+        scales: &[f32; BLOCK],
+        floor: f32,
+        estimates: &mut [f32; BLOCK],
+    ) -> u32 {
+        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        unsafe { estimate(sums, line, scales, floor, estimates) }
+    }
+}
+
+/// Asks for the lines of `bytes`.
+#[inline]
+pub(super) fn prefetch(bytes: &[i8]) {
+    for line in bytes.chunks(64) {
+        // SAFETY: a prefetch reads nothing that the program sees; every x86-64 CPU has SSE.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr()) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_16(bytes: &[i8; 16]) -> __m128i {
+    // SAFETY: the reference says that 16 bytes can be read.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_32<T>(values: &[T]) -> __m256i {
+    assert!(size_of_val(values) >= 32, "a load of 32 bytes");
+    // SAFETY: the slice has at least 32 bytes, asserted above.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+fn dot_codes(code: &[i8], query: &[i16]) -> i32 {
+    let mut sums = [_mm256_setzero_si256(); 2];
+    let (codes, _) = code.as_chunks::<32>();
+    let (queries, _) = query.as_chunks::<32>();
+    for (code, query) in codes.iter().zip(queries) {
+        let (low, high) = code.split_at(16);
+        let low: &[i8; 16] = low.try_into().expect("half of 32");
+        let high: &[i8; 16] = high.try_into().expect("half of 32");
+        let low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(load_16(low)), load_32(&query[..16]));
+        let high = _mm256_madd_epi16(_mm256_cvtepi8_epi16(load_16(high)), load_32(&query[16..]));
+        sums[0] = _mm256_add_epi32(sums[0], low);
+        sums[1] = _mm256_add_epi32(sums[1], high);
+    }
+    let both = _mm256_add_epi32(sums[0], sums[1]);
+    let half = _mm_add_epi32(
+        _mm256_castsi256_si128(both),
+        _mm256_extracti128_si256::<1>(both),
+    );
+    let half = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
+    _mm_cvtsi128_si32(_mm_add_epi32(
+        half,
+        _mm_shuffle_epi32::<0b00_00_00_01>(half),
+    ))
+}
+
+/// The sums of 16 byte counters in each half, as 16 wider ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen(counters: __m256i) -> __m256i {
+    _mm256_add_epi16(
+        _mm256_cvtepu8_epi16(_mm256_castsi256_si128(counters)),
+        _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(counters)),
+    )
+}
+
+#[target_feature(enable = "avx2")]
+fn scan(block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
+    let nibble = _mm256_set1_epi8(15);
+    let mut totals = [_mm256_setzero_si256(); 2];
+    // 16 groups at a time, two in each register: eight entries of at most 31 are added to a byte.
+    let (blocks, _) = block.as_chunks::<256>();
+    let (tables, _) = table.as_chunks::<256>();
+    for (block, table) in blocks.iter().zip(tables) {
+        let mut bytes = [_mm256_setzero_si256(); 2];
+        for pair in 0..8 {
+            let codes = load_32(&block[pair * 32..][..32]);
+            let entries = load_32(&table[pair * 32..][..32]);
+            let low = _mm256_and_si256(codes, nibble);
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+            bytes[0] = _mm256_add_epi8(bytes[0], _mm256_shuffle_epi8(entries, low));
+            bytes[1] = _mm256_add_epi8(bytes[1], _mm256_shuffle_epi8(entries, high));
+        }
+        totals[0] = _mm256_add_epi16(totals[0], widen(bytes[0]));
+        totals[1] = _mm256_add_epi16(totals[1], widen(bytes[1]));
+    }
+    let (low, high) = sums.split_at_mut(16);
+    store_16(low, totals[0]);
+    store_16(high, totals[1]);
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_16(values: &mut [u16], from: __m256i) {
+    assert!(values.len() == 16, "a store of 32 bytes");
+    // SAFETY: the slice has 32 bytes, asserted above.
+    unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), from) }
+}
+
+/// The scalar code, which the compiler turns into eight lanes here.
+#[target_feature(enable = "avx2")]
+fn estimate(
+    sums: &[u16; BLOCK],
+    line: (f32, f32),
+    scales: &[f32; BLOCK],
+    floor: f32,
+    estimates: &mut [f32; BLOCK],
+) -> u32 {
+    scalar::estimate(sums, line, scales, floor, estimates)
+}

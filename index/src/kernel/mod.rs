@@ -1,0 +1,236 @@
+//! Arithmetic on vectors and codes. The widest instructions of the machine are chosen once, at run
+//! time; every kernel has a scalar twin that gives the same integers, and checks it in tests.
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions that only some machines have")]
+mod avx2;
+mod scalar;
+
+use simsimd::SpatialSimilarity;
+
+/// Vectors of a block, which are scanned together.
+pub(crate) const BLOCK: usize = 32;
+/// Values whose signs make a nibble of a sketch.
+pub(crate) const NIBBLE: usize = 4;
+/// Highest entry of a look-up table: eight of them still fit a byte.
+pub(crate) const LUT_MAX: u8 = 31;
+/// Dimensions of codes are multiples of this.
+pub(crate) const LANES: usize = 64;
+
+/// Rounds to the nearest `f32`; what does not fit becomes infinite.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the one place that rounds, as its name says"
+)]
+pub(crate) fn round(value: f64) -> f32 {
+    value as f32
+}
+
+/// Rounds to the nearest integer, ties away from zero; what does not fit becomes the nearest that
+/// does, NaN zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the one place that rounds to integers, as its name says"
+)]
+pub(crate) fn nearest(value: f32) -> i32 {
+    value.round() as i32
+}
+
+/// Dot product of two vectors of the same length.
+///
+/// Cost: one pass. Agrees with [`dot_scalar`] to rounding, not to the last bit, and the last bits
+/// may differ between machines.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    debug_assert_eq!(a.len(), b.len());
+    <f32 as SpatialSimilarity>::dot(a, b).map_or_else(|| dot_scalar(a, b), round)
+}
+
+/// The same in plain Rust, summed in double precision.
+pub(crate) fn dot_scalar(a: &[f32], b: &[f32]) -> f32 {
+    round(
+        a.iter()
+            .zip(b)
+            .map(|(x, y)| f64::from(*x) * f64::from(*y))
+            .sum(),
+    )
+}
+
+/// Euclidean length, in double precision: no finite vector overflows it.
+pub(crate) fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// Dot product of an 8-bit code and a 16-bit query of the same length, a multiple of [`LANES`].
+///
+/// Exact as long as no partial sum leaves 32 bits, which holds for queries within
+/// ±[`crate::code::QUERY_MAX`].
+pub(crate) fn dot_codes(code: &[i8], query: &[i16]) -> i32 {
+    debug_assert!(code.len() == query.len() && code.len().is_multiple_of(LANES));
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = avx2::Avx2::get() {
+        return avx2.dot_codes(code, query);
+    }
+    scalar::dot_codes(code, query)
+}
+
+/// Sums, for each of a block's vectors, the table entries that its nibbles select.
+///
+/// `block` holds 16 bytes for each group of four values: byte `i` has the nibble of vector `i` in
+/// its low half and that of vector `16 + i` in its high half. `table` holds 16 entries for each
+/// group, none above [`LUT_MAX`]. The number of groups is a multiple of 16.
+///
+/// After André, Kermarrec, Le Scouarnec: "Cache locality is not enough: High-performance nearest
+/// neighbor search with product quantization fast scan", VLDB 2015.
+pub(crate) fn scan(block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
+    debug_assert!(block.len() == table.len() && block.len().is_multiple_of(LANES * 4));
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = avx2::Avx2::get() {
+        return avx2.scan(block, table, sums);
+    }
+    scalar::scan(block, table, sums);
+}
+
+/// Which of a block's estimates `(sums * step + base) * scales` are above `floor`, as a bit mask;
+/// the estimates go to `estimates`. NaN is never above.
+pub(crate) fn estimate(
+    sums: &[u16; BLOCK],
+    (step, base): (f32, f32),
+    scales: &[f32; BLOCK],
+    floor: f32,
+    estimates: &mut [f32; BLOCK],
+) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = avx2::Avx2::get() {
+        return avx2.estimate(sums, (step, base), scales, floor, estimates);
+    }
+    scalar::estimate(sums, (step, base), scales, floor, estimates)
+}
+
+/// Adds `factor * code`, rounded to integers, to `sum`. All of the same length.
+pub(crate) fn add_scaled(sum: &mut [i32], code: &[i8], factor: f32) {
+    for (sum, code) in sum.iter_mut().zip(code) {
+        *sum = sum.wrapping_add(nearest_small(f32::from(*code) * factor));
+    }
+}
+
+/// As [`nearest`], in instructions that every machine does four or more of at a time: ties go to
+/// the even neighbour, and `value` must lie within ±2^22.
+pub(crate) fn nearest_small(value: f32) -> i32 {
+    // 1.5 * 2^23: adding it leaves the rounded value in the lowest bits of the mantissa.
+    const SHIFT: f32 = 12_582_912.0;
+    (value + SHIFT).to_bits().cast_signed() - SHIFT.to_bits().cast_signed()
+}
+
+/// Asks for the cache lines of `bytes` before they are needed.
+pub(crate) fn prefetch(bytes: &[i8]) {
+    #[cfg(target_arch = "x86_64")]
+    avx2::prefetch(bytes);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
+/// The instructions in use: `avx2` or `scalar`.
+#[must_use]
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::Avx2::get().is_some() {
+        return "avx2";
+    }
+    "scalar"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
+
+    fn fixed() -> ProptestConfig {
+        ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(fixed())]
+
+        #[test]
+        fn simsimd_agrees_with_its_scalar_twin(
+            pairs in prop::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 0..700),
+            skip in 0usize..9,
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            // Skipping a few values moves the slices off any alignment.
+            let skip = skip.min(a.len());
+            let (a, b) = (&a[skip..], &b[skip..]);
+            let size: f64 = a.iter().zip(b).map(|(x, y)| f64::from((x * y).abs())).sum();
+            let difference = f64::from(dot(a, b)) - f64::from(dot_scalar(a, b));
+            prop_assert!(difference.abs() <= 1e-5 * size + 1e-7, "{difference} of {size}");
+        }
+
+        #[test]
+        fn codes_are_multiplied_as_in_the_scalar_twin(
+            values in prop::collection::vec((any::<i8>(), -8191i16..=8191), 64 * 9),
+            lanes in 0usize..9,
+            skip in 0usize..64,
+        ) {
+            let (code, query): (Vec<i8>, Vec<i16>) = values.into_iter().unzip();
+            let range = skip..skip + lanes.min(8) * LANES;
+            let (code, query) = (&code[range.clone()], &query[range]);
+            prop_assert_eq!(dot_codes(code, query), scalar::dot_codes(code, query));
+        }
+
+        #[test]
+        fn blocks_are_scanned_as_in_the_scalar_twin(
+            bytes in prop::collection::vec((any::<u8>(), 0..=LUT_MAX), 256 * 4 + 7),
+            length in 0usize..=4,
+            skip in 0usize..=7,
+            factors in (-1.0f32..1.0, -1.0f32..1.0, -1.0f32..1.0),
+            scales in prop::collection::vec(prop_oneof![4 => 0.9f32..1.6, 1 => Just(f32::NAN)], BLOCK),
+        ) {
+            let (block, table): (Vec<u8>, Vec<u8>) = bytes.into_iter().unzip();
+            let range = skip..skip + length * 256;
+            let (mut fast, mut slow) = ([9u16; BLOCK], [7u16; BLOCK]);
+            scan(&block[range.clone()], &table[range.clone()], &mut fast);
+            scalar::scan(&block[range.clone()], &table[range], &mut slow);
+            prop_assert_eq!(fast, slow);
+            let scales: [f32; BLOCK] = scales.try_into().unwrap();
+            let (mut a, mut b) = ([0.0; BLOCK], [0.0; BLOCK]);
+            let (step, base, floor) = factors;
+            let above = estimate(&fast, (step, base), &scales, floor, &mut a);
+            prop_assert_eq!(above, scalar::estimate(&slow, (step, base), &scales, floor, &mut b));
+            prop_assert_eq!(a.map(f32::to_bits), b.map(f32::to_bits));
+        }
+
+        #[test]
+        fn fast_rounding_rounds(value in -4e6f32..4e6) {
+            let difference = f64::from(nearest_small(value)) - f64::from(value);
+            prop_assert!(difference.abs() <= 0.5, "{value}");
+        }
+    }
+
+    #[test]
+    fn nothing_times_nothing_is_zero() {
+        assert_eq!(dot(&[], &[]), 0.0);
+        assert_eq!(dot_scalar(&[], &[]), 0.0);
+        assert_eq!(dot_codes(&[], &[]), 0);
+    }
+
+    #[test]
+    fn nan_is_passed_on_by_both() {
+        assert!(dot(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
+        assert!(dot_scalar(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
+    }
+
+    /// Largest magnitudes everywhere: no partial sum may overflow.
+    #[test]
+    fn extremes_do_not_overflow() {
+        let (code, query) = (vec![-128i8; 1024], vec![8191i16; 1024]);
+        assert_eq!(dot_codes(&code, &query), -128 * 8191 * 1024);
+        let (block, table) = (vec![0xFFu8; 4096], vec![LUT_MAX; 4096]);
+        let mut sums = [0; BLOCK];
+        scan(&block, &table, &mut sums);
+        assert_eq!(sums, [256 * u16::from(LUT_MAX); BLOCK]);
+    }
+}

@@ -1,0 +1,236 @@
+//! The identities: what is known of each as a whole, and where its faces are.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    blocks::{NONE, at},
+    column::Column,
+    id::{IdentityId, SourceId},
+    slots::Slots,
+    store::{Parts, PartsReader},
+};
+
+/// An identity with more faces keeps their sum; others add them up when needed.
+pub(crate) const SUM_FROM: u32 = 32;
+
+/// An identity. Its faces are in whole blocks, which hold 32 each, and in one run of slots, the
+/// tail, which has at least one.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Identity {
+    pub(crate) id: u64,
+    /// The sum of its faces' weights.
+    pub(crate) weight: u64,
+    /// No face was seen before or after these.
+    pub(crate) seen_first_us: i64,
+    pub(crate) seen_last_us: i64,
+    /// A bit for each source that a face may be of.
+    pub(crate) sources: u64,
+    /// How many faces; 0 means a free row.
+    pub(crate) faces: u32,
+    /// The first slot of the tail. Of a free row: the next free one.
+    pub(crate) tail: u32,
+    /// The tail has room for 1 << this faces.
+    pub(crate) tail_length: u32,
+    /// The newest of its whole blocks.
+    pub(crate) chain: u32,
+    /// The row of the sum of its faces, if it is kept.
+    pub(crate) sum: u32,
+    /// The slot of its representative.
+    pub(crate) representative: u32,
+}
+
+impl Identity {
+    /// Faces in the tail, 1 to 32.
+    pub(crate) fn tail_faces(&self) -> u32 {
+        if self.faces == 0 {
+            0
+        } else {
+            (self.faces - 1) % 32 + 1
+        }
+    }
+
+    /// May a face of it be of one of these sources, seen at a time of this range?
+    pub(crate) fn may_pass(
+        &self,
+        sources: Option<u64>,
+        after_us: i64,
+        before_us: Option<i64>,
+    ) -> bool {
+        sources.is_none_or(|sources| sources & self.sources != 0)
+            && self.seen_last_us >= after_us
+            && before_us.is_none_or(|before| self.seen_first_us < before)
+    }
+
+    /// Notes that there is such a face.
+    pub(crate) fn note(&mut self, source: SourceId, seen_us: i64) {
+        self.sources |= source_bit(source);
+        self.seen_first_us = self.seen_first_us.min(seen_us);
+        self.seen_last_us = self.seen_last_us.max(seen_us);
+    }
+}
+
+/// One of 64 bits for a source.
+pub(crate) fn source_bit(source: SourceId) -> u64 {
+    1 << (source.get() % 64)
+}
+
+/// Every identity, by row.
+#[derive(Clone, Debug)]
+pub(crate) struct People {
+    rows: Column,
+    by_id: Slots,
+    count: u32,
+    free: u32,
+    sums: Column,
+    sum_count: u32,
+    /// Free rows of sums, linked by their first value.
+    sum_free: u32,
+}
+
+impl People {
+    pub(crate) fn new(padded: usize) -> Self {
+        Self {
+            rows: Column::new(size_of::<Identity>()),
+            by_id: Slots::new(),
+            count: 0,
+            free: NONE,
+            sums: Column::new(padded * size_of::<i32>()),
+            sum_count: 0,
+            sum_free: NONE,
+        }
+    }
+
+    pub(crate) fn save(&self, parts: &mut Parts) {
+        parts.save(&self.rows);
+        self.by_id.save(parts);
+        parts.save(&self.sums);
+        let numbers = [self.count, self.free, self.sum_count, self.sum_free];
+        numbers.into_iter().for_each(|number| parts.number(number));
+    }
+
+    pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        Some(Self {
+            rows: parts.column(size_of::<Identity>())?,
+            by_id: Slots::load(parts)?,
+            sums: parts.column(padded * size_of::<i32>())?,
+            count: parts.number()?,
+            free: parts.number()?,
+            sum_count: parts.number()?,
+            sum_free: parts.number()?,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Bytes that searches may read, and the others.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.rows.bytes(), self.by_id.bytes() + self.sums.bytes())
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, person: u32) -> &Identity {
+        self.rows.get(at(person))
+    }
+
+    pub(crate) fn edit(&mut self, person: u32) -> &mut Identity {
+        self.rows.get_mut(at(person))
+    }
+
+    pub(crate) fn row(&self, identity: IdentityId) -> Option<u32> {
+        self.by_id.get(identity.get(), |person| self.get(person).id)
+    }
+
+    /// Rows in use, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = u32> {
+        self.by_id.iter()
+    }
+
+    /// A new row, without faces.
+    pub(crate) fn add(&mut self, identity: IdentityId) -> u32 {
+        let person = match self.free {
+            NONE => {
+                self.rows.reach(at(self.count));
+                self.count += 1;
+                self.count - 1
+            }
+            person => {
+                self.free = self.get(person).tail;
+                person
+            }
+        };
+        *self.edit(person) = Identity {
+            id: identity.get(),
+            weight: 0,
+            seen_first_us: i64::MAX,
+            seen_last_us: i64::MIN,
+            sources: 0,
+            faces: 0,
+            tail: NONE,
+            tail_length: 0,
+            chain: NONE,
+            sum: NONE,
+            representative: NONE,
+        };
+        let rows = &self.rows;
+        self.by_id.insert(identity.get(), person, |person| {
+            rows.get::<Identity>(at(person)).id
+        });
+        person
+    }
+
+    /// Frees the row of an identity without faces.
+    pub(crate) fn remove(&mut self, person: u32) {
+        let id = self.get(person).id;
+        self.by_id.remove(id, person);
+        self.drop_sum(person);
+        let free = self.free;
+        let gone = self.edit(person);
+        (gone.faces, gone.tail) = (0, free);
+        self.free = person;
+    }
+
+    /// The kept sum, if it is.
+    pub(crate) fn sum(&self, person: u32) -> Option<&[i32]> {
+        match self.get(person).sum {
+            NONE => None,
+            sum => Some(bytemuck::cast_slice(self.sums.row(at(sum)))),
+        }
+    }
+
+    /// The kept sum, to be changed.
+    pub(crate) fn sum_mut(&mut self, person: u32) -> Option<&mut [i32]> {
+        match self.get(person).sum {
+            NONE => None,
+            sum => Some(bytemuck::cast_slice_mut(self.sums.row_mut(at(sum)))),
+        }
+    }
+
+    /// Keeps a sum from here on.
+    pub(crate) fn keep_sum(&mut self, person: u32, sum: &[i32]) {
+        let number = match self.sum_free {
+            NONE => {
+                self.sums.reach(at(self.sum_count));
+                self.sum_count += 1;
+                self.sum_count - 1
+            }
+            number => {
+                self.sum_free = *self.sums.get(at(number));
+                number
+            }
+        };
+        bytemuck::cast_slice_mut(self.sums.row_mut(at(number))).copy_from_slice(sum);
+        self.edit(person).sum = number;
+    }
+
+    /// Keeps no sum any more.
+    pub(crate) fn drop_sum(&mut self, person: u32) {
+        let number = std::mem::replace(&mut self.edit(person).sum, NONE);
+        if number != NONE {
+            *self.sums.get_mut(at(number)) = self.sum_free;
+            self.sum_free = number;
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Encoded vectors in blocks of 32: sketches of a block lie interleaved, so that one pass of the
+//! kernel estimates all of them.
+
+use crate::{
+    code::{Code, Probe},
+    column::Column,
+    kernel::{self, BLOCK},
+    store::{Parts, PartsReader},
+};
+
+/// Bytes of a group of nibbles in a block.
+const GROUP: usize = BLOCK / 2;
+const FLOAT: usize = size_of::<f32>();
+
+/// Sketches and codes by slot. A slot without a vector estimates as NaN and is never found.
+#[derive(Clone, Debug)]
+pub(crate) struct Plane {
+    padded: usize,
+    /// By block: a group of 16 bytes for every four values, then 32 scales.
+    sketches: Column,
+    /// By block: 32 codes, then 32 steps.
+    codes: Column,
+    /// The largest scale there ever was: the widest error of a sketch here.
+    widest: f32,
+}
+
+/// A block's estimates.
+pub(crate) type Estimates = [f32; BLOCK];
+
+impl Plane {
+    /// No vectors, of `padded` values each.
+    pub(crate) fn new(padded: usize) -> Self {
+        let floats = BLOCK * FLOAT;
+        Self {
+            padded,
+            sketches: Column::new(padded / 4 * GROUP + floats),
+            codes: Column::new(padded * BLOCK + floats),
+            widest: 0.0,
+        }
+    }
+
+    pub(crate) fn save(&self, parts: &mut Parts) {
+        parts.save(&self.sketches);
+        parts.save(&self.codes);
+        parts.number(self.widest.to_bits());
+    }
+
+    pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        let floats = BLOCK * FLOAT;
+        Some(Self {
+            padded,
+            sketches: parts.column(padded / 4 * GROUP + floats)?,
+            codes: parts.column(padded * BLOCK + floats)?,
+            widest: f32::from_bits(parts.number()?),
+        })
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        self.codes.rows().min(self.sketches.rows())
+    }
+
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.sketches.bytes(), self.codes.bytes())
+    }
+
+    /// The largest scale of a sketch here.
+    pub(crate) fn widest(&self) -> f32 {
+        self.widest
+    }
+
+    /// Makes room for `block`; new slots have no vector.
+    pub(crate) fn reach(&mut self, block: usize) {
+        let before = self.blocks();
+        self.sketches.reach(block);
+        self.codes.reach(block);
+        for block in before..self.blocks() {
+            self.scales_mut(block).fill(f32::NAN);
+        }
+    }
+
+    fn groups(&self) -> usize {
+        self.padded / 4 * GROUP
+    }
+
+    fn scales(&self, block: usize) -> &[f32; BLOCK] {
+        let floats: &[f32] = bytemuck::cast_slice(&self.sketches.row(block)[self.groups()..]);
+        floats.first_chunk().expect("a row ends with its scales")
+    }
+
+    fn scales_mut(&mut self, block: usize) -> &mut [f32] {
+        let start = self.groups();
+        bytemuck::cast_slice_mut(&mut self.sketches.row_mut(block)[start..])
+    }
+
+    /// Puts a vector into a slot.
+    pub(crate) fn set(&mut self, slot: usize, code: &Code) {
+        let (block, lane) = (slot / BLOCK, slot % BLOCK);
+        self.write_sketch(block, lane, code.nibbles.iter().copied(), code.scale);
+        let padded = self.padded;
+        let row = self.codes.row_mut(block);
+        let (codes, steps) = row.split_at_mut(padded * BLOCK);
+        let values: &mut [i8] = bytemuck::cast_slice_mut(&mut codes[lane * padded..][..padded]);
+        values.copy_from_slice(&code.values);
+        bytemuck::cast_slice_mut::<u8, f32>(steps)[lane] = code.step;
+        self.widest = self.widest.max(code.scale);
+    }
+
+    fn write_sketch(
+        &mut self,
+        block: usize,
+        lane: usize,
+        nibbles: impl Iterator<Item = u8>,
+        scale: f32,
+    ) {
+        let groups = self.groups();
+        let (bytes, scales) = self.sketches.row_mut(block).split_at_mut(groups);
+        let (at, shift) = (lane % GROUP, lane / GROUP * 4);
+        for (byte, nibble) in bytes.iter_mut().skip(at).step_by(GROUP).zip(nibbles) {
+            *byte = *byte & !(15 << shift) | nibble << shift;
+        }
+        bytemuck::cast_slice_mut::<u8, f32>(scales)[lane] = scale;
+    }
+
+    /// Takes the vector out of a slot.
+    pub(crate) fn clear(&mut self, slot: usize) {
+        self.scales_mut(slot / BLOCK)[slot % BLOCK] = f32::NAN;
+    }
+
+    /// Is there a vector?
+    pub(crate) fn holds(&self, slot: usize) -> bool {
+        !self.scale(slot).is_nan()
+    }
+
+    pub(crate) fn scale(&self, slot: usize) -> f32 {
+        self.scales(slot / BLOCK)[slot % BLOCK]
+    }
+
+    /// The vector of a slot, as it is stored.
+    pub(crate) fn code(&self, slot: usize) -> Code {
+        let (block, lane) = (slot / BLOCK, slot % BLOCK);
+        let bytes = self.sketches.row(block)[..self.groups()].iter();
+        let shift = lane / GROUP * 4;
+        let nibbles = bytes.skip(lane % GROUP).step_by(GROUP);
+        let (values, step) = self.values(slot);
+        Code {
+            nibbles: nibbles.map(|byte| byte >> shift & 15).collect(),
+            scale: self.scale(slot),
+            values: values.to_vec(),
+            step,
+        }
+    }
+
+    /// The 8-bit values of a slot and their step.
+    #[inline]
+    pub(crate) fn values(&self, slot: usize) -> (&[i8], f32) {
+        let (block, lane) = (slot / BLOCK, slot % BLOCK);
+        let (codes, steps) = self.codes.row(block).split_at(self.padded * BLOCK);
+        let values = bytemuck::cast_slice(&codes[lane * self.padded..][..self.padded]);
+        (values, bytemuck::cast_slice::<u8, f32>(steps)[lane])
+    }
+
+    /// Cosine of a query to the vector of a slot, by its 8-bit code.
+    #[inline]
+    pub(crate) fn cosine(&self, probe: &Probe, slot: usize) -> f32 {
+        let (values, step) = self.values(slot);
+        probe.cosine(values, step)
+    }
+
+    /// Asks for a slot's code before it is needed.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: usize) {
+        kernel::prefetch(self.values(slot).0);
+    }
+
+    /// Estimates the cosines of a query to a block's vectors; says, as a bit mask, which are above
+    /// `floor`.
+    #[inline]
+    pub(crate) fn estimate(
+        &self,
+        probe: &Probe,
+        block: usize,
+        floor: f32,
+        estimates: &mut Estimates,
+    ) -> u32 {
+        let (groups, scales) = self.sketches.row(block).split_at(self.groups());
+        let scales: &[f32] = bytemuck::cast_slice(scales);
+        let scales = scales.first_chunk().expect("a row ends with its scales");
+        let mut sums = [0; BLOCK];
+        kernel::scan(groups, probe.table(), &mut sums);
+        kernel::estimate(&sums, probe.line(), scales, floor, estimates)
+    }
+}
+
+/// The positions of the set bits, lowest first.
+pub(crate) fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lane = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
+        mask &= mask - 1;
+        Some(lane)
+    })
+}

@@ -1,0 +1,544 @@
+//! The files of the index: a manifest, and segments of pages that never change. `FORMAT.md` has
+//! them to the byte.
+//!
+//! A checkpoint writes the pages that changed since the last one into a new segment, syncs it, and
+//! then replaces the manifest in one step: whoever opens the folder later finds the state of the
+//! last checkpoint that came to its end.
+
+mod disk;
+#[allow(unsafe_code, reason = "mapping a file")]
+mod map;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub(crate) use map::MappedPage;
+use map::Segment;
+
+use crate::column::{Column, Page};
+
+const MAGIC: [u8; 8] = *b"RCINDEX\0";
+/// The only version there is.
+const VERSION: u32 = 1;
+const MANIFEST: &str = "manifest";
+const MANIFEST_NEW: &str = "manifest.new";
+const LOCK: &str = "lock";
+/// Magic, version, checksum, length.
+const HEADER: usize = 24;
+/// Pages begin at multiples of this.
+const ALIGN: usize = 64;
+/// A segment of which less than one in this many bytes is in use is written anew.
+const SPARSE: u64 = 2;
+
+/// Where a file of the index is not what was written to it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: damaged at byte {offset}")]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it the damaged page begins.
+    pub offset: usize,
+}
+
+/// Why an index could not be opened or written. Whatever it is, the index can be made anew from
+/// the log: delete the folder.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("{path}: in use by another process")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Written by another version.
+    #[error("{path}: format version {found}, this build reads version {VERSION}")]
+    Version {
+        /// The manifest.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// Not what was written.
+    #[error("{path}: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Made for other embeddings.
+    #[error("{path}: made for {found}, not for {expected}")]
+    OtherContract {
+        /// The manifest.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+}
+
+/// The manifest, as it is archived.
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Debug)]
+struct Manifest {
+    /// What embeddings these are, in the words of the caller, and their number of values.
+    contract: String,
+    dimension: u32,
+    sequence: u64,
+    /// The number of the next segment.
+    next_segment: u64,
+    /// The segments in use, with their lengths in bytes.
+    segments: Vec<(u64, u64)>,
+    columns: Vec<ManifestColumn>,
+    /// What the tables keep beside their columns, in the order of `State::save`.
+    numbers: Vec<u64>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Debug)]
+struct ManifestColumn {
+    page_words: u32,
+    pages: Vec<ManifestPage>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Copy, Debug)]
+struct ManifestPage {
+    /// Which of the manifest's segments.
+    segment: u32,
+    checksum: u32,
+    offset: u64,
+}
+
+/// The columns and numbers of a state, in the order in which they are saved.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    columns: Vec<Column>,
+    numbers: Vec<u64>,
+}
+
+impl Parts {
+    pub(crate) fn save(&mut self, column: &Column) {
+        self.columns.push(column.clone());
+    }
+
+    pub(crate) fn number(&mut self, number: impl TryInto<u64>) {
+        self.numbers.push(number.try_into().unwrap_or(u64::MAX));
+    }
+
+    /// Touches every page, which checks those that were not checked yet.
+    pub(crate) fn touch(&self) {
+        for page in self.columns.iter().flat_map(Column::pages) {
+            page.words();
+        }
+    }
+
+    /// For reading back: first saved, first given.
+    pub(crate) fn reader(self) -> PartsReader {
+        PartsReader {
+            columns: self.columns.into_iter(),
+            numbers: self.numbers.into_iter(),
+        }
+    }
+}
+
+/// Gives back what was saved, in the same order; `None` where it ends, or does not fit.
+#[derive(Debug)]
+pub(crate) struct PartsReader {
+    columns: std::vec::IntoIter<Column>,
+    numbers: std::vec::IntoIter<u64>,
+}
+
+impl PartsReader {
+    /// The next column, which must be one of rows of `row_bytes` bytes.
+    pub(crate) fn column(&mut self, row_bytes: usize) -> Option<Column> {
+        let saved = self.columns.next()?;
+        let mut column = Column::new(row_bytes);
+        if saved.page_words() != column.page_words() {
+            return None;
+        }
+        saved.pages().for_each(|page| column.push(page.clone()));
+        Some(column)
+    }
+
+    pub(crate) fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
+        T::try_from(self.numbers.next()?).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.columns.len() == 0 && self.numbers.len() == 0
+    }
+}
+
+/// What a checkpoint has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Pages written.
+    pub pages: usize,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Segments in use after it.
+    pub segments: usize,
+    /// Bytes of them, those no longer in use included.
+    pub file_bytes: u64,
+}
+
+/// An open folder.
+#[derive(Debug)]
+pub(crate) struct Store {
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    contract: String,
+    next_segment: u64,
+    damage: Arc<OnceLock<Damage>>,
+    _lock: std::fs::File,
+}
+
+/// What is asked of a folder.
+pub(crate) struct Wanted<'a> {
+    pub(crate) contract: &'a str,
+    pub(crate) dimension: usize,
+}
+
+impl Store {
+    /// Locks the folder, which is made if it is not there, and reads its manifest. Without one,
+    /// nothing but the store is returned.
+    pub(crate) fn open(
+        folder: &Path,
+        disk: Arc<dyn Disk>,
+        wanted: &Wanted<'_>,
+    ) -> Result<(Self, Option<(u64, Parts)>), StoreError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, source }
+        };
+        std::fs::create_dir_all(folder).map_err(at(folder))?;
+        let lock_path = folder.join(LOCK);
+        let lock = std::fs::File::create(&lock_path).map_err(at(&lock_path))?;
+        lock.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => StoreError::InUse {
+                path: folder.to_owned(),
+            },
+            std::fs::TryLockError::Error(source) => StoreError::Io {
+                path: lock_path.clone(),
+                source,
+            },
+        })?;
+        let mut store = Self {
+            folder: folder.to_owned(),
+            disk,
+            contract: wanted.contract.to_owned(),
+            next_segment: 1,
+            damage: Arc::default(),
+            _lock: lock,
+        };
+        let path = folder.join(MANIFEST);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                store.sweep(&[]);
+                return Ok((store, None));
+            }
+            Err(source) => return Err(StoreError::Io { path, source }),
+        };
+        let manifest = read_manifest(&path, &bytes)?;
+        let expected = format!("{} of {} values", wanted.contract, wanted.dimension);
+        let found = format!("{} of {} values", manifest.contract, manifest.dimension);
+        if expected != found {
+            return Err(StoreError::OtherContract {
+                path,
+                found,
+                expected,
+            });
+        }
+        store.next_segment = manifest.next_segment;
+        let parts = store.parts(&path, &manifest)?;
+        let numbers: Vec<u64> = manifest.segments.iter().map(|segment| segment.0).collect();
+        store.sweep(&numbers);
+        Ok((store, Some((manifest.sequence, parts))))
+    }
+
+    /// The first damage found in a file.
+    pub(crate) fn damage(&self) -> &Arc<OnceLock<Damage>> {
+        &self.damage
+    }
+
+    fn parts(&self, path: &Path, manifest: &Manifest) -> Result<Parts, StoreError> {
+        let damaged = |what: &str| StoreError::Damaged {
+            path: path.to_owned(),
+            what: what.to_owned(),
+        };
+        let mut segments = Vec::with_capacity(manifest.segments.len());
+        for (number, length) in &manifest.segments {
+            let path = self.segment_path(*number);
+            let segment = Segment::open(*number, &path, &self.damage)
+                .map_err(|source| StoreError::Io { path, source })?;
+            if u64::try_from(segment.bytes()).ok() != Some(*length) {
+                return Err(StoreError::Damaged {
+                    path: segment.path().to_owned(),
+                    what: format!("{} bytes long, not {length}", segment.bytes()),
+                });
+            }
+            segments.push(Arc::new(segment));
+        }
+        let mut parts = Parts {
+            columns: Vec::new(),
+            numbers: manifest.numbers.clone(),
+        };
+        for saved in &manifest.columns {
+            let words = usize::try_from(saved.page_words).unwrap_or(0);
+            let mut column = Column::with_page_words(words);
+            for page in &saved.pages {
+                let segment = usize::try_from(page.segment).ok();
+                let segment = segment.and_then(|segment| segments.get(segment));
+                let mapped = segment.zip(usize::try_from(page.offset).ok());
+                let mapped = mapped.and_then(|(segment, offset)| {
+                    MappedPage::new(Arc::clone(segment), offset, words, page.checksum)
+                });
+                let mapped = mapped.ok_or_else(|| damaged("a page lies outside its segment"))?;
+                column.push(Page::Mapped(Arc::new(mapped)));
+            }
+            parts.columns.push(column);
+        }
+        Ok(parts)
+    }
+
+    fn segment_path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("segment-{number:016x}"))
+    }
+
+    /// Writes what has changed, and returns the same parts with every page in a file.
+    pub(crate) fn checkpoint(
+        &mut self,
+        sequence: u64,
+        dimension: usize,
+        parts: &Parts,
+    ) -> Result<(Parts, Checkpoint), StoreError> {
+        let sparse = sparse_segments(parts);
+        let stays = |page: &Page| matches!(page, Page::Mapped(page) if !sparse.contains(&page.segment().number()));
+        let all = || parts.columns.iter().flat_map(Column::pages);
+        let written = all().filter(|page| !stays(page)).count();
+        let mut places = Vec::with_capacity(written);
+        let mut segment = None;
+        let mut bytes = 0;
+        if written > 0 {
+            let number = self.next_segment;
+            // The number is used up even if writing fails: what is there may be anything.
+            self.next_segment += 1;
+            let path = self.segment_path(number);
+            let io = |source| StoreError::Io {
+                path: path.clone(),
+                source,
+            };
+            let mut file = self.disk.create(&path).map_err(io)?;
+            for page in all().filter(|page| !stays(page)) {
+                let page: &[u8] = bytemuck::cast_slice(page.words());
+                places.push((bytes, crc32c::crc32c(page)));
+                file.write_all(page).map_err(io)?;
+                let padding = page.len().next_multiple_of(ALIGN) - page.len();
+                file.write_all(&[0; ALIGN][..padding]).map_err(io)?;
+                bytes += page.len() + padding;
+            }
+            file.sync().map_err(io)?;
+            self.disk.sync_folder(&self.folder).map_err(io)?;
+            segment = Some(Arc::new(
+                Segment::open(number, &path, &self.damage).map_err(io)?,
+            ));
+        }
+        // Pages of sparse segments were read above for the first time, perhaps.
+        if let Some(damage) = self.damage.get() {
+            return Err(StoreError::Damaged {
+                path: damage.path.clone(),
+                what: format!("damaged at byte {}", damage.offset),
+            });
+        }
+        let mut next = Parts {
+            columns: Vec::new(),
+            numbers: parts.numbers.clone(),
+        };
+        let mut places = places.into_iter();
+        for column in &parts.columns {
+            let words = column.page_words();
+            let mut mapped = Column::with_page_words(words);
+            for page in column.pages() {
+                if stays(page) {
+                    mapped.push(page.clone());
+                    continue;
+                }
+                let moved = places.next().zip(segment.as_ref());
+                let moved = moved.and_then(|((offset, checksum), segment)| {
+                    MappedPage::new(Arc::clone(segment), offset, words, checksum)
+                });
+                let moved = moved.ok_or_else(|| StoreError::Damaged {
+                    path: self.segment_path(self.next_segment - 1),
+                    what: "shorter than it was written".to_owned(),
+                })?;
+                mapped.push(Page::Mapped(Arc::new(moved)));
+            }
+            next.columns.push(mapped);
+        }
+        let manifest = self.manifest(sequence, dimension, &next);
+        self.write_manifest(&manifest)?;
+        let numbers: Vec<u64> = manifest.segments.iter().map(|segment| segment.0).collect();
+        self.sweep(&numbers);
+        let done = Checkpoint {
+            pages: written,
+            bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+            segments: numbers.len(),
+            file_bytes: manifest.segments.iter().map(|segment| segment.1).sum(),
+        };
+        Ok((next, done))
+    }
+
+    fn manifest(&self, sequence: u64, dimension: usize, parts: &Parts) -> Manifest {
+        let mut segments: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
+        for page in parts.columns.iter().flat_map(Column::pages) {
+            if let Page::Mapped(page) = page {
+                let bytes = u64::try_from(page.segment().bytes()).unwrap_or(u64::MAX);
+                segments.insert(page.segment().number(), (0, bytes));
+            }
+        }
+        for (position, entry) in (0..).zip(segments.values_mut()) {
+            entry.0 = position;
+        }
+        let page = |page: &Page| {
+            let Page::Mapped(page) = page else {
+                unreachable!("a checkpoint leaves no page in memory")
+            };
+            let (segment, offset, checksum) = page.place();
+            ManifestPage {
+                segment: segments[&segment].0,
+                checksum,
+                offset: u64::try_from(offset).unwrap_or(u64::MAX),
+            }
+        };
+        let columns = parts.columns.iter().map(|column| ManifestColumn {
+            page_words: u32::try_from(column.page_words()).unwrap_or(u32::MAX),
+            pages: column.pages().map(page).collect(),
+        });
+        Manifest {
+            contract: self.contract.clone(),
+            dimension: u32::try_from(dimension).unwrap_or(u32::MAX),
+            sequence,
+            next_segment: self.next_segment,
+            columns: columns.collect(),
+            segments: segments
+                .iter()
+                .map(|(n, (_, bytes))| (*n, *bytes))
+                .collect(),
+            numbers: parts.numbers.clone(),
+        }
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let (path, new) = (self.folder.join(MANIFEST), self.folder.join(MANIFEST_NEW));
+        let body = rkyv::to_bytes::<rkyv::rancor::Error>(manifest).map_err(|error| {
+            StoreError::Damaged {
+                path: path.clone(),
+                what: format!("cannot be archived: {error}"),
+            }
+        })?;
+        let mut bytes = Vec::with_capacity(HEADER + body.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let io = |source| StoreError::Io {
+            path: path.clone(),
+            source,
+        };
+        let mut file = self.disk.create(&new).map_err(io)?;
+        file.write_all(&bytes).map_err(io)?;
+        file.sync().map_err(io)?;
+        drop(file);
+        self.disk.rename(&new, &path).map_err(io)?;
+        self.disk.sync_folder(&self.folder).map_err(io)
+    }
+
+    /// Deletes segments that no manifest names. What cannot be deleted is tried again next time.
+    fn sweep(&self, keep: &[u64]) {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("segment-"));
+            let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
+            if number.is_some_and(|number| !keep.contains(&number)) {
+                let _ = self.disk.remove(&entry.path());
+            }
+        }
+    }
+}
+
+/// Segments of which little is in use.
+fn sparse_segments(parts: &Parts) -> Vec<u64> {
+    let mut used: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    for column in &parts.columns {
+        let bytes = u64::try_from(column.page_words() * 8).unwrap_or(0);
+        for page in column.pages() {
+            if let Page::Mapped(page) = page {
+                let whole = u64::try_from(page.segment().bytes()).unwrap_or(0);
+                let entry = used.entry(page.segment().number()).or_insert((0, whole));
+                entry.0 += bytes;
+            }
+        }
+    }
+    let sparse = used
+        .iter()
+        .filter(|(_, (used, whole))| used * SPARSE < *whole);
+    sparse.map(|(number, _)| *number).collect()
+}
+
+fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, StoreError> {
+    let damaged = |what: &str| StoreError::Damaged {
+        path: path.to_owned(),
+        what: what.to_owned(),
+    };
+    let (magic, rest) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| damaged("too short"))?;
+    let (version, rest) = rest
+        .split_first_chunk::<4>()
+        .ok_or_else(|| damaged("too short"))?;
+    let (checksum, rest) = rest
+        .split_first_chunk::<4>()
+        .ok_or_else(|| damaged("too short"))?;
+    let (length, body) = rest
+        .split_first_chunk::<8>()
+        .ok_or_else(|| damaged("too short"))?;
+    if *magic != MAGIC {
+        return Err(damaged("not an index's manifest"));
+    }
+    let found = u32::from_le_bytes(*version);
+    if found != VERSION {
+        return Err(StoreError::Version {
+            path: path.to_owned(),
+            found,
+        });
+    }
+    if u64::try_from(body.len()).ok() != Some(u64::from_le_bytes(*length)) {
+        return Err(damaged("cut short, or longer than it was written"));
+    }
+    if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
+        return Err(damaged("its checksum is wrong"));
+    }
+    // rkyv reads aligned memory.
+    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(body.len());
+    aligned.extend_from_slice(body);
+    rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(&aligned)
+        .map_err(|error| damaged(&format!("cannot be read: {error}")))
+}
