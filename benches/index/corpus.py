@@ -57,7 +57,7 @@ class Tv:
     track_faces_mean = 6.0
     size_exponent = 0.8
     spectrum_exponent = 0.38  # of the standard deviations; gives about 100 effective dimensions
-    track_shape, track_scale, track_range = 6.0, 0.152, (0.35, 1.8)
+    track_shape, track_scale, track_range = 6.0, 0.145, (0.35, 1.8)
     noise = 0.45
 
     def sizes(self, n, rng):
@@ -76,9 +76,20 @@ class Tv:
         return unit(rng.standard_normal((count, DIMENSION), dtype=np.float32) * self.spectrum)
 
     def people(self, count, rng):
-        """Means of new people, and how far each one's tracks stray."""
-        spread = rng.gamma(self.track_shape, self.track_scale, count)
-        return self.directions(count, rng), np.clip(spread, *self.track_range).astype(np.float32)
+        """The means of new people."""
+        return self.directions(count, rng)
+
+    def spreads(self, sizes, rng):
+        """How far each person's tracks stray from the mean: gamma, the same at every size.
+
+        A few people have a good part of all faces. Walking the quantiles in golden steps from the
+        largest person to the smallest keeps their luck out of the corpus' statistics.
+        """
+        drawn = np.sort(rng.gamma(self.track_shape, self.track_scale, 100_000))
+        rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
+        quantile = (rng.random() + rank * (np.sqrt(5) - 1) / 2) % 1
+        spread = drawn[(quantile * len(drawn)).astype(np.int64)]
+        return np.clip(spread, *self.track_range).astype(np.float32)
 
     def track_changes(self, count, rng):
         return self.directions(count, rng)
@@ -130,7 +141,10 @@ class Crowd:
     def people(self, count, rng):
         group = rng.integers(0, self.groups, count)
         means = self.directions(count, rng) + self.group_weight * self.group_means[group]
-        return unit(means), np.zeros(count, np.float32)
+        return unit(means)
+
+    def spreads(self, sizes, rng):
+        return np.zeros(len(sizes), np.float32)
 
     def track_changes(self, count, rng):
         return np.zeros((count, 1), np.float32)
@@ -240,10 +254,10 @@ def make(folder, name, n, seed=1):
     stream, people = plan(kind, n, layout)
     folder.mkdir(parents=True, exist_ok=True)
     means = np.lib.format.open_memmap(folder / "means.part", "w+", np.float16, (people, DIMENSION))
-    spread = np.empty(people, np.float32)
     for at in range(0, people, CHUNK_ROWS):
         rows = slice(at, min(at + CHUNK_ROWS, people))
-        means[rows], spread[rows] = kind.people(rows.stop - at, person)
+        means[rows] = kind.people(rows.stop - at, person)
+    spread = kind.spreads(np.bincount(stream.identities, minlength=people), person)
 
     _write_vectors(folder, kind, stream, means, spread, rotation, track, face)
     np.save(folder / "identities.npy", (stream.identities + 1).astype(np.uint64))
@@ -286,9 +300,9 @@ def _write_queries(folder, kind, stream, means, spread, rotation, rng):
     by_person = QUERIES - unknown - by_face
     who = np.concatenate([stream.identities[rng.integers(0, len(stream.identities), by_face)],
                           rng.integers(0, len(means), by_person)])
-    strangers, strangers_spread = kind.people(unknown, rng)
+    strangers = kind.people(unknown, rng)
     faces = kind.faces(np.concatenate([means[who].astype(np.float32), strangers]),
-                       np.concatenate([spread[who], strangers_spread]),
+                       np.concatenate([spread[who], kind.spreads(np.ones(unknown), rng)]),
                        kind.track_changes(QUERIES, rng), rng)
     order = rng.permutation(QUERIES)
     truth = np.concatenate([who + 1, np.full(unknown, -1)])
