@@ -111,7 +111,7 @@ class Results:
 
 
 def in_short(result):
-    head = f"{result['question']:7} {result['system']:18} {result['setting'] or ''}"
+    head = f"{result['question'] or '':7} {result['system']:18} {result['setting'] or ''}"
     if result.get("error"):
         return f"{head}: error: {result['error']}"
     shown = [f"{name} {result[key]:{form}}" for key, name, form in (

@@ -470,7 +470,12 @@ class QdrantEdge(System):
 
 
 class MilvusLite(System):
-    """A whole database in the process, asked through its client: HNSW over 8-bit codes."""
+    """A whole database in the process, asked through its client: HNSW over 8-bit codes.
+
+    How many threads it searches with can only be said to its process, so it is built with one, too.
+    """
+
+    environment = ONE_THREAD
 
     def build(self, data, scratch, threads):
         from pymilvus import DataType, MilvusClient
