@@ -85,8 +85,8 @@ def _head(title, about):
         f"{about['date']}, took {about['took']}"]
     return (f"<header>\n<h1>{escape(title)}</h1>\n"
             + "".join(f"<p class=\"soft\">{escape(fact)}</p>\n" for fact in facts)
-            + "<p>One core, one query a call; systems of one name differ in one setting of their "
-            "search.</p>\n</header>")
+            + "<p>One core, one query a call. Points of one colour differ in one setting of the "
+            "search; hold the pointer over one to read it.</p>\n</header>")
 
 
 def _figure(points, key, label, low, colours):

@@ -240,6 +240,8 @@ def run_one(name, question, folder, scratch):
             print(line(**common, setting=setting, error=f"{type(error).__name__}: {error}"[:500]),
                   flush=True)
             continue
+        if system.exact and question == "faces":
+            result |= judge.accuracy(judge.truth[:, :K], judge.truth)
         if count < len(judge.queries):
             setting += f" queries={count}"
         print(line(**common, setting=setting, **result), flush=True)
@@ -302,7 +304,8 @@ def _run_child(folder, name, question, out, limit_s):
     """Runs one peer and passes its lines on. Returns what went wrong, or None."""
     import systems
 
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1",
+    # Passive: threads that wait for work leave the cores to those that have some.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "passive",
                    **systems.SYSTEMS[name].environment}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="scratch-") as scratch, \
             tempfile.TemporaryFile("w+") as said:

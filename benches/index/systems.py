@@ -16,14 +16,26 @@ BOTH = ("faces", "who")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
               "RAYON_NUM_THREADS": "1"}
 # Cells visited, and how many of their best are looked at again with finer codes.
-PROBES = ((1, 50), (2, 50), (4, 100), (8, 100), (16, 100), (32, 200), (64, 400), (128, 800),
-          (256, 1_600), (512, 4_000))
+PROBES = {
+    "faces": ((1, 50), (2, 50), (4, 100), (8, 100), (16, 100), (32, 200), (64, 400), (128, 800),
+              (256, 1_600), (512, 4_000), (1_024, 8_000)),
+    "who": ((1, 10), (2, 10), (4, 10), (6, 10), (8, 10), (12, 10), (16, 20), (24, 20), (32, 20),
+            (48, 50), (64, 50), (96, 100), (128, 100), (192, 100), (256, 200), (512, 200)),
+}
 BREADTHS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024)
 
 
 def cells(n):
     """How many cells an inverted file of `n` rows gets: about 4 sqrt(n), a power of two."""
     return int(min(2 ** np.round(np.log2(4 * np.sqrt(n))), max(1, n // 8)))
+
+
+def probes(question, cells):
+    """The pairs of PROBES that there are cells for; the last one visits all if none comes near."""
+    inside = [pair for pair in PROBES[question] if pair[0] < cells]
+    if cells <= PROBES[question][-1][0]:
+        inside.append((cells, PROBES[question][len(inside)][1]))
+    return inside
 
 
 def tree_bytes(path):
@@ -36,6 +48,7 @@ def tree_bytes(path):
 class System:
     questions = ("faces",)
     environment = {}
+    exact = False
 
     def size(self, scratch):
         return None
@@ -95,7 +108,9 @@ class Faiss(System):
 
 
 class Exact(Faiss):
-    """Every face, in float32."""
+    """Every face, in float32: what it finds is the truth, which its accuracies are read from."""
+
+    exact = True
 
     def make(self, data, n):
         return self.faiss.IndexFlatIP(data.dimension)
@@ -115,10 +130,9 @@ class FaissIvfSq8(Faiss):
         return index
 
     def settings(self):
-        for probes, _ in PROBES:
-            if probes <= self.cells:
-                self.index.nprobe = probes
-                yield f"IVF{self.cells},SQ8 nprobe={probes}", self.search
+        for visited, _ in probes(self.data.question, self.cells):
+            self.index.nprobe = visited
+            yield f"IVF{self.cells},SQ8 nprobe={visited}", self.search
 
 
 class FaissRefined(Faiss):
@@ -126,16 +140,16 @@ class FaissRefined(Faiss):
 
     def settings(self):
         inner = self.faiss.downcast_index(self.index.base_index)
-        for probes, refined in PROBES:
-            if probes > self.cells:
-                break
-            inner.nprobe = probes
+        for visited, refined in probes(self.data.question, self.cells):
+            inner.nprobe = visited
+            yield f"{self.kind} nprobe={visited} refined={refined}", self.refined(refined)
 
-            def search(query, k, refined=refined):
-                self.index.k_factor = max(1.0, refined / k)
-                return self.index.search(query[None], k)[1][0]
+    def refined(self, count):
+        def search(query, k):
+            self.index.k_factor = max(1.0, count / k)
+            return self.index.search(query[None], k)[1][0]
 
-            yield f"{self.kind} nprobe={probes} refined={refined}", search
+        return search
 
 
 class FaissIvfPq(FaissRefined):
@@ -148,6 +162,22 @@ class FaissIvfPq(FaissRefined):
         faiss.extract_index_ivf(index).quantizer.add(self.coarse(self.cells).reconstruct_n())
         index.train(data.sample(100_000))
         return index
+
+
+class FaissFlatPq(FaissRefined):
+    """Small codes of everything, no cells: where cells say little, the bound is the scan's speed."""
+
+    def make(self, data, n):
+        fine = "Refine(SQ8)" if data.question == "faces" else "RFlat"
+        self.kind = f"PQ128x4fs,{fine}"
+        index = self.faiss.index_factory(data.dimension, self.kind,
+                                         self.faiss.METRIC_INNER_PRODUCT)
+        index.train(data.sample(100_000))
+        return index
+
+    def settings(self):
+        for refined in (10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000):
+            yield f"{self.kind} refined={refined}", self.refined(refined)
 
 
 class FaissIvfRabitq(FaissRefined):
@@ -205,8 +235,9 @@ class Scann(System):
     def settings(self):
         for leaves, again in ((1, 20), (2, 30), (5, 30), (10, 50), (20, 100), (35, 150), (50, 200),
                               (100, 500), (200, 1_000), (400, 3_000), (800, 6_000)):
-            if leaves > self.leaves:
+            if leaves > 2 * self.leaves:
                 break
+            leaves = min(leaves, self.leaves)
             yield (f"tree{self.leaves} SOAR AH2 leaves={leaves} reorder={again}",
                    lambda query, k, leaves=leaves, again=again: self.index.search(
                        query, k, max(again, k), leaves)[0])
@@ -353,11 +384,10 @@ class Rabitqlib(Faiss):
         return tree_bytes(path)
 
     def settings(self):
-        for probes, _ in PROBES:
-            if probes <= self.cells:
-                yield (f"IVF{self.cells} {self.bits}-bit nprobe={probes}",
-                       lambda query, k, probes=probes: self.index.search(
-                           query[None], k=k, nprobe=probes, high_accuracy=True, num_threads=1)[0])
+        for visited, _ in probes("faces", self.cells):
+            yield (f"IVF{self.cells} {self.bits}-bit nprobe={visited}",
+                   lambda query, k, visited=visited: self.index.search(
+                       query[None], k=k, nprobe=visited, high_accuracy=True, num_threads=1)[0])
 
 
 class Rabitqlib8(Rabitqlib):
@@ -392,10 +422,10 @@ class FaceflashCells(Faceflash):
         self.index.build_clusters()
 
     def settings(self):
-        for probes, candidates in PROBES[1:]:
-            yield (f"512 bits, clusters probes={probes} candidates={candidates}",
-                   lambda query, k, probes=probes, candidates=candidates: [
-                       hit[2] for hit in self.index.search(query, k, max(candidates, k), probes)])
+        for visited, candidates in PROBES["faces"][1:]:
+            yield (f"512 bits, clusters probes={visited} candidates={candidates}",
+                   lambda query, k, visited=visited, candidates=candidates: [
+                       hit[2] for hit in self.index.search(query, k, max(candidates, k), visited)])
 
 
 class Turbovec(System):
@@ -514,6 +544,7 @@ SYSTEMS = {
     "faiss-ivf-sq8": FaissIvfSq8,
     "faiss-ivf-pq": FaissIvfPq,
     "faiss-ivf-rabitq": FaissIvfRabitq,
+    "faiss-flat-pq": FaissFlatPq,
     "faiss-hnsw-sq8": FaissHnswSq8,
     "scann": Scann,
     "hnswlib": Hnswlib,
