@@ -1,7 +1,8 @@
 """Peers: each one in a process of its own, its searches pinned to one core, one query a call.
 
 `peers.py --corpus FOLDER --peers faiss,scann` prints a JSON line a system and setting. What is asked
-and timed is said in README.md; how each peer is built and which of its knobs is turned, in systems.py.
+and timed is said in README.md; how each peer is built and which of its knobs is turned, in
+systems.py.
 """
 
 import argparse
@@ -95,10 +96,12 @@ def identity_means(folder):
         order = np.argsort(mine, kind="stable")
         present, first = np.unique(mine[order], return_index=True)
         sums[present] += np.add.reduceat(chunk[order], first, axis=0)
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    for at in range(0, len(sums), CHUNK_ROWS):
+        some = sums[at:at + CHUNK_ROWS]
+        some /= np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12)
     part = Path(folder) / "means.npy.part"
     with open(part, "wb") as file:
-        np.save(file, sums / np.maximum(length, 1e-12))
+        np.save(file, sums)
     part.rename(path)
     return path
 

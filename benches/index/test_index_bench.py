@@ -25,6 +25,7 @@ import page
 import peers
 import run
 import systems
+import systems_form
 import truth
 
 
@@ -230,7 +231,7 @@ class Peers(Folder):
         corpus.make(self.folder / "tv", "tv", 200)
         truth.make(self.folder / "tv")
 
-        class Broken(systems.System):
+        class Broken(systems_form.System):
             environment = {"PYTHONPATH": "", "ROLLCALL_ASSETS": ""}
 
         self.addCleanup(systems.SYSTEMS.pop, "broken")
