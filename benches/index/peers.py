@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -314,41 +315,22 @@ def _run_child(folder, name, question, out, limit_s):
             tempfile.TemporaryFile("w+") as said:
         command = [sys.executable, str(Path(__file__).resolve()), "--corpus", str(folder),
                    "--one", name, "--questions", question, "--scratch", scratch]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True,
-                                 env=environment)
-        watch = _Watch(child, limit_s)
-        for text in child.stdout:
-            if text.startswith("{"):  # a peer may print what it likes
-                out(text.rstrip("\n"))
-        code = child.wait()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True,
+                              env=environment) as child:
+            began = time.monotonic()
+            watch = threading.Timer(limit_s, child.kill)
+            watch.start()
+            for text in child.stdout:
+                if text.startswith("{"):  # a peer may print what it likes
+                    out(text.rstrip("\n"))
         watch.cancel()
-        if code == 0:
+        if child.returncode == 0:
             return None
+        if time.monotonic() - began >= limit_s:
+            return f"stopped after {limit_s:.0f} s"
         said.seek(0)
         last = [text for text in said.read().splitlines() if text.strip()][-1:]
-        if watch.fired:
-            return f"stopped after {limit_s:.0f} s"
-        return (last[0] if last else f"ended with status {code}")[:500]
-
-
-class _Watch:
-    """Ends a child that takes too long."""
-
-    def __init__(self, child, limit_s):
-        import threading
-
-        self.fired = False
-        self._child = child
-        self._timer = threading.Timer(limit_s, self._fire)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _fire(self):
-        self.fired = True
-        self._child.kill()
-
-    def cancel(self):
-        self._timer.cancel()
+        return (last[0] if last else f"ended with status {child.returncode}")[:500]
 
 
 def main():

@@ -127,15 +127,14 @@ def run_own(binary, folder, results):
     if not binary.is_file():
         results.add(peers.line(**common, error=f"{binary} is not there: {BUILD}"))
         return
-    child = subprocess.Popen([str(binary), "--corpus", str(folder)], stdout=subprocess.PIPE,
-                             text=True)
-    for text in child.stdout:
-        text = text.strip()
-        if not text:
-            continue
-        wrong = shape_error(text)
-        results.add(text if wrong is None else peers.line(**common, error=wrong))
-    if child.wait() != 0:
+    with subprocess.Popen([str(binary), "--corpus", str(folder)], stdout=subprocess.PIPE,
+                          text=True) as child:
+        for text in child.stdout:
+            text = text.strip()
+            if text:
+                wrong = shape_error(text)
+                results.add(text if wrong is None else peers.line(**common, error=wrong))
+    if child.returncode != 0:
         results.add(peers.line(**common, error=f"{binary.name} ended with status {child.returncode}"))
 
 

@@ -10,11 +10,17 @@ class Scann(System):
     """A tree with spilling (SOAR), 4-bit anisotropic codes, float32 for the second look."""
 
     questions = BOTH
+    sweep = {  # leaves visited, and how many of their best are looked at again
+        "faces": ((1, 20), (2, 30), (5, 30), (10, 50), (20, 100), (35, 150), (50, 200), (100, 500),
+                  (200, 1_000), (400, 3_000), (800, 6_000), (1_600, 12_000)),
+        "who": ((1, 10), (2, 10), (5, 10), (10, 10), (15, 20), (20, 20), (35, 20), (50, 50),
+                (75, 50), (100, 50), (150, 100), (200, 100), (400, 200), (800, 200)),
+    }
 
     def build(self, data, scratch, threads):
         from scann import scann_ops_pybind
 
-        self.leaves = max(4, int(2 * np.sqrt(data.n)))
+        self.leaves, self.question = max(4, int(2 * np.sqrt(data.n))), data.question
         rows = data.all()
         self.index = scann_ops_pybind.builder(rows, 10, "dot_product") \
             .set_n_training_threads(threads) \
@@ -29,14 +35,29 @@ class Scann(System):
         return tree_bytes(folder)
 
     def settings(self):
-        for leaves, again in ((1, 20), (2, 30), (5, 30), (10, 50), (20, 100), (35, 150), (50, 200),
-                              (100, 500), (200, 1_000), (400, 3_000), (800, 6_000)):
-            if leaves > 2 * self.leaves:
-                break
+        for leaves, again in self.sweep[self.question]:
             leaves = min(leaves, self.leaves)
             yield (f"tree{self.leaves} SOAR AH2 leaves={leaves} reorder={again}",
                    lambda query, k, leaves=leaves, again=again: self.index.search(
                        query, k, max(again, k), leaves)[0])
+            if leaves == self.leaves:
+                break
+
+
+class ScannFlat(Scann):
+    """The same codes without a tree."""
+
+    def build(self, data, scratch, threads):
+        from scann import scann_ops_pybind
+
+        self.index = scann_ops_pybind.builder(data.all(), 10, "dot_product") \
+            .set_n_training_threads(threads) \
+            .score_ah(2, anisotropic_quantization_threshold=0.2).reorder(100).build()
+
+    def settings(self):
+        for again in (10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000):
+            yield (f"AH2 reorder={again}",
+                   lambda query, k, again=again: self.index.search(query, k, max(again, k))[0])
 
 
 class Hnswlib(System):
@@ -305,6 +326,7 @@ SYSTEMS = {
     "faiss-flat-pq": faiss.FaissFlatPq,
     "faiss-hnsw-sq8": faiss.FaissHnswSq8,
     "scann": Scann,
+    "scann-flat": ScannFlat,
     "hnswlib": Hnswlib,
     "usearch": Usearch,
     "glass": Glass,

@@ -3,6 +3,7 @@
 python3 -B -m unittest discover -s benches/index, with a Python that has numpy.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -219,9 +220,31 @@ class Peers(Folder):
         nothing = np.full((corpus.QUERIES, 10), -1)
         self.assertEqual(judge.accuracy(nothing, nothing)["rank1"], 0.0)
 
+    @unittest.skipUnless(importlib.util.find_spec("faiss"), "faiss is not installed")
+    def test_a_peer_is_asked_both_questions_in_a_process_of_its_own(self):
+        folder = self.folder / "crowd"
+        corpus.make(folder, "crowd", 1_000)
+        wanted = truth.make(folder)
+        got = []
+        peers.run(folder, ["exact", "faiss-flat-pq"], ["faces", "who"], got.append)
+        results = [json.loads(text) for text in got]
+        self.assertTrue(all(list(result) == list(peers.KEYS) for result in results), got)
+        faces, who = results[:2]
+        self.assertEqual((faces["question"], who["question"]), ("faces", "who"))
+        self.assertEqual((faces["recall_at_10"], faces["recall_at_100"]), (1.0, 1.0))
+        self.assertEqual(faces["rank1"], round(wanted["rank1"], 5))
+        self.assertAlmostEqual(faces["bytes_per_face"], 2_048, delta=1)
+        self.assertIsNone(who["recall_at_10"])
+        self.assertGreater(who["rank1"], 0.9)
+        self.assertTrue(all(0 < result["p50_us"] <= result["p99_us"] for result in results))
+        refined = [r for r in results if r["system"] == "faiss-flat-pq" and r["question"] == "faces"]
+        self.assertGreater(len(refined), 1)
+        self.assertGreater(refined[-1]["recall_at_10"], refined[0]["recall_at_10"])
+        self.assertEqual(list(self.folder.glob("scratch-*")), [])
+
     def test_names_and_families(self):
         self.assertEqual(peers.chosen("none"), [])
-        self.assertEqual(peers.chosen("scann,hnswlib"), ["scann", "hnswlib"])
+        self.assertEqual(peers.chosen("glass,hnswlib"), ["glass", "hnswlib"])
         self.assertTrue(all(name.startswith("faiss-") for name in peers.chosen("faiss")))
         self.assertEqual(len(peers.chosen("all")), len(systems.SYSTEMS))
         with self.assertRaises(SystemExit):
