@@ -1,7 +1,7 @@
 """The command behind `make bench-index`: corpus, truth, our index, its peers, one page.
 
 Writes results.jsonl and index.html into the folder OUT. A benchmark that fails is a line with
-"error" in it, is told of at the end and makes the exit code 2; the others go on.
+"error" in it and is told of at the end; the others go on. The exit code is 2 if it was our own.
 """
 
 import argparse
@@ -196,7 +196,7 @@ def main(argv=None):
     say(f"results: {out / 'results.jsonl'}\npage: {out / 'index.html'}")
     for result in results.errors:
         say(in_short(result))
-    return 2 if results.errors else 0
+    return 2 if any(result["system"].startswith(OWN) for result in results.errors) else 0
 
 
 if __name__ == "__main__":
