@@ -330,7 +330,8 @@ def _run_child(folder, name, question, out, limit_s):
             return f"stopped after {limit_s:.0f} s"
         said.seek(0)
         last = [text for text in said.read().splitlines() if text.strip()][-1:]
-        return (last[0] if last else f"ended with status {child.returncode}")[:500]
+        # Below 0 it is the signal that ended it, and what was said last may be anything.
+        return " ".join([f"ended with status {child.returncode}:", *last])[:500]
 
 
 def main():
