@@ -14,7 +14,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
 .PHONY: help setup build demo test fmt lint unit doc arrows deny clean distclean \
-  bench bench-build bench-inference bench-pairs bench-search bench-freshness
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index
 
 help: ## print this list
 	@echo "Targets:"
@@ -87,6 +87,16 @@ bench-search: bench-build ## what a search takes over loopback, beside a bare ro
 
 bench-freshness: bench-build ## how soon a face in a live video is told of and found
 	@"$(RELEASE)/freshness"
+
+bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=faiss,scann|none
+	@benches/index/setup.sh "$(PEERS)"
+	@"$(ROLLCALL_ASSETS)/bench-venv/bin/python" -B benches/index/run.py \
+	  --binary "$(RELEASE)/index_bench" \
+	  $(if $(CORPUS),--corpus "$$CORPUS") $(if $(N),--n "$$N") $(if $(PEERS),--peers "$$PEERS") \
+	  $(if $(VECTORS),--vectors "$$VECTORS") $(if $(IDENTITIES),--identities "$$IDENTITIES") \
+	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(QUERIES),--queries "$$QUERIES") \
+	  $(if $(QUERY_IDENTITIES),--query-identities "$$QUERY_IDENTITIES") \
+	  $(if $(OUT),--out "$$OUT")
 
 clean: ## remove build output
 	@cargo clean
