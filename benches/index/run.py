@@ -147,7 +147,7 @@ def shape_error(text):
     if not isinstance(result, dict):
         return f"not a result: {text[:200]}"
     missing = [key for key in peers.KEYS if key not in result]
-    more = sorted(result.keys() - set(peers.KEYS) - {"error"})
+    more = sorted(result.keys() - set(peers.KEYS) - {"error", "details"})
     if missing or more:
         return f"a result with keys missing ({', '.join(missing)}) or unknown ({', '.join(more)})"
     return None

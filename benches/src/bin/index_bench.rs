@@ -1,6 +1,6 @@
 //! The index alone: who, which faces, inserting, on a corpus of `benches/index`.
 //!
-//! `index_bench --corpus FOLDER [--questions insert,who,faces] [--queries N]`: FOLDER has the arrays that
+//! `index_bench --corpus FOLDER [--questions insert,open,who,faces] [--queries N]`: FOLDER has the arrays that
 //! `make bench-index` makes (`benches/README.md` names them). Prints a JSON line for each question and setting.
 #![allow(clippy::print_stdout, reason = "the result of this program")]
 
@@ -36,6 +36,8 @@ const OPEN: [(usize, f32, f32); 12] = [
     (128, 0.15, 2.0),
     (512, 0.1, 2.0),
 ];
+/// The name of the model.
+const CONTRACT: &str = "bench";
 /// Answers asked for: as many as recall is measured over.
 const WHO: usize = 10;
 /// The share of strangers that may be taken for somebody.
@@ -48,7 +50,7 @@ struct Arguments {
     #[arg(long)]
     corpus: PathBuf,
     /// What to measure.
-    #[arg(long, value_delimiter = ',', default_value = "insert,who,faces")]
+    #[arg(long, value_delimiter = ',', default_value = "insert,open,who,faces")]
     questions: Vec<String>,
     /// Queries at most.
     #[arg(long)]
@@ -72,14 +74,53 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let corpus = Corpus::read(&arguments)?;
     let asked = |question: &str| arguments.questions.iter().any(|q| q == question);
-    let index = insert(&corpus, asked("insert"))?;
-    let snapshot = index.publish();
+    let folder = tempfile::tempdir_in(&corpus.folder)?;
+    let snapshot = {
+        let mut index = insert(&corpus, folder.path(), asked("insert"))?;
+        if asked("open") {
+            index.checkpoint()?;
+        }
+        index.publish()
+    };
+    if asked("open") {
+        open(&corpus, folder.path(), snapshot.dimension())?;
+    }
     if asked("who") {
         who(&corpus, &snapshot)?;
     }
     if asked("faces") {
         faces(&corpus, &snapshot)?;
     }
+    Ok(())
+}
+
+/// Opens the index in a folder, and asks one question.
+fn open(corpus: &Corpus, folder: &Path, dimension: usize) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let index = Index::open(folder, CONTRACT, dimension)?;
+        let opened = begun.elapsed().as_secs_f64() * 1e6;
+        let hits = index
+            .newest()
+            .search_identities(&corpus.queries[0], 1, &Filter::default())?;
+        ensure!(hits.len() == 1, "nobody found after opening");
+        times.push(opened);
+    }
+    let files = std::fs::read_dir(folder)?;
+    let bytes: u64 = files
+        .flatten()
+        .filter_map(|file| file.metadata().ok())
+        .map(|file| file.len())
+        .sum();
+    corpus.line(
+        "open",
+        "files in the page cache",
+        &json!({
+            "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
+            "bytes_per_face": round(bytes as f64 / corpus.identities.len() as f64, 10.0),
+        }),
+    );
     Ok(())
 }
 
@@ -143,12 +184,12 @@ impl Corpus {
 }
 
 /// Inserts every face, a track at a time.
-fn insert(corpus: &Corpus, print: bool) -> Result<Index> {
+fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
     let path = corpus.folder.join("vectors.npy");
     let array = NpyFile::new(BufReader::with_capacity(1 << 20, File::open(&path)?))?;
     let dimension = usize::try_from(array.shape()[1])?;
     let mut values = array.data::<half::f16>()?;
-    let mut index = Index::new(dimension);
+    let mut index = Index::open(folder, CONTRACT, dimension)?;
     let (mut operations, mut spent) = (Vec::new(), 0.0);
     let mut times = Vec::new();
     let count = corpus.identities.len();
@@ -187,7 +228,7 @@ fn insert(corpus: &Corpus, print: bool) -> Result<Index> {
                 "build_s": round(spent, 100.0), "peak_mb": peak_mb(),
                 "bytes_per_face": round(stats.bytes as f64 / faces, 10.0),
                 "hot_bytes_per_face": round(stats.hot_bytes as f64 / faces, 10.0),
-                "cells": stats.cells, "cell_fill": [stats.cell_fill.0, stats.cell_fill.1],
+                "details": {"cells": stats.cells, "cell_fill": [stats.cell_fill.0, stats.cell_fill.1]},
             }),
         );
     }
@@ -239,9 +280,9 @@ fn who(corpus: &Corpus, snapshot: &Arc<Snapshot>) -> Result<()> {
             &json!({
                 "rank1": round(right as f64 / known.len() as f64, 1e5), "fnir_at_fpir_1pct": fnir(&scores),
                 "qps": (1e6 / mean).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
-                "known_p50_us": percentile(&mut known, 50), "known_p99_us": percentile(&mut known, 99),
+                "details": {"known_p50_us": percentile(&mut known, 50), "known_p99_us": percentile(&mut known, 99),
                 "unknown_p50_us": percentile(&mut unknown, 50), "unknown_p99_us": percentile(&mut unknown, 99),
-                "sketches": work.sketches / count, "codes": work.codes / count, "kb_touched": work.bytes / count / 1024,
+                "sketches": work.sketches / count, "codes": work.codes / count, "kb_touched": work.bytes / count / 1024},
             }),
         );
     }
@@ -326,8 +367,8 @@ fn faces(corpus: &Corpus, snapshot: &Arc<Snapshot>) -> Result<()> {
                     "recall_at_10": (k == 10).then_some(recall), "recall_at_100": (k == 100).then_some(recall),
                     "rank1": round(right as f64 / known as f64, 1e5), "fnir_at_fpir_1pct": fnir(&scores),
                     "qps": (1e6 / mean).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
-                    "sketches": work.sketches / count, "codes": work.codes / count,
-                    "kb_touched": work.bytes / count / 1024,
+                    "details": {"sketches": work.sketches / count, "codes": work.codes / count,
+                    "kb_touched": work.bytes / count / 1024},
                 }),
             );
         }
