@@ -89,6 +89,7 @@ bench-freshness: bench-build ## how soon a face in a live video is told of and f
 	@"$(RELEASE)/freshness"
 
 bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=faiss,scann|none
+	@cargo build --release -p rollcall-benches --no-default-features --bin index_bench
 	@benches/index/setup.sh "$(PEERS)"
 	@"$(ROLLCALL_ASSETS)/bench-venv/bin/python" -B benches/index/run.py \
 	  --binary "$(RELEASE)/index_bench" \

@@ -127,8 +127,9 @@ def run_own(binary, folder, results):
     if not binary.is_file():
         results.add(peers.line(**common, error=f"{binary} is not there: {BUILD}"))
         return
-    with subprocess.Popen([str(binary), "--corpus", str(folder)], stdout=subprocess.PIPE,
-                          text=True) as child:
+    core = max(os.sched_getaffinity(0))
+    with subprocess.Popen([str(binary), "--corpus", str(folder)], stdout=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {core})) as child:
         for text in child.stdout:
             text = text.strip()
             if text:

@@ -40,7 +40,7 @@ impl Code {
         let per_step = CODE_MAX / largest.max(f32::MIN_POSITIVE);
         let values: Vec<i8> = rotated
             .iter()
-            .map(|value| i8::try_from(kernel::nearest(value * per_step)).unwrap_or(i8::MAX))
+            .map(|value| i8::try_from(kernel::nearest_small(value * per_step)).unwrap_or(i8::MAX))
             .collect();
         let norm = kernel::norm(values.iter().map(|value| f64::from(*value)));
         Self {
@@ -80,7 +80,7 @@ impl Probe {
         let value_step = largest.max(f32::MIN_POSITIVE) / f32::from(QUERY_MAX);
         let per_step = 1.0 / value_step;
         let quantise = |value: &f32| {
-            i16::try_from(kernel::nearest(value * per_step))
+            i16::try_from(kernel::nearest_small(value * per_step))
                 .unwrap_or(QUERY_MAX)
                 .clamp(-QUERY_MAX, QUERY_MAX)
         };

@@ -6,6 +6,7 @@ use crate::{
     blocks::{NONE, at},
     column::Column,
     id::{IdentityId, SourceId},
+    kernel,
     slots::Slots,
     store::{Parts, PartsReader},
 };
@@ -133,6 +134,11 @@ impl People {
     #[inline]
     pub(crate) fn get(&self, person: u32) -> &Identity {
         self.rows.get(at(person))
+    }
+
+    /// Asks for a row before it is needed.
+    pub(crate) fn prefetch(&self, person: u32) {
+        kernel::prefetch(self.rows.row(at(person)));
     }
 
     pub(crate) fn edit(&mut self, person: u32) -> &mut Identity {

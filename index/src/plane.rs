@@ -169,7 +169,13 @@ impl Plane {
     /// Asks for a slot's code before it is needed.
     #[inline]
     pub(crate) fn prefetch(&self, slot: usize) {
-        kernel::prefetch(self.values(slot).0);
+        kernel::prefetch(bytemuck::cast_slice(self.values(slot).0));
+    }
+
+    /// Asks for a block's sketches before they are needed.
+    #[inline]
+    pub(crate) fn prefetch_block(&self, block: usize) {
+        kernel::prefetch(self.sketches.row(block));
     }
 
     /// Estimates the cosines of a query to a block's vectors; says, as a bit mask, which are above

@@ -21,6 +21,8 @@ use crate::{
 /// Estimates may be off by this many standard deviations before something is overlooked: one in
 /// 300,000 is, if errors are as good as normal.
 const DEVIATIONS: f32 = 4.5;
+/// The same for [`Effort::Normal`]: of people exactly at the floor, one in 4,000 is overlooked.
+const NORMAL_DEVIATIONS: f32 = 3.5;
 /// Embeddings of fewer values are told apart by their codes alone: errors of sketches are as good as
 /// normal only where many values add up.
 const SKETCH_DIMENSION_MIN: usize = 64;
@@ -30,13 +32,20 @@ const FEW: usize = 64;
 const PER_HIT: usize = 2;
 const RANKED_MIN: usize = 24;
 /// As [`FaceEffort::Open`]'s deviations, for the best face of an identity.
-const BEST_FACE_DEVIATIONS: f32 = 2.5;
+const BEST_FACE_DEVIATIONS: f32 = 1.5;
+/// Faces of an identity whose codes are compared for its best one, the best by sketch.
+const BEST_FACE_CODES: usize = 16;
 /// Identities opened before all faces are looked at: they give a good bar.
 const CERTIFIED_OPENS: usize = 64;
 /// Faces gathered at most before their codes are compared.
 const NEAR_MAX: usize = 4096;
 /// Codes asked for ahead of their use.
 const AHEAD: usize = 8;
+/// Blocks of sketches asked for ahead of their use.
+const BLOCKS_AHEAD: usize = 2;
+/// Identities whose faces are gathered before codes are compared. A good bar early saves most of the
+/// work; later, fewer and longer lists do.
+const OPENED_AT_ONCE: usize = 8;
 
 /// How much of the index a search for people looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,11 +86,11 @@ pub enum FaceEffort {
 }
 
 impl FaceEffort {
-    /// What is right for most: at least 0.99 of the best ten are found on the corpora of
+    /// What is right for most: at least 0.98 of the best ten are found on the corpora of
     /// `benches/README.md`.
     pub const NORMAL: Self = Self::Open {
-        identities: 128,
-        reach: 0.1,
+        identities: 256,
+        reach: 0.2,
         deviations: 2.0,
     };
 }
@@ -559,7 +568,10 @@ impl<'a> Search<'a> {
             Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
             Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
         };
-        let margin = self.margin(&state.cells.plane);
+        let mut margin = self.margin(&state.cells.plane);
+        if effort == Effort::Normal {
+            margin *= NORMAL_DEVIATIONS / DEVIATIONS;
+        }
         match effort {
             Effort::Exact => {
                 for slot in 0..row(state.cells.blocks() * BLOCK) {
@@ -627,20 +639,12 @@ impl<'a> Search<'a> {
     ) {
         let cells = &self.state.cells;
         let mut ranked = Ranked::new(RANKED_MIN.max(k.saturating_mul(PER_HIT)), f32::INFINITY);
-        let mut estimates: Estimates = [0.0; BLOCK];
-        let mut blocks = 0;
-        for cell in cells.nearest(&self.probe, many) {
-            for block in cells.blocks_of(cell) {
-                let above = cells
-                    .plane
-                    .estimate(&self.probe, block, ranked.bar, &mut estimates);
-                for lane in lanes(above) {
-                    ranked.offer(estimates[lane], row(block * BLOCK + lane));
-                }
-                blocks += 1;
-            }
-        }
-        self.scanned(blocks);
+        let near = cells.nearest(&self.probe, many);
+        let blocks: Vec<usize> = near
+            .iter()
+            .flat_map(|cell| cells.blocks_of(*cell))
+            .collect();
+        self.rank(&blocks, &mut ranked);
         ranked.shrink();
         self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
     }
@@ -657,16 +661,7 @@ impl<'a> Search<'a> {
         let cells = &self.state.cells;
         let floor = floor.max(best.best());
         let mut ranked = Ranked::new(RANKED_MIN.max(k.saturating_mul(PER_HIT)), floor - margin);
-        let mut estimates: Estimates = [0.0; BLOCK];
-        for block in 0..cells.blocks() {
-            let above = cells
-                .plane
-                .estimate(&self.probe, block, ranked.bar, &mut estimates);
-            for lane in lanes(above) {
-                ranked.offer(estimates[lane], row(block * BLOCK + lane));
-            }
-        }
-        self.scanned(cells.blocks());
+        self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
         self.work.exhaustive = true;
         let k = best.k;
         *best = Best::new(k, self.state.people.len());
@@ -677,6 +672,22 @@ impl<'a> Search<'a> {
         }
         ranked.shrink();
         self.compare(ranked.sorted(), floor, margin, excluded, best);
+    }
+
+    /// Ranks the representatives of some blocks.
+    fn rank(&mut self, blocks: &[usize], ranked: &mut Ranked) {
+        let plane = &self.state.cells.plane;
+        let mut estimates: Estimates = [0.0; BLOCK];
+        for (number, block) in blocks.iter().enumerate() {
+            if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
+                plane.prefetch_block(*ahead);
+            }
+            let above = plane.estimate(&self.probe, *block, ranked.bar, &mut estimates);
+            for lane in lanes(above) {
+                ranked.offer(estimates[lane], row(block * BLOCK + lane));
+            }
+        }
+        self.scanned(blocks.len());
     }
 
     /// Looks at codes, best estimates first, until the others can neither be hits nor reach `floor`.
@@ -709,7 +720,10 @@ impl<'a> Search<'a> {
         let mut best = Best::new(1, 1);
         let margin = self.margin(&state.faces.plane);
         let mut near = Near::new(1, margin / DEVIATIONS * BEST_FACE_DEVIATIONS);
-        self.scan_person(person, &mut near, &mut best);
+        if margin.is_finite() {
+            near.limit = BEST_FACE_CODES;
+        }
+        self.scan_people(&[person], &mut near, &mut best);
         self.compare_faces(&mut near, &mut best);
         let (similarity, slot) = best.into_slots().next()?;
         Some((similarity, Reverse(state.faces.get(slot).face)))
@@ -721,16 +735,29 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Offers an identity's faces.
-    fn scan_person(&mut self, person: u32, near: &mut Near, best: &mut Best<u64>) {
-        let mut blocks = 0;
-        for (first, count) in self.state.runs(person) {
+    /// Offers the faces of identities.
+    fn scan_people(&mut self, people: &[u32], near: &mut Near, best: &mut Best<u64>) {
+        let state = self.state;
+        for person in people.iter().take(AHEAD) {
+            state.people.prefetch(*person);
+        }
+        // First where they are, then a look at each: so the next can be asked for in time.
+        let mut runs = Vec::with_capacity(people.len() * 2);
+        for (number, person) in people.iter().enumerate() {
+            if let Some(ahead) = people.get(number + AHEAD) {
+                state.people.prefetch(*ahead);
+            }
+            runs.extend(state.runs(*person));
+        }
+        for (number, (first, count)) in runs.iter().enumerate() {
+            if let Some((ahead, _)) = runs.get(number + BLOCKS_AHEAD) {
+                state.faces.plane.prefetch_block(at(*ahead) / BLOCK);
+            }
             let run = u64::from(u32::MAX) >> (32 - count) << (first % row(BLOCK));
             let run = u32::try_from(run & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-            self.scan_block(at(first) / BLOCK, run, near, best);
-            blocks += 1;
+            self.scan_block(at(*first) / BLOCK, run, near, best);
         }
-        self.scanned(blocks);
+        self.scanned(runs.len());
     }
 
     /// Offers those faces of a block.
@@ -806,27 +833,14 @@ impl<'a> Search<'a> {
     fn open(&mut self, many: usize, reach: f32, near: &mut Near, best: &mut Best<u64>) {
         let cells = &self.state.cells;
         let mut ranked = Ranked::new(many.max(1), f32::INFINITY);
-        let mut estimates: Estimates = [0.0; BLOCK];
-        for block in 0..cells.blocks() {
-            let above = cells
-                .plane
-                .estimate(&self.probe, block, ranked.bar, &mut estimates);
-            for lane in lanes(above) {
-                ranked.offer(estimates[lane], row(block * BLOCK + lane));
-            }
-        }
-        self.scanned(cells.blocks());
+        self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
         ranked.shrink();
         let ranked = ranked.sorted();
         let mut opened: Vec<u32> = ranked.iter().map(|(_, slot)| cells.owner(*slot)).collect();
-        for (number, person) in opened.iter().enumerate() {
-            self.scan_person(*person, near, best);
-            // A good bar early saves most of the work; later, fewer and longer lists do.
-            if number % 8 == 0 {
-                self.compare_faces(near, best);
-            }
+        for people in opened.chunks(OPENED_AT_ONCE) {
+            self.scan_people(people, near, best);
+            self.compare_faces(near, best);
         }
-        self.compare_faces(near, best);
         let last = ranked
             .last()
             .map_or(f32::INFINITY, |(estimate, _)| *estimate);
@@ -840,7 +854,11 @@ impl<'a> Search<'a> {
     /// Offers the faces of all identities that were not opened.
     fn others(&mut self, near: &mut Near, best: &mut Best<u64>) {
         let blocks = self.state.faces.plane.blocks();
+        let plane = &self.state.faces.plane;
         for block in 0..blocks {
+            if block + BLOCKS_AHEAD < blocks {
+                plane.prefetch_block(block + BLOCKS_AHEAD);
+            }
             self.scan_block(block, u32::MAX, near, best);
         }
         self.compare_faces(near, best);
@@ -855,6 +873,8 @@ struct Near {
     k: usize,
     /// How far below a hit's cosine its estimate may be.
     margin: f32,
+    /// Codes compared at once, at most.
+    limit: usize,
     /// Estimates below are not gathered.
     bar: f32,
     entries: Vec<(f32, u32)>,
@@ -867,6 +887,7 @@ impl Near {
         Self {
             k,
             margin,
+            limit: usize::MAX,
             bar: f32::NEG_INFINITY,
             entries: Vec::new(),
             opened: Vec::new(),
@@ -884,6 +905,7 @@ impl Near {
             entries.retain(|entry| entry.0 >= least);
         }
         entries.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        entries.truncate(self.limit);
         entries
     }
 }

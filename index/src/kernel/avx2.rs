@@ -52,10 +52,10 @@ impl Avx2 {
 
 /// Asks for the lines of `bytes`.
 #[inline]
-pub(super) fn prefetch(bytes: &[i8]) {
+pub(super) fn prefetch(bytes: &[u8]) {
     for line in bytes.chunks(64) {
         // SAFETY: a prefetch reads nothing that the program sees; every x86-64 CPU has SSE.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
     }
 }
 

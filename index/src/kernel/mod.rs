@@ -122,7 +122,8 @@ pub(crate) fn nearest_small(value: f32) -> i32 {
 }
 
 /// Asks for the cache lines of `bytes` before they are needed.
-pub(crate) fn prefetch(bytes: &[i8]) {
+#[inline]
+pub(crate) fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     avx2::prefetch(bytes);
     #[cfg(not(target_arch = "x86_64"))]
