@@ -11,6 +11,10 @@ use crate::{
 /// Bytes of a group of nibbles in a block.
 const GROUP: usize = BLOCK / 2;
 const FLOAT: usize = size_of::<f32>();
+/// Blocks that the caches may hold; 1024 of 512 values are 2 MiB.
+const BLOCKS_CACHED: usize = 1024;
+/// Bytes of such a block that are asked for ahead.
+const BLOCK_AHEAD_BYTES: usize = 512;
 
 /// Sketches and codes by slot. A slot without a vector estimates as NaN and is never found.
 #[derive(Clone, Debug)]
@@ -172,10 +176,16 @@ impl Plane {
         kernel::prefetch(bytemuck::cast_slice(self.values(slot).0));
     }
 
-    /// Asks for a block's sketches before they are needed.
+    /// Asks for a block's sketches before they are needed. Of a plane that the caches hold, the
+    /// beginning is enough: the processor itself sees to the rest.
     #[inline]
     pub(crate) fn prefetch_block(&self, block: usize) {
-        kernel::prefetch(self.sketches.row(block));
+        let bytes = if self.blocks() <= BLOCKS_CACHED {
+            BLOCK_AHEAD_BYTES.min(self.groups())
+        } else {
+            self.groups()
+        };
+        kernel::prefetch(&self.sketches.row(block)[..bytes]);
     }
 
     /// Estimates the cosines of a query to a block's vectors; says, as a bit mask, which are above
