@@ -12,6 +12,24 @@ impl Times {
         self.0.push(seconds * 1e3);
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The mean, in milliseconds; NaN when there are none.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.0.iter().sum::<f64>() / self.0.len() as f64
+    }
+
     /// The value below which `percent` of the times lie, in milliseconds; 0 when there are none.
     #[must_use]
     pub fn at(&self, percent: usize) -> f64 {

@@ -12,7 +12,7 @@ use crate::{
     code::{Code, Probe},
     column::Column,
     kernel::{self, BLOCK},
-    plane::{Estimates, Plane, lanes},
+    plane::{Estimate, Plane},
     store::{Parts, PartsReader},
 };
 
@@ -172,25 +172,21 @@ impl Cells {
                 .collect();
         }
         // By sketch first, twice as many as are wanted; then by code.
-        let mut estimated: Vec<(f32, u32)> = Vec::with_capacity(cells);
-        let mut estimates: Estimates = [0.0; BLOCK];
-        for block in 0..self.centres.blocks() {
-            let above = self
-                .centres
-                .estimate(probe, block, f32::NEG_INFINITY, &mut estimates);
-            estimated.extend(lanes(above).map(|lane| (estimates[lane], row(block * BLOCK + lane))));
-        }
+        let mut estimated: Vec<Estimate> = self.centres.all(probe).collect();
         let keep = many * 2;
         if estimated.len() > keep {
-            estimated.select_nth_unstable_by(keep, |a, b| b.0.total_cmp(&a.0));
+            estimated.select_nth_unstable_by(keep, |a, b| b.cmp(a));
             estimated.truncate(keep);
         }
-        for (cosine, cell) in &mut estimated {
+        for Estimate(cosine, cell) in &mut estimated {
             *cosine = self.centres.cosine(probe, at(*cell));
         }
-        estimated.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        estimated.sort_unstable_by(|a, b| b.cmp(a));
         estimated.truncate(many);
-        estimated.into_iter().map(|(_, cell)| cell).collect()
+        estimated
+            .into_iter()
+            .map(|Estimate(_, cell)| cell)
+            .collect()
     }
 
     /// The cell whose centre is most similar.

@@ -1,7 +1,10 @@
 //! Encoded vectors in blocks of 32: sketches of a block lie interleaved, so that one pass of the
 //! kernel estimates all of them.
 
+use std::cmp::Ordering;
+
 use crate::{
+    blocks::{at, row},
     code::{Code, Probe},
     column::Column,
     kernel::{self, BLOCK},
@@ -11,6 +14,8 @@ use crate::{
 /// Bytes of a group of nibbles in a block.
 const GROUP: usize = BLOCK / 2;
 const FLOAT: usize = size_of::<f32>();
+/// Codes asked for ahead of their use.
+const CODES_AHEAD: usize = 8;
 /// Blocks that the caches may hold; 1024 of 512 values are 2 MiB.
 const BLOCKS_CACHED: usize = 1024;
 /// Bytes of such a block that are asked for ahead.
@@ -28,8 +33,25 @@ pub(crate) struct Plane {
     widest: f32,
 }
 
-/// A block's estimates.
-pub(crate) type Estimates = [f32; BLOCK];
+/// An estimated cosine and its slot, in the order of estimates; ties go to the lower slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Estimate(pub(crate) f32, pub(crate) u32);
+
+impl Eq for Estimate {}
+
+impl PartialOrd for Estimate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Estimate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0
+            .total_cmp(&other.0)
+            .then_with(|| other.1.cmp(&self.1))
+    }
+}
 
 impl Plane {
     /// No vectors, of `padded` values each.
@@ -170,10 +192,18 @@ impl Plane {
         probe.cosine(values, step)
     }
 
-    /// Asks for a slot's code before it is needed.
-    #[inline]
-    pub(crate) fn prefetch(&self, slot: usize) {
-        kernel::prefetch(bytemuck::cast_slice(self.values(slot).0));
+    /// The same slots, each with its code asked for some time before its turn.
+    pub(crate) fn in_turn(&self, slots: &[Estimate]) -> impl Iterator<Item = Estimate> {
+        let prefetch = |slot: u32| kernel::prefetch(bytemuck::cast_slice(self.values(at(slot)).0));
+        for Estimate(_, slot) in slots.iter().take(CODES_AHEAD) {
+            prefetch(*slot);
+        }
+        slots.iter().enumerate().map(move |(number, estimate)| {
+            if let Some(Estimate(_, ahead)) = slots.get(number + CODES_AHEAD) {
+                prefetch(*ahead);
+            }
+            *estimate
+        })
     }
 
     /// Asks for a block's sketches before they are needed. Of a plane that the caches hold, the
@@ -188,27 +218,35 @@ impl Plane {
         kernel::prefetch(&self.sketches.row(block)[..bytes]);
     }
 
-    /// Estimates the cosines of a query to a block's vectors; says, as a bit mask, which are above
-    /// `floor`.
+    /// Estimates the cosines of a query to those of a block's vectors that are in `slots`, a bit
+    /// mask, and gives those above `floor`, the lowest slot first.
     #[inline]
-    pub(crate) fn estimate(
+    pub(crate) fn above(
         &self,
         probe: &Probe,
         block: usize,
+        slots: u32,
         floor: f32,
-        estimates: &mut Estimates,
-    ) -> u32 {
+    ) -> impl Iterator<Item = Estimate> + use<> {
         let (groups, scales) = self.sketches.row(block).split_at(self.groups());
         let scales: &[f32] = bytemuck::cast_slice(scales);
         let scales = scales.first_chunk().expect("a row ends with its scales");
-        let mut sums = [0; BLOCK];
+        let (mut sums, mut estimates) = ([0; BLOCK], [0.0; BLOCK]);
         kernel::scan(groups, probe.table(), &mut sums);
-        kernel::estimate(&sums, probe.line(), scales, floor, estimates)
+        let above = kernel::estimate(&sums, probe.line(), scales, floor, &mut estimates);
+        let first = block * BLOCK;
+        lanes(above & slots).map(move |lane| Estimate(estimates[lane], row(first + lane)))
+    }
+
+    /// Estimates of all there are.
+    pub(crate) fn all(&self, probe: &Probe) -> impl Iterator<Item = Estimate> {
+        let everything = |block| self.above(probe, block, u32::MAX, f32::NEG_INFINITY);
+        (0..self.blocks()).flat_map(everything)
     }
 }
 
 /// The positions of the set bits, lowest first.
-pub(crate) fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
+fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lane = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
         mask &= mask - 1;

@@ -13,7 +13,7 @@ use crate::{
     filter::Filter,
     id::{FaceId, IdentityId, SourceId, TrackId},
     kernel::BLOCK,
-    plane::{Estimates, Plane, lanes},
+    plane::{Estimate, Plane},
     state::State,
     store::Damage,
 };
@@ -39,7 +39,7 @@ const BEST_FACE_CODES: usize = 16;
 const CERTIFIED_OPENS: usize = 64;
 /// Faces gathered at most before their codes are compared.
 const NEAR_MAX: usize = 4096;
-/// Codes asked for ahead of their use.
+/// Rows of identities asked for ahead of their use.
 const AHEAD: usize = 8;
 /// Blocks of sketches asked for ahead of their use.
 const BLOCKS_AHEAD: usize = 2;
@@ -208,9 +208,9 @@ impl<Id: Ord + Copy> Best<Id> {
     }
 }
 
-/// Slots with estimates: of all that were offered, those above a floor, and the best of the others.
+/// Of all estimates that were offered, those above a floor, and the best of the others.
 struct Ranked {
-    entries: Vec<(f32, u32)>,
+    entries: Vec<Estimate>,
     /// How many of the best are kept whatever the floor.
     keep: usize,
     /// What is above this is kept even if it is not among the best.
@@ -230,8 +230,8 @@ impl Ranked {
     }
 
     #[inline]
-    fn offer(&mut self, estimate: f32, slot: u32) {
-        self.entries.push((estimate, slot));
+    fn offer(&mut self, estimate: Estimate) {
+        self.entries.push(estimate);
         if self.entries.len() >= self.keep * 8 {
             self.shrink();
         }
@@ -243,9 +243,7 @@ impl Ranked {
             return;
         }
         let keep = self.keep - 1;
-        let (_, worst, _) = self
-            .entries
-            .select_nth_unstable_by(keep, |a, b| b.0.total_cmp(&a.0));
+        let (_, worst, _) = self.entries.select_nth_unstable_by(keep, |a, b| b.cmp(a));
         self.bar = worst.0.min(self.floor);
         let bar = self.bar;
         if bar < worst.0 {
@@ -259,10 +257,10 @@ impl Ranked {
         }
     }
 
-    /// Best first.
-    fn sorted(mut self) -> Vec<(f32, u32)> {
-        self.entries
-            .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    /// What is left, best first.
+    fn sorted(mut self) -> Vec<Estimate> {
+        self.shrink();
+        self.entries.sort_unstable_by(|a, b| b.cmp(a));
         self.entries
     }
 }
@@ -302,8 +300,8 @@ impl State {
     /// who happened to be looked at. Where `filter` names sources or times, [`Effort::Normal`] is
     /// [`Effort::Certified`].
     ///
-    /// Cost at 512 values: some 20 microseconds where somebody is like the query, plus about 2
-    /// nanoseconds for each identity where nobody is; see `benches/README.md`.
+    /// Cost: with [`Effort::Normal`], the sketches of the nearest cells, or everybody's, at 3 to 8
+    /// nanoseconds each, and some tens of codes; `benches/README.md` has what was measured.
     ///
     /// # Errors
     /// [`SearchError::WrongDimension`].
@@ -390,14 +388,9 @@ impl State {
         let mut search = Search::new(self, query, filter);
         let mut best = Best::new(limit, self.faces.len());
         let least = floor.get() - search.margin(&self.faces.plane);
-        let mut estimates: Estimates = [0.0; BLOCK];
-        for block in 0..self.faces.plane.blocks() {
-            let above = self
-                .faces
-                .plane
-                .estimate(&search.probe, block, least, &mut estimates);
-            for lane in lanes(above) {
-                let slot = row(block * BLOCK + lane);
+        let plane = &self.faces.plane;
+        for block in 0..plane.blocks() {
+            for Estimate(_, slot) in plane.above(&search.probe, block, u32::MAX, least) {
                 if let Some(similarity) = search.face(slot).filter(|s| *s >= floor) {
                     best.offer(similarity, self.faces.get(slot).face, slot);
                 }
@@ -550,17 +543,31 @@ impl<'a> Search<'a> {
                     .any(|slot| self.filter.passes(state.faces.get(slot)))
     }
 
-    fn identities(&mut self, k: usize, floor: f32, effort: Effort) -> Best<u64> {
-        let state = self.state;
-        let mut best = Best::new(k, state.people.len());
-        let excluded = self.excluded();
-        for person in &excluded {
+    /// Hits to begin with: the identities with faces in the excluded track, which have other
+    /// representatives than the cells do.
+    fn begin(&mut self, k: usize, excluded: &[u32]) -> Best<u64> {
+        let people = &self.state.people;
+        let mut best = Best::new(k, people.len());
+        for person in excluded {
             if self.counts(*person)
                 && let Some(similarity) = self.without(*person)
             {
-                best.offer(similarity, state.people.get(*person).id, *person);
+                best.offer(similarity, people.get(*person).id, *person);
             }
         }
+        best
+    }
+
+    /// As many of the best estimates as are looked at by code for `k` hits.
+    fn ranked(&self, k: usize, floor: f32) -> Ranked {
+        let keep = RANKED_MIN.max(k.saturating_mul(PER_HIT));
+        Ranked::new(keep.min(self.state.cells.len().max(1)), floor)
+    }
+
+    fn identities(&mut self, k: usize, floor: f32, effort: Effort) -> Best<u64> {
+        let state = self.state;
+        let excluded = self.excluded();
+        let mut best = self.begin(k, &excluded);
         // Which identities count is known only after their faces were looked at: nothing may be
         // cut off before that.
         let effort = match effort {
@@ -607,16 +614,7 @@ impl<'a> Search<'a> {
     /// Everybody, in the order of their estimates, until nobody further down can be among the hits.
     fn certified(&mut self, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
-        let mut all = Vec::with_capacity(cells.len());
-        let mut estimates: Estimates = [0.0; BLOCK];
-        for block in 0..cells.blocks() {
-            let above = cells
-                .plane
-                .estimate(&self.probe, block, f32::NEG_INFINITY, &mut estimates);
-            all.extend(
-                lanes(above).map(|lane| Estimate(estimates[lane], row(block * BLOCK + lane))),
-            );
-        }
+        let all: Vec<Estimate> = cells.plane.all(&self.probe).collect();
         self.scanned(cells.blocks());
         self.work.exhaustive = true;
         let mut heap = BinaryHeap::from(all);
@@ -638,14 +636,13 @@ impl<'a> Search<'a> {
         best: &mut Best<u64>,
     ) {
         let cells = &self.state.cells;
-        let mut ranked = Ranked::new(RANKED_MIN.max(k.saturating_mul(PER_HIT)), f32::INFINITY);
+        let mut ranked = self.ranked(k, f32::INFINITY);
         let near = cells.nearest(&self.probe, many);
         let blocks: Vec<usize> = near
             .iter()
             .flat_map(|cell| cells.blocks_of(*cell))
             .collect();
         self.rank(&blocks, &mut ranked);
-        ranked.shrink();
         self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
     }
 
@@ -660,31 +657,22 @@ impl<'a> Search<'a> {
     ) {
         let cells = &self.state.cells;
         let floor = floor.max(best.best());
-        let mut ranked = Ranked::new(RANKED_MIN.max(k.saturating_mul(PER_HIT)), floor - margin);
+        let mut ranked = self.ranked(k, floor - margin);
         self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
         self.work.exhaustive = true;
-        let k = best.k;
-        *best = Best::new(k, self.state.people.len());
-        for person in excluded {
-            if let Some(similarity) = self.without(*person) {
-                best.offer(similarity, self.state.people.get(*person).id, *person);
-            }
-        }
-        ranked.shrink();
+        *best = self.begin(k, excluded);
         self.compare(ranked.sorted(), floor, margin, excluded, best);
     }
 
     /// Ranks the representatives of some blocks.
     fn rank(&mut self, blocks: &[usize], ranked: &mut Ranked) {
         let plane = &self.state.cells.plane;
-        let mut estimates: Estimates = [0.0; BLOCK];
         for (number, block) in blocks.iter().enumerate() {
             if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
                 plane.prefetch_block(*ahead);
             }
-            let above = plane.estimate(&self.probe, *block, ranked.bar, &mut estimates);
-            for lane in lanes(above) {
-                ranked.offer(estimates[lane], row(block * BLOCK + lane));
+            for estimate in plane.above(&self.probe, *block, u32::MAX, ranked.bar) {
+                ranked.offer(estimate);
             }
         }
         self.scanned(blocks.len());
@@ -693,24 +681,18 @@ impl<'a> Search<'a> {
     /// Looks at codes, best estimates first, until the others can neither be hits nor reach `floor`.
     fn compare(
         &mut self,
-        ranked: Vec<(f32, u32)>,
+        ranked: Vec<Estimate>,
         floor: f32,
         margin: f32,
         excluded: &[u32],
         best: &mut Best<u64>,
     ) {
         let plane = &self.state.cells.plane;
-        for (_, slot) in ranked.iter().take(8) {
-            plane.prefetch(at(*slot));
-        }
-        for (number, (estimate, slot)) in ranked.iter().enumerate() {
+        for Estimate(estimate, slot) in plane.in_turn(&ranked) {
             if estimate + margin < best.bar().max(floor.min(best.best())) {
                 break;
             }
-            if let Some((_, ahead)) = ranked.get(number + 8) {
-                plane.prefetch(at(*ahead));
-            }
-            self.offer_person(*slot, excluded, best);
+            self.offer_person(slot, excluded, best);
         }
     }
 
@@ -763,15 +745,12 @@ impl<'a> Search<'a> {
     /// Offers those faces of a block.
     #[inline]
     fn scan_block(&mut self, block: usize, faces: u32, near: &mut Near, best: &mut Best<u64>) {
-        let mut estimates: Estimates = [0.0; BLOCK];
-        let plane = &self.state.faces.plane;
-        let above = faces & plane.estimate(&self.probe, block, near.bar, &mut estimates);
-        for lane in lanes(above) {
-            let slot = row(block * BLOCK + lane);
+        let state = self.state;
+        for estimate in state.faces.plane.above(&self.probe, block, faces, near.bar) {
             if near.opened.is_empty() && self.filter.is_open()
-                || self.takes(self.state.faces.get(slot), near)
+                || self.takes(state.faces.get(estimate.1), near)
             {
-                near.entries.push((estimates[lane], slot));
+                near.entries.push(estimate);
             }
         }
         if near.entries.len() >= NEAR_MAX {
@@ -787,17 +766,11 @@ impl<'a> Search<'a> {
     fn compare_faces(&mut self, near: &mut Near, best: &mut Best<u64>) {
         let plane = &self.state.faces.plane;
         let entries = near.drain();
-        for (_, slot) in entries.iter().take(AHEAD) {
-            plane.prefetch(at(*slot));
-        }
-        for (number, (estimate, slot)) in entries.iter().enumerate() {
-            if *estimate < best.bar() - near.margin {
+        for Estimate(estimate, slot) in plane.in_turn(&entries) {
+            if estimate < best.bar() - near.margin {
                 break;
             }
-            if let Some((_, ahead)) = entries.get(number + AHEAD) {
-                plane.prefetch(at(*ahead));
-            }
-            self.offer_exact(*slot, best);
+            self.offer_exact(slot, best);
         }
         near.bar = best.bar() - near.margin;
     }
@@ -832,18 +805,16 @@ impl<'a> Search<'a> {
     /// others.
     fn open(&mut self, many: usize, reach: f32, near: &mut Near, best: &mut Best<u64>) {
         let cells = &self.state.cells;
-        let mut ranked = Ranked::new(many.max(1), f32::INFINITY);
+        let mut ranked = Ranked::new(many.clamp(1, cells.len().max(1)), f32::INFINITY);
         self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
-        ranked.shrink();
         let ranked = ranked.sorted();
-        let mut opened: Vec<u32> = ranked.iter().map(|(_, slot)| cells.owner(*slot)).collect();
+        let owner = |Estimate(_, slot): &Estimate| cells.owner(*slot);
+        let mut opened: Vec<u32> = ranked.iter().map(owner).collect();
         for people in opened.chunks(OPENED_AT_ONCE) {
             self.scan_people(people, near, best);
             self.compare_faces(near, best);
         }
-        let last = ranked
-            .last()
-            .map_or(f32::INFINITY, |(estimate, _)| *estimate);
+        let last = ranked.last().map_or(f32::INFINITY, |estimate| estimate.0);
         if opened.len() < self.state.people.len() && last + reach >= best.bar() {
             opened.sort_unstable();
             near.opened = opened;
@@ -877,7 +848,7 @@ struct Near {
     limit: usize,
     /// Estimates below are not gathered.
     bar: f32,
-    entries: Vec<(f32, u32)>,
+    entries: Vec<Estimate>,
     /// Rows of identities whose faces were offered before, in order.
     opened: Vec<u32>,
 }
@@ -895,37 +866,16 @@ impl Near {
     }
 
     /// What was gathered and may be a hit, best first.
-    fn drain(&mut self) -> Vec<(f32, u32)> {
+    fn drain(&mut self) -> Vec<Estimate> {
         let mut entries = std::mem::take(&mut self.entries);
         if entries.len() > self.k {
             // The k-th hit is about as similar as the k-th estimate.
-            let (_, at_k, _) =
-                entries.select_nth_unstable_by(self.k - 1, |a, b| b.0.total_cmp(&a.0));
+            let (_, at_k, _) = entries.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
             let least = at_k.0 - 1.5 * self.margin;
             entries.retain(|entry| entry.0 >= least);
         }
-        entries.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        entries.sort_unstable_by(|a, b| b.cmp(a));
         entries.truncate(self.limit);
         entries
-    }
-}
-
-/// An estimate and its slot, in the order of estimates; ties go to the lower slot.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Estimate(f32, u32);
-
-impl Eq for Estimate {}
-
-impl PartialOrd for Estimate {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Estimate {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0
-            .total_cmp(&other.0)
-            .then_with(|| other.1.cmp(&self.1))
     }
 }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use rollcall_index::{
-    Embedding, FaceId, Filter, IdentityId, Index, Operation, Snapshot, SourceId, State, TrackId,
+    Effort, Embedding, FaceId, Filter, IdentityId, Index, Operation, Similarity, Snapshot,
+    SourceId, State, TrackId,
 };
 
 const DIMENSION: usize = 4;
@@ -207,6 +208,19 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
         let found = (hit.identity.get(), hit.track.get(), hit.source.get());
         assert_eq!(found, (face.identity, face.track, face.source));
     }
+
+    let floor = Similarity::new(0.5).unwrap();
+    let above = state.faces_above(query, floor, usize::MAX, filter).unwrap();
+    let found: BTreeSet<u64> = above.iter().map(|hit| hit.face.get()).collect();
+    for (id, face) in &model.0 {
+        let over = face.embedding.dot(query).get() - 0.5;
+        let expected = Model::passes(face, filter) && over > 0.0;
+        // Within what codes are off by, either is right.
+        let close = Model::passes(face, filter) && over.abs() < TOLERANCE;
+        assert!(close || found.contains(id) == expected, "{id} {over}");
+    }
+    let normal = state.who(query, usize::MAX, floor, filter, Effort::Normal);
+    assert!(normal.unwrap().0.len() <= stats.identities);
 
     for identity in distinct(|face| face.identity) {
         let listed = state

@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use npyz::{Deserialize, NpyFile};
+use rollcall_benches::stats::Times;
 use rollcall_index::{
     Effort, Embedding, FaceEffort, FaceId, Filter, IdentityId, Index, Operation, Similarity,
     Snapshot, SourceId, TrackId, Work,
@@ -101,16 +102,16 @@ fn main() -> Result<()> {
 
 /// Opens the index in a folder, and asks one question.
 fn open(corpus: &Corpus, folder: &Path, dimension: usize) -> Result<()> {
-    let mut times = Vec::new();
+    let mut times = Times::default();
     for _ in 0..5 {
         let begun = Instant::now();
         let index = Index::open(folder, CONTRACT, dimension)?;
-        let opened = begun.elapsed().as_secs_f64() * 1e6;
+        let opened = begun.elapsed().as_secs_f64();
         let hits = index
             .newest()
             .search_identities(&corpus.queries[0], 1, &Filter::default())?;
         ensure!(hits.len() == 1, "nobody found after opening");
-        times.push(opened);
+        times.add(opened);
     }
     let files = std::fs::read_dir(folder)?;
     let bytes: u64 = files
@@ -122,7 +123,7 @@ fn open(corpus: &Corpus, folder: &Path, dimension: usize) -> Result<()> {
         "open",
         "files in the page cache",
         &json!({
-            "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
+            "p50_us": percentile(&times, 50), "p99_us": percentile(&times, 99),
             "bytes_per_face": round(bytes as f64 / corpus.identities.len() as f64, 10.0),
         }),
     );
@@ -207,7 +208,7 @@ fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
     let mut values = array.data::<half::f16>()?;
     let mut index = Index::open(folder, CONTRACT, dimension)?;
     let (mut operations, mut spent) = (Vec::new(), 0.0);
-    let mut times = Vec::new();
+    let mut times = Times::default();
     let count = corpus.identities.len();
     for row in 0..count {
         let mut vector = Vec::with_capacity(dimension);
@@ -229,7 +230,7 @@ fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
             index.apply(number, &operations)?;
             let took = begun.elapsed().as_secs_f64();
             spent += took;
-            times.push(took * 1e6);
+            times.add(took);
             operations.clear();
         }
     }
@@ -240,7 +241,7 @@ fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
             "insert",
             "a track at a time, identity given",
             &json!({
-                "qps": (faces / spent).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
+                "qps": (faces / spent).round(), "p50_us": percentile(&times, 50), "p99_us": percentile(&times, 99),
                 "build_s": round(spent, 100.0), "peak_mb": peak_mb(),
                 "bytes_per_face": round(stats.bytes as f64 / faces, 10.0),
                 "hot_bytes_per_face": round(stats.hot_bytes as f64 / faces, 10.0),
@@ -265,21 +266,21 @@ fn who(corpus: &Corpus, snapshot: &Arc<Snapshot>, arguments: &Arguments) -> Resu
         .into_iter()
         .filter(|(name, _)| name.contains(&arguments.only))
     {
-        let (mut times, mut known, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut times, mut known, mut unknown) = <(Times, Times, Times)>::default();
         let (mut right, mut scores, mut work) = (0u64, Vec::new(), Work::default());
         for pass in 1..=arguments.passes {
             for (query, meant) in corpus.queries.iter().zip(&corpus.meant) {
                 let begun = Instant::now();
                 let (hits, done) = snapshot.who(query, WHO, floor, &Filter::default(), effort)?;
-                let took = begun.elapsed().as_secs_f64() * 1e6;
+                let took = begun.elapsed().as_secs_f64();
                 if pass < arguments.passes {
                     continue;
                 }
-                times.push(took);
+                times.add(took);
                 if *meant >= 0 {
-                    known.push(took)
+                    known.add(took);
                 } else {
-                    unknown.push(took)
+                    unknown.add(took);
                 }
                 let best = hits.first().context("no hit at all")?;
                 let named = i64::try_from(best.identity.get())?;
@@ -292,15 +293,14 @@ fn who(corpus: &Corpus, snapshot: &Arc<Snapshot>, arguments: &Arguments) -> Resu
             }
         }
         let count = times.len();
-        let mean = times.iter().sum::<f64>() / count as f64;
         corpus.line(
             "who",
             name,
             &json!({
                 "rank1": round(right as f64 / known.len() as f64, 1e5), "fnir_at_fpir_1pct": fnir(&scores),
-                "qps": (1e6 / mean).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
-                "details": {"known_p50_us": percentile(&mut known, 50), "known_p99_us": percentile(&mut known, 99),
-                "unknown_p50_us": percentile(&mut unknown, 50), "unknown_p99_us": percentile(&mut unknown, 99),
+                "qps": qps(&times), "p50_us": percentile(&times, 50), "p99_us": percentile(&times, 99),
+                "details": {"known_p50_us": percentile(&known, 50), "known_p99_us": percentile(&known, 99),
+                "unknown_p50_us": percentile(&unknown, 50), "unknown_p99_us": percentile(&unknown, 99),
                 "sketches": work.sketches / count, "codes": work.codes / count, "kb_touched": work.bytes / count / 1024},
             }),
         );
@@ -347,16 +347,15 @@ fn faces(corpus: &Corpus, snapshot: &Arc<Snapshot>, arguments: &Arguments) -> Re
     for (name, effort) in chosen {
         let timed = ask_faces(corpus, snapshot, effort, 10)?;
         let more = ask_faces(corpus, snapshot, effort, 100)?;
-        let mut times = timed.times;
+        let times = timed.times;
         let count = times.len();
-        let mean = times.iter().sum::<f64>() / count as f64;
         corpus.line(
             "faces",
             &setting(corpus, &name, count),
             &json!({
                 "recall_at_1": timed.recall_at_1, "recall_at_10": timed.recall, "recall_at_100": more.recall,
                 "rank1": timed.rank1, "fnir_at_fpir_1pct": timed.fnir,
-                "qps": (1e6 / mean).round(), "p50_us": percentile(&mut times, 50), "p99_us": percentile(&mut times, 99),
+                "qps": qps(&times), "p50_us": percentile(&times, 50), "p99_us": percentile(&times, 99),
                 "details": {
                     "sketches": timed.work.sketches / count, "codes": timed.work.codes / count,
                     "kb_touched": timed.work.bytes / count / 1024,
@@ -383,7 +382,7 @@ fn gcd(a: usize, b: usize) -> usize {
 
 /// What a pass over the queries gave.
 struct FacesPass {
-    times: Vec<f64>,
+    times: Times,
     recall_at_1: f64,
     recall: f64,
     rank1: f64,
@@ -397,7 +396,7 @@ fn ask_faces(
     effort: FaceEffort,
     k: usize,
 ) -> Result<FacesPass> {
-    let (mut times, mut work) = (Vec::new(), Work::default());
+    let (mut times, mut work) = (Times::default(), Work::default());
     let (mut recall, mut first, mut right, mut known) = (0usize, 0usize, 0usize, 0usize);
     let mut scores = Vec::new();
     let begin = Instant::now();
@@ -409,7 +408,7 @@ fn ask_faces(
         );
         let begun = Instant::now();
         let (hits, done) = snapshot.faces_like(query, k, &Filter::default(), effort)?;
-        times.push(begun.elapsed().as_secs_f64() * 1e6);
+        times.add(begun.elapsed().as_secs_f64());
         let found: Vec<i64> = hits
             .iter()
             .map(|hit| i64::try_from(hit.face.get()))
@@ -452,10 +451,14 @@ fn enough(begin: Instant, queries: usize) -> bool {
     queries >= QUERIES_MIN && begin.elapsed().as_secs_f64() > SECONDS
 }
 
-fn percentile(times: &mut [f64], percent: usize) -> f64 {
-    times.sort_by(f64::total_cmp);
-    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-    round(times.get(at).copied().unwrap_or(0.0), 10.0)
+/// A percentile in microseconds.
+fn percentile(times: &Times, percent: usize) -> f64 {
+    round(times.at(percent) * 1e3, 10.0)
+}
+
+/// Answers a second, from all times.
+fn qps(times: &Times) -> f64 {
+    (1e3 / times.mean()).round()
 }
 
 fn round(value: f64, parts: f64) -> f64 {
