@@ -31,57 +31,101 @@ pub(crate) struct Block {
     previous: u32,
 }
 
+/// Which rows of a column are given out: all up to a count but those in a list that leads through
+/// them, from one that is free to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    /// Rows ever given out.
+    pub(crate) count: u32,
+    free: u32,
+}
+
+impl Rows {
+    pub(crate) fn new() -> Self {
+        Self {
+            count: 0,
+            free: NONE,
+        }
+    }
+
+    pub(crate) fn save(self, parts: &mut Parts) {
+        parts.number(self.count);
+        parts.number(self.free);
+    }
+
+    pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
+        Some(Self {
+            count: parts.number()?,
+            free: parts.number()?,
+        })
+    }
+
+    /// A row, a free one if there is any; `next` says which one a free row leads to.
+    pub(crate) fn take(
+        &mut self,
+        column: &mut Column,
+        next: impl FnOnce(&Column, usize) -> u32,
+    ) -> u32 {
+        let row = self.free;
+        if row == NONE {
+            column.reach(at(self.count));
+            self.count += 1;
+            return self.count - 1;
+        }
+        self.free = next(column, at(row));
+        row
+    }
+
+    /// Takes a row back; the one it must lead to from here on.
+    pub(crate) fn give_back(&mut self, row: u32) -> u32 {
+        std::mem::replace(&mut self.free, row)
+    }
+}
+
 /// Runs of slots.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocks {
-    rows: Column,
-    count: u32,
-    free: u32,
+    blocks: Column,
+    rows: Rows,
     room: [u32; LENGTHS],
 }
 
 impl Blocks {
     pub(crate) fn new() -> Self {
         Self {
-            rows: Column::new(size_of::<Block>()),
-            count: 0,
-            free: NONE,
+            blocks: Column::new(size_of::<Block>()),
+            rows: Rows::new(),
             room: [NONE; LENGTHS],
         }
     }
 
     pub(crate) fn save(&self, parts: &mut Parts) {
-        parts.save(&self.rows);
-        let numbers = [self.count, self.free].into_iter().chain(self.room);
-        numbers.for_each(|number| parts.number(number));
+        parts.save(&self.blocks);
+        self.rows.save(parts);
+        self.room.into_iter().for_each(|room| parts.number(room));
     }
 
     pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
-        let rows = parts.column(size_of::<Block>())?;
-        let (count, free) = (parts.number()?, parts.number()?);
+        let blocks = parts.column(size_of::<Block>())?;
+        let rows = Rows::load(parts)?;
         let mut room = [NONE; LENGTHS];
         for room in &mut room {
             *room = parts.number()?;
         }
-        (at(count) <= rows.rows()).then_some(Self {
-            rows,
-            count,
-            free,
-            room,
-        })
+        (at(rows.count) <= blocks.rows()).then_some(Self { blocks, rows, room })
     }
 
     /// Blocks there are, free ones included.
     pub(crate) fn count(&self) -> usize {
-        at(self.count)
+        at(self.rows.count)
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.bytes()
+        self.blocks.bytes()
     }
 
     pub(crate) fn get(&self, block: u32) -> &Block {
-        self.rows.get(at(block))
+        self.blocks.get(at(block))
     }
 
     pub(crate) fn set_next(&mut self, block: u32, next: u32) {
@@ -89,7 +133,7 @@ impl Blocks {
     }
 
     fn edit(&mut self, block: u32) -> &mut Block {
-        self.rows.get_mut(at(block))
+        self.blocks.get_mut(at(block))
     }
 
     /// A run of `1 << length` free slots; its first one.
@@ -127,26 +171,16 @@ impl Blocks {
             if !was_full {
                 self.unlink(block);
             }
-            let free = self.free;
-            self.edit(block).next = free;
-            self.free = block;
+            let next = self.rows.give_back(block);
+            self.edit(block).next = next;
         } else if was_full {
             self.link(block);
         }
     }
 
     fn new_block(&mut self, length: u32) -> u32 {
-        let block = match self.free {
-            NONE => {
-                self.rows.reach(at(self.count));
-                self.count += 1;
-                self.count - 1
-            }
-            block => {
-                self.free = self.get(block).next;
-                block
-            }
-        };
+        let next = |blocks: &Column, block| blocks.get::<Block>(block).next;
+        let block = self.rows.take(&mut self.blocks, next);
         *self.edit(block) = Block {
             used: 0,
             length,
@@ -186,7 +220,7 @@ impl Blocks {
     /// Slots that are taken.
     pub(crate) fn taken(&self) -> usize {
         let used = |block| self.get(block).used.count_ones();
-        (0..self.count).map(|block| at(used(block))).sum()
+        (0..self.rows.count).map(|block| at(used(block))).sum()
     }
 }
 

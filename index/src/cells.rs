@@ -8,7 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    blocks::{Blocks, NONE, WHOLE, at, row},
+    blocks::{Blocks, NONE, Rows, WHOLE, at, row},
     code::{Code, Probe},
     column::Column,
     kernel::{self, BLOCK},
@@ -49,8 +49,7 @@ pub(crate) struct Cells {
     homes: Column,
     cells: Column,
     centres: Plane,
-    count: u32,
-    free: u32,
+    rows: Rows,
     representatives: usize,
 }
 
@@ -67,8 +66,7 @@ impl Cells {
             homes: Column::new(size_of::<u64>()),
             cells: Column::new(size_of::<Cell>()),
             centres: Plane::new(padded),
-            count: 0,
-            free: NONE,
+            rows: Rows::new(),
             representatives: 0,
         }
     }
@@ -80,8 +78,7 @@ impl Cells {
         parts.save(&self.homes);
         parts.save(&self.cells);
         self.centres.save(parts);
-        parts.number(self.count);
-        parts.number(self.free);
+        self.rows.save(parts);
         parts.number(u64::try_from(self.representatives).unwrap_or(u64::MAX));
     }
 
@@ -93,8 +90,7 @@ impl Cells {
             homes: parts.column(size_of::<u64>())?,
             cells: parts.column(size_of::<Cell>())?,
             centres: Plane::load(padded, parts)?,
-            count: parts.number()?,
-            free: parts.number()?,
+            rows: Rows::load(parts)?,
             representatives: parts.number()?,
         })
     }
@@ -118,13 +114,8 @@ impl Cells {
 
     /// How many representatives each cell has.
     pub(crate) fn fill(&self) -> impl Iterator<Item = usize> {
-        let cells = (0..self.count).map(|cell| at(self.cell(cell).count));
+        let cells = (0..self.rows.count).map(|cell| at(self.cell(cell).count));
         cells.filter(|count| *count > 0)
-    }
-
-    /// How many cells there are.
-    pub(crate) fn cells(&self) -> usize {
-        self.fill().count()
     }
 
     #[inline]
@@ -165,9 +156,9 @@ impl Cells {
     /// The `many` cells whose centres are most similar to the query, nearest first. All of them, in
     /// no order, if there are no more.
     pub(crate) fn nearest(&self, probe: &Probe, many: usize) -> Vec<u32> {
-        let cells = at(self.count);
+        let cells = at(self.rows.count);
         if cells <= many {
-            return (0..self.count)
+            return (0..self.rows.count)
                 .filter(|cell| self.cell(*cell).count > 0)
                 .collect();
         }
@@ -230,17 +221,8 @@ impl Cells {
     }
 
     fn new_cell(&mut self, centre: &Code) -> u32 {
-        let cell = match self.free {
-            NONE => {
-                self.cells.reach(at(self.count));
-                self.count += 1;
-                self.count - 1
-            }
-            cell => {
-                self.free = self.cell(cell).head;
-                cell
-            }
-        };
+        let next = |cells: &Column, cell| cells.get::<Cell>(cell).head;
+        let cell = self.rows.take(&mut self.cells, next);
         *self.edit(cell) = Cell {
             head: NONE,
             count: 0,
@@ -252,8 +234,7 @@ impl Cells {
 
     fn give_back(&mut self, cell: u32) {
         debug_assert_eq!(self.cell(cell).count, 0);
-        self.edit(cell).head = self.free;
-        self.free = cell;
+        self.edit(cell).head = self.rows.give_back(cell);
         self.centres.clear(at(cell));
     }
 
@@ -359,7 +340,7 @@ impl Cells {
     /// The first thing wrong, in words, and how many representatives there are otherwise.
     pub(crate) fn check(&self) -> Result<usize, String> {
         let mut found = 0;
-        for cell in 0..self.count {
+        for cell in 0..self.rows.count {
             let count = self.cell(cell).count;
             if count == 0 {
                 continue;

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    blocks::{NONE, at},
+    blocks::{NONE, Rows, at},
     column::Column,
     id::{IdentityId, SourceId},
     kernel,
@@ -79,46 +79,40 @@ pub(crate) fn source_bit(source: SourceId) -> u64 {
 /// Every identity, by row.
 #[derive(Clone, Debug)]
 pub(crate) struct People {
-    rows: Column,
+    people: Column,
     by_id: Slots,
-    count: u32,
-    free: u32,
+    rows: Rows,
     sums: Column,
-    sum_count: u32,
-    /// Free rows of sums, linked by their first value.
-    sum_free: u32,
+    /// Free ones lead on by their first value.
+    sum_rows: Rows,
 }
 
 impl People {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            rows: Column::new(size_of::<Identity>()),
+            people: Column::new(size_of::<Identity>()),
             by_id: Slots::new(),
-            count: 0,
-            free: NONE,
+            rows: Rows::new(),
             sums: Column::new(padded * size_of::<i32>()),
-            sum_count: 0,
-            sum_free: NONE,
+            sum_rows: Rows::new(),
         }
     }
 
     pub(crate) fn save(&self, parts: &mut Parts) {
-        parts.save(&self.rows);
+        parts.save(&self.people);
         self.by_id.save(parts);
         parts.save(&self.sums);
-        let numbers = [self.count, self.free, self.sum_count, self.sum_free];
-        numbers.into_iter().for_each(|number| parts.number(number));
+        self.rows.save(parts);
+        self.sum_rows.save(parts);
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
         Some(Self {
-            rows: parts.column(size_of::<Identity>())?,
+            people: parts.column(size_of::<Identity>())?,
             by_id: Slots::load(parts)?,
             sums: parts.column(padded * size_of::<i32>())?,
-            count: parts.number()?,
-            free: parts.number()?,
-            sum_count: parts.number()?,
-            sum_free: parts.number()?,
+            rows: Rows::load(parts)?,
+            sum_rows: Rows::load(parts)?,
         })
     }
 
@@ -128,21 +122,21 @@ impl People {
 
     /// Bytes that searches may read, and the others.
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        (self.rows.bytes(), self.by_id.bytes() + self.sums.bytes())
+        (self.people.bytes(), self.by_id.bytes() + self.sums.bytes())
     }
 
     #[inline]
     pub(crate) fn get(&self, person: u32) -> &Identity {
-        self.rows.get(at(person))
+        self.people.get(at(person))
     }
 
     /// Asks for a row before it is needed.
     pub(crate) fn prefetch(&self, person: u32) {
-        kernel::prefetch(self.rows.row(at(person)));
+        kernel::prefetch(self.people.row(at(person)));
     }
 
     pub(crate) fn edit(&mut self, person: u32) -> &mut Identity {
-        self.rows.get_mut(at(person))
+        self.people.get_mut(at(person))
     }
 
     pub(crate) fn row(&self, identity: IdentityId) -> Option<u32> {
@@ -156,17 +150,8 @@ impl People {
 
     /// A new row, without faces.
     pub(crate) fn add(&mut self, identity: IdentityId) -> u32 {
-        let person = match self.free {
-            NONE => {
-                self.rows.reach(at(self.count));
-                self.count += 1;
-                self.count - 1
-            }
-            person => {
-                self.free = self.get(person).tail;
-                person
-            }
-        };
+        let next = |people: &Column, person| people.get::<Identity>(person).tail;
+        let person = self.rows.take(&mut self.people, next);
         *self.edit(person) = Identity {
             id: identity.get(),
             weight: 0,
@@ -180,9 +165,9 @@ impl People {
             sum: NONE,
             representative: NONE,
         };
-        let rows = &self.rows;
+        let people = &self.people;
         self.by_id.insert(identity.get(), person, |person| {
-            rows.get::<Identity>(at(person)).id
+            people.get::<Identity>(at(person)).id
         });
         person
     }
@@ -192,10 +177,9 @@ impl People {
         let id = self.get(person).id;
         self.by_id.remove(id, person);
         self.drop_sum(person);
-        let free = self.free;
+        let next = self.rows.give_back(person);
         let gone = self.edit(person);
-        (gone.faces, gone.tail) = (0, free);
-        self.free = person;
+        (gone.faces, gone.tail) = (0, next);
     }
 
     /// The kept sum, if it is.
@@ -216,17 +200,8 @@ impl People {
 
     /// Keeps a sum from here on.
     pub(crate) fn keep_sum(&mut self, person: u32, sum: &[i32]) {
-        let number = match self.sum_free {
-            NONE => {
-                self.sums.reach(at(self.sum_count));
-                self.sum_count += 1;
-                self.sum_count - 1
-            }
-            number => {
-                self.sum_free = *self.sums.get(at(number));
-                number
-            }
-        };
+        let next = |sums: &Column, number| *sums.get(number);
+        let number = self.sum_rows.take(&mut self.sums, next);
         bytemuck::cast_slice_mut(self.sums.row_mut(at(number))).copy_from_slice(sum);
         self.edit(person).sum = number;
     }
@@ -235,8 +210,7 @@ impl People {
     pub(crate) fn drop_sum(&mut self, person: u32) {
         let number = std::mem::replace(&mut self.edit(person).sum, NONE);
         if number != NONE {
-            *self.sums.get_mut(at(number)) = self.sum_free;
-            self.sum_free = number;
+            *self.sums.get_mut(at(number)) = self.sum_rows.give_back(number);
         }
     }
 }

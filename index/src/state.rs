@@ -51,7 +51,7 @@ pub struct State {
     pub(crate) damage: Arc<OnceLock<Damage>>,
 }
 
-/// How much a [`State`] holds, and how it is laid out.
+/// How much a [`State`] holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// People with at least one face.
@@ -64,10 +64,6 @@ pub struct Stats {
     pub bytes: usize,
     /// Of it, what searches read as a rule: sketches, representatives, what is known of identities.
     pub hot_bytes: usize,
-    /// Cells of representatives.
-    pub cells: usize,
-    /// Representatives in the smallest and in the largest cell.
-    pub cell_fill: (usize, usize),
 }
 
 /// A face as the index knows it.
@@ -147,21 +143,23 @@ impl State {
         self.dimension
     }
 
-    /// How much is stored. Cost: a look at every cell.
+    /// How many representatives each cell has. Cost: a look at every cell.
+    pub fn cell_fill(&self) -> impl Iterator<Item = usize> {
+        self.cells.fill()
+    }
+
+    /// How much is stored. Cost: constant.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let parts = [self.faces.bytes(), self.people.bytes(), self.cells.bytes()];
         let hot_bytes = parts.iter().map(|(hot, _)| hot).sum();
         let cold: usize = parts.iter().map(|(_, cold)| cold).sum();
-        let fill = || self.cells.fill();
         Stats {
             identities: self.people.len(),
             faces: self.faces.len(),
             tracks: self.faces.tracks(),
             bytes: hot_bytes + cold,
             hot_bytes,
-            cells: self.cells.cells(),
-            cell_fill: (fill().min().unwrap_or(0), fill().max().unwrap_or(0)),
         }
     }
 

@@ -236,6 +236,7 @@ fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
     }
     if print {
         let stats = index.newest().stats();
+        let fill = || index.newest().cell_fill();
         let faces = count as f64;
         corpus.line(
             "insert",
@@ -245,7 +246,7 @@ fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
                 "build_s": round(spent, 100.0), "peak_mb": peak_mb(),
                 "bytes_per_face": round(stats.bytes as f64 / faces, 10.0),
                 "hot_bytes_per_face": round(stats.hot_bytes as f64 / faces, 10.0),
-                "details": {"cells": stats.cells, "cell_fill": [stats.cell_fill.0, stats.cell_fill.1]},
+                "details": {"cells": fill().count(), "cell_fill": [fill().min(), fill().max()]},
             }),
         );
     }
