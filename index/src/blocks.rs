@@ -106,7 +106,7 @@ impl Blocks {
     }
 
     pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
-        let blocks = parts.column(size_of::<Block>())?;
+        let blocks = parts.column(Self::new().blocks)?;
         let rows = Rows::load(parts)?;
         let mut room = [NONE; LENGTHS];
         for room in &mut room {

@@ -60,12 +60,12 @@ impl<F: FnMut(u32, u32)> Moved for F {}
 impl Cells {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            plane: Plane::new(padded),
+            plane: Plane::new(padded, true),
             blocks: Blocks::new(),
-            owners: Column::new(BLOCK * size_of::<u32>()),
+            owners: Column::new(BLOCK * size_of::<u32>()).hot(),
             homes: Column::new(size_of::<u64>()),
-            cells: Column::new(size_of::<Cell>()),
-            centres: Plane::new(padded),
+            cells: Column::new(size_of::<Cell>()).hot(),
+            centres: Plane::new(padded, true),
             rows: Rows::new(),
             representatives: 0,
         }
@@ -83,13 +83,14 @@ impl Cells {
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        let new = Self::new(padded);
         Some(Self {
-            plane: Plane::load(padded, parts)?,
+            plane: new.plane.load(parts)?,
             blocks: Blocks::load(parts)?,
-            owners: parts.column(BLOCK * size_of::<u32>())?,
-            homes: parts.column(size_of::<u64>())?,
-            cells: parts.column(size_of::<Cell>())?,
-            centres: Plane::load(padded, parts)?,
+            owners: parts.column(new.owners)?,
+            homes: parts.column(new.homes)?,
+            cells: parts.column(new.cells)?,
+            centres: new.centres.load(parts)?,
             rows: Rows::load(parts)?,
             representatives: parts.number()?,
         })

@@ -65,7 +65,7 @@ pub(crate) struct Faces {
 impl Faces {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            plane: Plane::new(padded),
+            plane: Plane::new(padded, false),
             blocks: Blocks::new(),
             rows: Column::new(size_of::<Face>()),
             by_id: Slots::new(),
@@ -82,10 +82,11 @@ impl Faces {
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        let new = Self::new(padded);
         Some(Self {
-            plane: Plane::load(padded, parts)?,
+            plane: new.plane.load(parts)?,
             blocks: Blocks::load(parts)?,
-            rows: parts.column(size_of::<Face>())?,
+            rows: parts.column(new.rows)?,
             by_id: Slots::load(parts)?,
             by_track: Slots::load(parts)?,
         })

@@ -29,6 +29,7 @@
 //! ```
 
 mod apply;
+mod arena;
 mod blocks;
 mod cells;
 mod code;

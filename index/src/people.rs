@@ -90,7 +90,7 @@ pub(crate) struct People {
 impl People {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            people: Column::new(size_of::<Identity>()),
+            people: Column::new(size_of::<Identity>()).hot(),
             by_id: Slots::new(),
             rows: Rows::new(),
             sums: Column::new(padded * size_of::<i32>()),
@@ -107,10 +107,11 @@ impl People {
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        let new = Self::new(padded);
         Some(Self {
-            people: parts.column(size_of::<Identity>())?,
+            people: parts.column(new.people)?,
             by_id: Slots::load(parts)?,
-            sums: parts.column(padded * size_of::<i32>())?,
+            sums: parts.column(new.sums)?,
             rows: Rows::load(parts)?,
             sum_rows: Rows::load(parts)?,
         })

@@ -54,13 +54,14 @@ impl Ord for Estimate {
 }
 
 impl Plane {
-    /// No vectors, of `padded` values each.
-    pub(crate) fn new(padded: usize) -> Self {
+    /// No vectors, of `padded` values each. Sketches are hot, and codes if so said.
+    pub(crate) fn new(padded: usize, hot_codes: bool) -> Self {
         let floats = BLOCK * FLOAT;
+        let codes = Column::new(padded * BLOCK + floats);
         Self {
             padded,
-            sketches: Column::new(padded / 4 * GROUP + floats),
-            codes: Column::new(padded * BLOCK + floats),
+            sketches: Column::new(padded / 4 * GROUP + floats).hot(),
+            codes: if hot_codes { codes.hot() } else { codes },
             widest: 0.0,
         }
     }
@@ -71,12 +72,12 @@ impl Plane {
         parts.number(self.widest.to_bits());
     }
 
-    pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
-        let floats = BLOCK * FLOAT;
+    /// The saved vectors of a plane like this one.
+    pub(crate) fn load(self, parts: &mut PartsReader) -> Option<Self> {
         Some(Self {
-            padded,
-            sketches: parts.column(padded / 4 * GROUP + floats)?,
-            codes: parts.column(padded * BLOCK + floats)?,
+            padded: self.padded,
+            sketches: parts.column(self.sketches)?,
+            codes: parts.column(self.codes)?,
             widest: f32::from_bits(parts.number()?),
         })
     }

@@ -131,6 +131,15 @@ impl State {
         parts.is_empty().then_some(state)
     }
 
+    /// The same, of other copies of its parts.
+    fn with(&self, parts: Parts) -> Self {
+        let state = Self::load(self.dimension, self.sequence, parts);
+        Self {
+            damage: Arc::clone(&self.damage),
+            ..state.expect("saved a moment ago")
+        }
+    }
+
     /// The log's sequence up to which operations were applied; 0: none yet.
     #[must_use]
     pub fn sequence(&self) -> u64 {
@@ -419,14 +428,14 @@ impl Index {
             ..
         } = self.state;
         let (parts, done) = store.checkpoint(sequence, dimension, &self.state.save())?;
-        let damage = Arc::clone(&self.state.damage);
-        self.state = State::load(dimension, sequence, parts).expect("saved a moment ago");
-        self.state.damage = damage;
+        self.state = self.state.with(parts);
         Ok(done)
     }
 
-    /// Checks every page that was not touched yet, once; [`Index::apply`] does so before its first
-    /// change: what is built on a damaged page is worse than nothing.
+    /// Checks every page that was not touched yet, and copies what every search reads into memory
+    /// (in huge pages where the system has them), once; [`Index::apply`] does so before its first
+    /// change: what is built on a damaged page is worse than nothing. Until then searches work on
+    /// the mapped files.
     ///
     /// Cost: the files are read.
     ///
@@ -434,7 +443,9 @@ impl Index {
     /// [`Damage`], the first found.
     pub fn check(&mut self) -> Result<(), Damage> {
         if std::mem::take(&mut self.unchecked) {
-            self.state.save().touch();
+            let mut parts = self.state.save();
+            parts.warm();
+            self.state = self.state.with(parts);
         }
         match self.state.damage.get() {
             None => Ok(()),
