@@ -109,10 +109,6 @@ pub struct IdentityHit {
     pub identity: IdentityId,
     /// Cosine of the query to the identity's representative.
     pub similarity: Similarity,
-    /// The most similar of its faces that pass the filter, and the cosine of the query to it; ties
-    /// go to the lower id. Not looked for where the identity is below the floor, unless it is the
-    /// first hit.
-    pub best_face: Option<(FaceId, Similarity)>,
 }
 
 /// A face found.
@@ -320,17 +316,36 @@ impl State {
         }
         let found = search.identities(k, floor.get(), effort).into_slots();
         let hits: Vec<_> = found
-            .enumerate()
-            .map(|(number, (similarity, person))| IdentityHit {
+            .map(|(similarity, person)| IdentityHit {
                 identity: IdentityId::new(self.people.get(person).id),
                 similarity,
-                best_face: (number == 0 || similarity >= floor)
-                    .then(|| search.best_face(person))
-                    .flatten()
-                    .map(|(similarity, Reverse(face))| (FaceId::new(face), similarity)),
             })
             .collect();
         self.sound((hits, search.work))
+    }
+
+    /// The face of `identity` most similar to `query` among those that pass `filter`, and the cosine
+    /// to it; ties go to the lower id. `None` if there is none.
+    ///
+    /// Cost: the sketches of all the identity's faces, and the codes of the best sixteen: where none
+    /// of those is the most similar one, another that comes near it is returned.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`].
+    pub fn best_face(
+        &self,
+        query: &Embedding,
+        identity: IdentityId,
+        filter: &Filter,
+    ) -> Result<Option<(FaceId, Similarity)>, SearchError> {
+        self.check(query)?;
+        let mut search = Search::new(self, query, filter);
+        let person = self.people.row(identity);
+        let best = person.and_then(|person| search.best_face(person));
+        self.sound(best.map(|(similarity, slot)| {
+            let face = self.faces.get(slot).face;
+            (FaceId::new(face), similarity)
+        }))
     }
 
     /// The `k` faces most similar to `query` among those that pass `filter`, most similar first;
@@ -697,7 +712,7 @@ impl<'a> Search<'a> {
     }
 
     /// The identity's face most similar to the query.
-    fn best_face(&mut self, person: u32) -> Option<(Similarity, Reverse<u64>)> {
+    fn best_face(&mut self, person: u32) -> Option<(Similarity, u32)> {
         let state = self.state;
         let mut best = Best::new(1, 1);
         let margin = self.margin(&state.faces.plane);
@@ -707,8 +722,7 @@ impl<'a> Search<'a> {
         }
         self.scan_people(&[person], &mut near, &mut best);
         self.compare_faces(&mut near, &mut best);
-        let (similarity, slot) = best.into_slots().next()?;
-        Some((similarity, Reverse(state.faces.get(slot).face)))
+        best.into_slots().next()
     }
 
     fn offer_exact(&mut self, slot: u32, best: &mut Best<u64>) {

@@ -103,7 +103,10 @@ fn an_identity_lives_as_long_as_its_last_face() {
         .unwrap();
     assert_eq!(hits.len(), 1);
     assert_eq!(hits[0].identity, identity);
-    assert_eq!(hits[0].best_face.unwrap().0, FaceId::new(1));
+    let best = index
+        .newest()
+        .best_face(&query, identity, &Filter::default());
+    assert_eq!(best.unwrap().unwrap().0, FaceId::new(1));
     assert!((hits[0].similarity.get() - 0.5f32.sqrt()).abs() < 5e-3);
     assert_eq!(index.newest().representative(IdentityId::new(1)), None);
     let remove = [1, 2].map(|face| Operation::Remove {

@@ -178,7 +178,8 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
             .filter(passing)
             .map(|face| face.embedding.dot(query).get())
             .fold(-2.0, f32::max);
-        let (best_face, found) = hit.best_face.unwrap();
+        let found = state.best_face(query, hit.identity, filter).unwrap();
+        let (best_face, found) = found.unwrap();
         let found = found.get();
         assert!((found - best).abs() < TOLERANCE, "{found} {best}");
         let face = &model.0[&best_face.get()];
