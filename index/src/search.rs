@@ -10,8 +10,9 @@ use crate::{
     code::{Probe, sketch_deviation},
     embedding::{Embedding, Similarity},
     faces::Face,
-    filter::Filter,
+    filter::{Filter, Sieve},
     id::{FaceId, IdentityId, SourceId, TrackId},
+    identity_state::IdentityState,
     kernel::BLOCK,
     plane::{Estimate, Plane},
     state::State,
@@ -107,6 +108,8 @@ pub const SURE: f32 = 0.5;
 pub struct IdentityHit {
     /// The identity.
     pub identity: IdentityId,
+    /// What the writer says it is.
+    pub state: IdentityState,
     /// Cosine of the query to the identity's representative.
     pub similarity: Similarity,
     /// The most similar of its faces that pass the filter, and the cosine of the query to it; ties
@@ -126,6 +129,8 @@ pub struct FaceHit {
     pub track: TrackId,
     /// The source it was seen in.
     pub source: SourceId,
+    /// What the writer says of it, a bit each.
+    pub attributes: u16,
     /// Cosine of the query to the face.
     pub similarity: Similarity,
 }
@@ -269,7 +274,7 @@ impl Ranked {
 struct Search<'a> {
     state: &'a State,
     probe: Probe,
-    filter: &'a Filter,
+    sieve: Sieve<'a>,
     work: Work,
 }
 
@@ -297,8 +302,8 @@ impl State {
 
     /// As [`State::search_identities`], with an effort, and what it took. With [`Effort::Normal`]
     /// whoever is at least `floor` similar is found; the other hits are the most similar of those
-    /// who happened to be looked at. Where `filter` names sources or times, [`Effort::Normal`] is
-    /// [`Effort::Certified`].
+    /// who happened to be looked at. Where `filter` names sources, times or attributes,
+    /// [`Effort::Normal`] is [`Effort::Certified`].
     ///
     /// Cost: with [`Effort::Normal`], the sketches of the nearest cells, or everybody's, at 3 to 8
     /// nanoseconds each, and some tens of codes; `benches/README.md` has what was measured.
@@ -323,6 +328,7 @@ impl State {
             .enumerate()
             .map(|(number, (similarity, person))| IdentityHit {
                 identity: IdentityId::new(self.people.get(person).id),
+                state: self.people.get(person).state(),
                 similarity,
                 best_face: (number == 0 || similarity >= floor)
                     .then(|| search.best_face(person))
@@ -452,6 +458,7 @@ impl State {
             identity,
             track,
             source,
+            attributes,
             ..
         } = self.faces.get(slot);
         FaceHit {
@@ -459,6 +466,7 @@ impl State {
             identity: IdentityId::new(self.people.get(identity).id),
             track: TrackId::new(track),
             source: SourceId::new(source),
+            attributes,
             similarity,
         }
     }
@@ -469,7 +477,7 @@ impl<'a> Search<'a> {
         Self {
             state,
             probe: Probe::of(&state.rotation.forward(query.as_slice())),
-            filter,
+            sieve: Sieve::new(filter),
             work: Work::default(),
         }
     }
@@ -487,8 +495,8 @@ impl<'a> Search<'a> {
     /// Rows of identities with faces in the excluded track.
     fn excluded(&self) -> Vec<u32> {
         let slots = self
-            .filter
-            .exclude_track
+            .sieve
+            .excluded_track()
             .map(|track| self.state.faces.track(track));
         let faces = slots
             .into_iter()
@@ -503,7 +511,7 @@ impl<'a> Search<'a> {
     /// Cosine to the identity's representative without the excluded track; `None` if nothing is
     /// left of it.
     fn without(&mut self, person: u32) -> Option<Similarity> {
-        let track = self.filter.exclude_track?;
+        let track = self.sieve.excluded_track()?;
         let rest = self.state.representative_without(person, track)?;
         let code = crate::code::Code::of(&rest);
         Some(Similarity::from_dot(
@@ -519,7 +527,7 @@ impl<'a> Search<'a> {
 
     /// The cosine of a face, if it passes the filter.
     fn face(&mut self, slot: u32) -> Option<Similarity> {
-        if !self.filter.is_open() && !self.filter.passes(self.state.faces.get(slot)) {
+        if !self.sieve.is_open() && !self.passes(self.state.faces.get(slot)) {
             return None;
         }
         self.work.codes += 1;
@@ -533,14 +541,31 @@ impl<'a> Search<'a> {
         self.work.bytes += blocks * BLOCK * (self.state.rotation.padded() / 8 + 4);
     }
 
+    /// Whether a face passes the filter.
+    fn passes(&self, face: &Face) -> bool {
+        let identity = || self.state.people.get(face.identity);
+        self.sieve.passes(face) && (!self.sieve.by_state() || self.sieve.takes_state(identity()))
+    }
+
     /// Whether a face of the identity passes the filter.
     fn counts(&self, person: u32) -> bool {
         let state = self.state;
-        !self.filter.by_face()
-            || self.filter.may_pass(state.people.get(person))
-                && state
+        let identity = state.people.get(person);
+        self.sieve.may_pass(identity)
+            && (self.sieve.passes_all(identity)
+                || state
                     .slots_of(person)
-                    .any(|slot| self.filter.passes(state.faces.get(slot)))
+                    .any(|slot| self.sieve.passes(state.faces.get(slot))))
+    }
+
+    /// False only if no face of whoever has this representative passes the filter, by what is known
+    /// of them as a whole.
+    fn may_count(&self, slot: u32) -> bool {
+        let state = self.state;
+        !self.sieve.by_face() && !self.sieve.by_state()
+            || self
+                .sieve
+                .may_pass(state.people.get(state.cells.owner(slot)))
     }
 
     /// Hits to begin with: the identities with faces in the excluded track, which have other
@@ -571,7 +596,7 @@ impl<'a> Search<'a> {
         // Which identities count is known only after their faces were looked at: nothing may be
         // cut off before that.
         let effort = match effort {
-            Effort::Cells(_) | Effort::Normal if self.filter.by_face() => Effort::Certified,
+            Effort::Cells(_) | Effort::Normal if self.sieve.by_face() => Effort::Certified,
             Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
             Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
         };
@@ -605,8 +630,15 @@ impl<'a> Search<'a> {
 
     fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
         let person = self.state.cells.owner(slot);
-        if !excluded.contains(&person) && self.counts(person) {
-            let similarity = self.representative(slot);
+        // A look at all faces may cost more than one at a code: it comes last where the code can
+        // say no.
+        let bar = best.bar();
+        let open = bar == f32::NEG_INFINITY;
+        if excluded.contains(&person) || open && !self.counts(person) {
+            return;
+        }
+        let similarity = self.representative(slot);
+        if open || similarity.get() >= bar && self.counts(person) {
             best.offer(similarity, self.state.people.get(person).id, person);
         }
     }
@@ -614,7 +646,8 @@ impl<'a> Search<'a> {
     /// Everybody, in the order of their estimates, until nobody further down can be among the hits.
     fn certified(&mut self, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
-        let all: Vec<Estimate> = cells.plane.all(&self.probe).collect();
+        let all = cells.plane.all(&self.probe);
+        let all: Vec<Estimate> = all.filter(|one| self.may_count(one.1)).collect();
         self.scanned(cells.blocks());
         self.work.exhaustive = true;
         let mut heap = BinaryHeap::from(all);
@@ -672,7 +705,9 @@ impl<'a> Search<'a> {
                 plane.prefetch_block(*ahead);
             }
             for estimate in plane.above(&self.probe, *block, u32::MAX, ranked.bar) {
-                ranked.offer(estimate);
+                if self.may_count(estimate.1) {
+                    ranked.offer(estimate);
+                }
             }
         }
         self.scanned(blocks.len());
@@ -747,7 +782,7 @@ impl<'a> Search<'a> {
     fn scan_block(&mut self, block: usize, faces: u32, near: &mut Near, best: &mut Best<u64>) {
         let state = self.state;
         for estimate in state.faces.plane.above(&self.probe, block, faces, near.bar) {
-            if near.opened.is_empty() && self.filter.is_open()
+            if near.opened.is_empty() && self.sieve.is_open()
                 || self.takes(state.faces.get(estimate.1), near)
             {
                 near.entries.push(estimate);
@@ -759,7 +794,7 @@ impl<'a> Search<'a> {
     }
 
     fn takes(&self, face: &Face, near: &Near) -> bool {
-        self.filter.passes(face) && near.opened.binary_search(&face.identity).is_err()
+        self.passes(face) && near.opened.binary_search(&face.identity).is_err()
     }
 
     /// Looks at the codes of the faces gathered, best estimates first, as far as they may be hits.
@@ -801,11 +836,12 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// Offers the faces of the `many` most similar identities, then, if more may have a hit, all
-    /// others.
+    /// Offers the faces of the `many` most similar identities that may count, then, if there are more
+    /// and they may have a hit, all others.
     fn open(&mut self, many: usize, reach: f32, near: &mut Near, best: &mut Best<u64>) {
         let cells = &self.state.cells;
-        let mut ranked = Ranked::new(many.clamp(1, cells.len().max(1)), f32::INFINITY);
+        let many = many.clamp(1, cells.len().max(1));
+        let mut ranked = Ranked::new(many, f32::INFINITY);
         self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
         let ranked = ranked.sorted();
         let owner = |Estimate(_, slot): &Estimate| cells.owner(*slot);
@@ -815,7 +851,8 @@ impl<'a> Search<'a> {
             self.compare_faces(near, best);
         }
         let last = ranked.last().map_or(f32::INFINITY, |estimate| estimate.0);
-        if opened.len() < self.state.people.len() && last + reach >= best.bar() {
+        let more = opened.len() >= many && opened.len() < self.state.people.len();
+        if more && last + reach >= best.bar() {
             opened.sort_unstable();
             near.opened = opened;
             self.others(near, best);

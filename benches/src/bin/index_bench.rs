@@ -223,6 +223,7 @@ fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
             source: SourceId::new(u64::from(corpus.sources[row])),
             seen_us: corpus.times[row],
             quality: 1.0,
+            attributes: 0,
             embedding: Embedding::normalise(vector)?,
         });
         if row + 1 == count || corpus.tracks[row + 1] != corpus.tracks[row] {
