@@ -47,6 +47,7 @@ fn step(n: u64) -> Vec<Operation> {
             source: SourceId::new(n % 2),
             seen_us: i64::try_from(n).unwrap(),
             quality: 0.5,
+            attributes: 0,
             embedding: embedding(person, n * 3 + k),
         })
         .collect();
@@ -124,6 +125,7 @@ fn files_do_not_grow_without_bound() {
             source: SourceId::new(1),
             seen_us: 0,
             quality: 1.0,
+            attributes: 0,
             embedding: embedding(n % 7, n),
         });
         index.apply(n, &operations).unwrap();
