@@ -53,8 +53,8 @@ const OPENED_AT_ONCE: usize = 8;
 pub enum Effort {
     /// The nearest cells only, as many as this. For measuring; [`Effort::Normal`] decides itself.
     Cells(usize),
-    /// The nearest cells; where nobody there is at least [`SURE`] similar, and where there are few
-    /// people, everybody's sketch, and the code of whoever may reach the floor by the error bound.
+    /// The nearest cells; where nobody there is at least [`SURE`] similar or too few pass the filter,
+    /// and where there are few people, everybody's sketch, and the code of whoever may reach the floor by the error bound.
     /// So whoever reaches the floor is found as surely as by [`Effort::Certified`], unless somebody
     /// else in the nearest cells is sure.
     Normal,
@@ -194,9 +194,13 @@ impl<Id: Ord + Copy> Best<Id> {
     /// What has to be reached to get in: the worst of k, or less than anything.
     fn bar(&self) -> f32 {
         match self.heap.peek() {
-            Some(Reverse((similarity, ..))) if self.heap.len() >= self.k => similarity.get(),
+            Some(Reverse((similarity, ..))) if self.is_full() => similarity.get(),
             _ => f32::NEG_INFINITY,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.heap.len() >= self.k
     }
 
     fn best(&self) -> f32 {
@@ -302,8 +306,7 @@ impl State {
 
     /// As [`State::search_identities`], with an effort, and what it took. With [`Effort::Normal`]
     /// whoever is at least `floor` similar is found; the other hits are the most similar of those
-    /// who happened to be looked at. Where `filter` names sources, times or attributes,
-    /// [`Effort::Normal`] is [`Effort::Certified`].
+    /// who happened to be looked at.
     ///
     /// Cost: with [`Effort::Normal`], the sketches of the nearest cells, or everybody's, at 3 to 8
     /// nanoseconds each, and some tens of codes; `benches/README.md` has what was measured.
@@ -562,7 +565,7 @@ impl<'a> Search<'a> {
     /// of them as a whole.
     fn may_count(&self, slot: u32) -> bool {
         let state = self.state;
-        !self.sieve.by_face() && !self.sieve.by_state()
+        !self.sieve.narrows()
             || self
                 .sieve
                 .may_pass(state.people.get(state.cells.owner(slot)))
@@ -593,10 +596,7 @@ impl<'a> Search<'a> {
         let state = self.state;
         let excluded = self.excluded();
         let mut best = self.begin(k, &excluded);
-        // Which identities count is known only after their faces were looked at: nothing may be
-        // cut off before that.
         let effort = match effort {
-            Effort::Cells(_) | Effort::Normal if self.sieve.by_face() => Effort::Certified,
             Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
             Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
         };
@@ -613,14 +613,19 @@ impl<'a> Search<'a> {
                 }
                 self.work.exhaustive = true;
             }
-            Effort::Certified => self.certified(margin, &excluded, &mut best),
+            Effort::Certified => self.in_order(f32::NEG_INFINITY, margin, &excluded, &mut best),
             Effort::Cells(many) => self.in_cells(many, k, margin, &excluded, &mut best),
             Effort::Normal => {
                 let few = state.people.len() <= PEOPLE_FEW;
                 if !few {
                     self.in_cells(CELLS, k, margin, &excluded, &mut best);
                 }
-                if few || best.best() < SURE {
+                // Which identities count is known only after their faces were looked at: nobody may
+                // be cut off before that.
+                if self.sieve.narrows() && (few || best.best() < SURE || !best.is_full()) {
+                    best = self.begin(k, &excluded);
+                    self.in_order(floor, margin, &excluded, &mut best);
+                } else if few || best.best() < SURE {
                     self.everywhere(k, floor, margin, &excluded, &mut best);
                 }
             }
@@ -632,19 +637,19 @@ impl<'a> Search<'a> {
         let person = self.state.cells.owner(slot);
         // A look at all faces may cost more than one at a code: it comes last where the code can
         // say no.
-        let bar = best.bar();
-        let open = bar == f32::NEG_INFINITY;
-        if excluded.contains(&person) || open && !self.counts(person) {
+        let full = best.is_full();
+        if excluded.contains(&person) || !full && !self.counts(person) {
             return;
         }
         let similarity = self.representative(slot);
-        if open || similarity.get() >= bar && self.counts(person) {
+        if !full || similarity.get() >= best.bar() && self.counts(person) {
             best.offer(similarity, self.state.people.get(person).id, person);
         }
     }
 
-    /// Everybody, in the order of their estimates, until nobody further down can be among the hits.
-    fn certified(&mut self, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
+    /// Everybody, in the order of their estimates, until nobody further down can be among the hits and
+    /// at least `floor` similar.
+    fn in_order(&mut self, floor: f32, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
         let all = cells.plane.all(&self.probe);
         let all: Vec<Estimate> = all.filter(|one| self.may_count(one.1)).collect();
@@ -652,7 +657,8 @@ impl<'a> Search<'a> {
         self.work.exhaustive = true;
         let mut heap = BinaryHeap::from(all);
         while let Some(Estimate(estimate, slot)) = heap.pop() {
-            if estimate + margin < best.bar() {
+            let most = estimate + margin;
+            if best.is_full() && (most < best.bar() || most < floor && most < best.best()) {
                 break;
             }
             self.offer_person(slot, excluded, best);
