@@ -53,8 +53,8 @@ const OPENED_AT_ONCE: usize = 8;
 pub enum Effort {
     /// The nearest cells only, as many as this. For measuring; [`Effort::Normal`] decides itself.
     Cells(usize),
-    /// The nearest cells; where nobody there is at least [`SURE`] similar or too few pass the filter,
-    /// and where there are few people, everybody's sketch, and the code of whoever may reach the floor by the error bound.
+    /// The nearest cells; where nobody there is at least [`SURE`] similar, and where there are few
+    /// people, everybody's sketch, and the code of whoever may reach the floor by the error bound.
     /// So whoever reaches the floor is found as surely as by [`Effort::Certified`], unless somebody
     /// else in the nearest cells is sure.
     Normal,
@@ -620,13 +620,13 @@ impl<'a> Search<'a> {
                 if !few {
                     self.in_cells(CELLS, k, margin, &excluded, &mut best);
                 }
-                // Which identities count is known only after their faces were looked at: nobody may
-                // be cut off before that.
-                if self.sieve.narrows() && (few || best.best() < SURE || !best.is_full()) {
-                    best = self.begin(k, &excluded);
-                    self.in_order(floor, margin, &excluded, &mut best);
-                } else if few || best.best() < SURE {
-                    self.everywhere(k, floor, margin, &excluded, &mut best);
+                if few || best.best() < SURE {
+                    let all = self.everywhere(k, floor, margin, &excluded, &mut best);
+                    // Whether they count is known only after a look at their faces: the best may
+                    // all not.
+                    if !all && best.heap.is_empty() {
+                        self.in_order(floor, margin, &excluded, &mut best);
+                    }
                 }
             }
         }
@@ -647,8 +647,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Everybody, in the order of their estimates, until nobody further down can be among the hits and
-    /// at least `floor` similar.
+    /// Everybody, in the order of their estimates, until nobody further down can be among the hits, or
+    /// reach `floor` or whoever was found.
     fn in_order(&mut self, floor: f32, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
         let all = cells.plane.all(&self.probe);
@@ -658,7 +658,7 @@ impl<'a> Search<'a> {
         let mut heap = BinaryHeap::from(all);
         while let Some(Estimate(estimate, slot)) = heap.pop() {
             let most = estimate + margin;
-            if best.is_full() && (most < best.bar() || most < floor && most < best.best()) {
+            if most < best.bar() || most < floor && most < best.best() {
                 break;
             }
             self.offer_person(slot, excluded, best);
@@ -685,7 +685,8 @@ impl<'a> Search<'a> {
         self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
     }
 
-    /// Everybody who may be at least `floor` similar, or more than whoever was found.
+    /// Everybody who may be at least `floor` similar, or more than whoever was found. Says whether
+    /// nobody was left out who may count.
     fn everywhere(
         &mut self,
         k: usize,
@@ -693,14 +694,17 @@ impl<'a> Search<'a> {
         margin: f32,
         excluded: &[u32],
         best: &mut Best<u64>,
-    ) {
+    ) -> bool {
         let cells = &self.state.cells;
         let floor = floor.max(best.best());
         let mut ranked = self.ranked(k, floor - margin);
         self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
         self.work.exhaustive = true;
         *best = self.begin(k, excluded);
+        ranked.shrink();
+        let all = ranked.bar == f32::NEG_INFINITY;
         self.compare(ranked.sorted(), floor, margin, excluded, best);
+        all
     }
 
     /// Ranks the representatives of some blocks.
