@@ -69,7 +69,7 @@ impl<'a> Sieve<'a> {
     }
 
     /// Whether faces have to be looked at one by one to know which identities count.
-    pub(crate) fn by_face(&self) -> bool {
+    fn by_face(&self) -> bool {
         let filter = self.filter;
         filter.sources.is_some()
             || filter.seen_after_us.is_some()
@@ -82,9 +82,14 @@ impl<'a> Sieve<'a> {
         self.filter.states.is_some()
     }
 
+    /// Whether there may be identities of which no face counts.
+    pub(crate) fn narrows(&self) -> bool {
+        self.by_face() || self.by_state()
+    }
+
     /// Whether every face counts.
     pub(crate) fn is_open(&self) -> bool {
-        !self.by_face() && !self.by_state() && self.filter.exclude_track.is_none()
+        !self.narrows() && self.filter.exclude_track.is_none()
     }
 
     /// The track that is left out.

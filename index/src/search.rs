@@ -196,9 +196,13 @@ impl<Id: Ord + Copy> Best<Id> {
     /// What has to be reached to get in: the worst of k, or less than anything.
     fn bar(&self) -> f32 {
         match self.heap.peek() {
-            Some(Reverse((similarity, ..))) if self.heap.len() >= self.k => similarity.get(),
+            Some(Reverse((similarity, ..))) if self.is_full() => similarity.get(),
             _ => f32::NEG_INFINITY,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.heap.len() >= self.k
     }
 
     fn best(&self) -> f32 {
@@ -304,8 +308,7 @@ impl State {
 
     /// As [`State::search_identities`], with an effort, and what it took. With [`Effort::Normal`]
     /// whoever is at least `floor` similar is found; the other hits are the most similar of those
-    /// who happened to be looked at. Where `filter` names sources, times or attributes,
-    /// [`Effort::Normal`] is [`Effort::Certified`].
+    /// who happened to be looked at.
     ///
     /// Cost: with [`Effort::Normal`], the sketches of the nearest cells, or everybody's, at 3 to 8
     /// nanoseconds each, and some tens of codes; `benches/README.md` has what was measured.
@@ -663,7 +666,7 @@ impl<'a> Search<'a> {
     /// of them as a whole.
     fn may_count(&self, slot: u32) -> bool {
         let state = self.state;
-        !self.sieve.by_face() && !self.sieve.by_state()
+        !self.sieve.narrows()
             || self
                 .sieve
                 .may_pass(state.people.get(state.cells.owner(slot)))
@@ -705,19 +708,19 @@ impl<'a> Search<'a> {
         let person = self.state.cells.owner(slot);
         // A look at all faces may cost more than one at a code: it comes last where the code can
         // say no.
-        let bar = best.bar();
-        let open = bar == f32::NEG_INFINITY;
-        if excluded.contains(&person) || open && !self.counts(person) {
+        let full = best.is_full();
+        if excluded.contains(&person) || !full && !self.counts(person) {
             return;
         }
         let similarity = self.representative(slot);
-        if open || similarity.get() >= bar && self.counts(person) {
+        if !full || similarity.get() >= best.bar() && self.counts(person) {
             best.offer(similarity, self.state.people.get(person).id, person);
         }
     }
 
-    /// Everybody, in the order of their estimates, until nobody further down can be among the hits.
-    fn certified(&mut self, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
+    /// Everybody, in the order of their estimates, until nobody further down can be among the hits, or
+    /// reach `floor` or whoever was found.
+    fn in_order(&mut self, floor: f32, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
         let all = cells.plane.all(&self.probe);
         let all: Vec<Estimate> = all.filter(|one| self.may_count(one.1)).collect();
@@ -725,7 +728,8 @@ impl<'a> Search<'a> {
         self.work.exhaustive = true;
         let mut heap = BinaryHeap::from(all);
         while let Some(Estimate(estimate, slot)) = heap.pop() {
-            if estimate + margin < best.bar() {
+            let most = estimate + margin;
+            if most < best.bar() || most < floor && most < best.best() {
                 break;
             }
             self.offer_person(slot, excluded, best);
@@ -905,16 +909,13 @@ fn spread(estimates: &[Estimate]) -> f32 {
 
 /// Searches for people. All are of one state, with one filter.
 fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> Vec<Best<u64>> {
-    let Some(Search { state, sieve, .. }) = searches.first() else {
+    let Some(Search { state, .. }) = searches.first() else {
         return Vec::new();
     };
-    let (state, by_face) = (*state, sieve.by_face());
+    let state = *state;
     let excluded = searches[0].excluded();
     let mut found: Vec<_> = searches.iter().map(|s| s.begin(k, &excluded)).collect();
-    // Which identities count is known only after their faces were looked at: nothing may be cut off
-    // before that.
     let effort = match effort {
-        Effort::Cells(_) | Effort::Normal if by_face => Effort::Certified,
         Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
         Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
     };
@@ -923,7 +924,9 @@ fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> 
         let margin = search.margin(&state.cells.plane);
         match effort {
             Effort::Exact => search.exact(&excluded, best),
-            Effort::Certified => search.certified(margin, &excluded, best),
+            Effort::Certified => {
+                search.in_order(f32::NEG_INFINITY, margin, &excluded, best);
+            }
             Effort::Cells(many) => search.in_cells(many, k, margin, &excluded, best),
             Effort::Normal if state.people.len() > PEOPLE_FEW => {
                 search.in_cells(CELLS, k, margin * NORMAL, &excluded, best);
@@ -960,10 +963,16 @@ fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32,
         .zip(&mut ranked)
         .collect();
     rank((0..blocks).collect(), &mut together);
-    for (((search, best), ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
+    for (((search, best), mut ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
         search.work.exhaustive = true;
         *best = search.begin(k, excluded);
+        ranked.shrink();
+        let everybody = ranked.bar == f32::NEG_INFINITY;
         search.compare(ranked.sorted(), floor, margin, excluded, best);
+        // Whether they count is known only after a look at their faces: the best may all not.
+        if !everybody && best.heap.is_empty() {
+            search.in_order(floor, margin, excluded, best);
+        }
     }
 }
 
