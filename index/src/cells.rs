@@ -125,6 +125,12 @@ impl Cells {
         owners[at(slot) % BLOCK]
     }
 
+    /// Asks for an owner before it is needed.
+    pub(crate) fn prefetch_owner(&self, slot: u32) {
+        let row = self.owners.row(at(slot) / BLOCK);
+        kernel::prefetch(&row[at(slot) % BLOCK * size_of::<u32>()..][..size_of::<u32>()]);
+    }
+
     fn set_owner(&mut self, slot: u32, owner: u32) {
         let owners = self.owners.row_mut(at(slot) / BLOCK);
         bytemuck::cast_slice_mut::<u8, u32>(owners)[at(slot) % BLOCK] = owner;

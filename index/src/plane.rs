@@ -193,9 +193,19 @@ impl Plane {
         probe.cosine(values, step)
     }
 
-    /// The same slots, each with its code asked for some time before its turn.
-    pub(crate) fn in_turn(&self, slots: &[Estimate]) -> impl Iterator<Item = Estimate> {
-        let prefetch = |slot: u32| kernel::prefetch(bytemuck::cast_slice(self.values(at(slot)).0));
+    /// The same slots, each with its code, and what `more` asks for, asked for some time before its
+    /// turn.
+    pub(crate) fn in_turn(
+        &self,
+        slots: &[Estimate],
+        more: impl Fn(u32),
+    ) -> impl Iterator<Item = Estimate> {
+        let prefetch = move |slot: u32| {
+            let (row, lane) = (self.codes.row(at(slot) / BLOCK), at(slot) % BLOCK);
+            kernel::prefetch(&row[lane * self.padded..][..self.padded]);
+            kernel::prefetch(&row[self.padded * BLOCK + lane * FLOAT..][..FLOAT]);
+            more(slot);
+        };
         for Estimate(_, slot) in slots.iter().take(CODES_AHEAD) {
             prefetch(*slot);
         }
@@ -232,9 +242,8 @@ impl Plane {
         let (groups, scales) = self.sketches.row(block).split_at(self.groups());
         let scales: &[f32] = bytemuck::cast_slice(scales);
         let scales = scales.first_chunk().expect("a row ends with its scales");
-        let (mut sums, mut estimates) = ([0; BLOCK], [0.0; BLOCK]);
-        kernel::scan(groups, probe.table(), &mut sums);
-        let above = kernel::estimate(&sums, probe.line(), scales, floor, &mut estimates);
+        let mut estimates = [0.0; BLOCK];
+        let above = kernel::scan(groups, scales, probe.table(), floor, &mut estimates);
         let first = block * BLOCK;
         lanes(above & slots).map(move |lane| Estimate(estimates[lane], row(first + lane)))
     }

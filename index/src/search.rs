@@ -622,7 +622,10 @@ impl<'a> Search<'a> {
         let person = self.state.cells.owner(slot);
         if !excluded.contains(&person) && self.counts(person) {
             let similarity = self.representative(slot);
-            best.offer(similarity, self.state.people.get(person).id, person);
+            // Whose it is tells only those who are as similar apart.
+            if similarity.get() >= best.bar() {
+                best.offer(similarity, self.state.people.get(person).id, person);
+            }
         }
     }
 
@@ -702,8 +705,9 @@ impl<'a> Search<'a> {
         excluded: &[u32],
         best: &mut Best<u64>,
     ) {
-        let plane = &self.state.cells.plane;
-        for Estimate(estimate, slot) in plane.in_turn(&ranked) {
+        let cells = &self.state.cells;
+        let more = |slot| cells.prefetch_owner(slot);
+        for Estimate(estimate, slot) in cells.plane.in_turn(&ranked, more) {
             if estimate + margin < best.bar().max(floor.min(best.best())) {
                 break;
             }
@@ -780,7 +784,7 @@ impl<'a> Search<'a> {
     fn compare_faces(&mut self, near: &mut Near, best: &mut Best<u64>) {
         let plane = &self.state.faces.plane;
         let entries = near.drain();
-        for Estimate(estimate, slot) in plane.in_turn(&entries) {
+        for Estimate(estimate, slot) in plane.in_turn(&entries, |_| {}) {
             if estimate < best.bar() - near.margin {
                 break;
             }
