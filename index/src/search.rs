@@ -5,6 +5,8 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
+use rayon::prelude::*;
+
 use crate::{
     blocks::{at, row},
     code::{Probe, sketch_deviation},
@@ -21,8 +23,9 @@ use crate::{
 /// Estimates may be off by this many standard deviations before something is overlooked: one in
 /// 300,000 is, if errors are as good as normal.
 const DEVIATIONS: f32 = 4.5;
-/// The same for [`Effort::Normal`]: of people exactly at the floor, one in 4,000 is overlooked.
-const NORMAL_DEVIATIONS: f32 = 3.5;
+/// The share of that for [`Effort::Normal`], 3.5 deviations: of people exactly at the floor, one in
+/// 4,000 is overlooked.
+const NORMAL: f32 = 3.5 / DEVIATIONS;
 /// Embeddings of fewer values are told apart by their codes alone: errors of sketches are as good as
 /// normal only where many values add up.
 const SKETCH_DIMENSION_MIN: usize = 64;
@@ -35,6 +38,8 @@ const RANKED_MIN: usize = 24;
 const BEST_FACE_DEVIATIONS: f32 = 1.5;
 /// Faces of an identity whose codes are compared for its best one, the best by sketch.
 const BEST_FACE_CODES: usize = 16;
+/// Queries that are asked together: their tables and a block of sketches fit the nearest cache.
+const TOGETHER: usize = 8;
 /// Identities opened before all faces are looked at: they give a good bar.
 const CERTIFIED_OPENS: usize = 64;
 /// Faces gathered at most before their codes are compared.
@@ -309,19 +314,54 @@ impl State {
         filter: &Filter,
         effort: Effort,
     ) -> Result<(Vec<IdentityHit>, Work), SearchError> {
-        self.check(query)?;
-        let mut search = Search::new(self, query, filter);
-        if k == 0 {
-            return Ok((Vec::new(), search.work));
-        }
-        let found = search.identities(k, floor.get(), effort).into_slots();
-        let hits: Vec<_> = found
-            .map(|(similarity, person)| IdentityHit {
-                identity: IdentityId::new(self.people.get(person).id),
-                similarity,
-            })
+        let queries = std::slice::from_ref(query);
+        let mut answers = self.who_together(queries, k, floor, filter, effort)?;
+        Ok(answers.pop().unwrap_or_default())
+    }
+
+    /// [`State::who`] for each of many queries, in their order, with the same answers.
+    ///
+    /// Cost: sketches are read once for every eight queries; the threads of the rayon pool that this
+    /// is called in share the work.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`] if one of the queries is of another dimension.
+    pub fn who_batch(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        floor: Similarity,
+        filter: &Filter,
+        effort: Effort,
+    ) -> Result<Vec<(Vec<IdentityHit>, Work)>, SearchError> {
+        let answers: Result<Vec<_>, _> = queries
+            .par_chunks(TOGETHER)
+            .map(|queries| self.who_together(queries, k, floor, filter, effort))
             .collect();
-        self.sound((hits, search.work))
+        Ok(answers?.into_iter().flatten().collect())
+    }
+
+    fn who_together(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        floor: Similarity,
+        filter: &Filter,
+        effort: Effort,
+    ) -> Result<Vec<(Vec<IdentityHit>, Work)>, SearchError> {
+        let mut searches = self.searches(queries, filter)?;
+        let found = if k == 0 {
+            searches.iter().map(|_| Best::new(0, 0)).collect()
+        } else {
+            identities(&mut searches, k, floor.get(), effort)
+        };
+        let hit = |(similarity, person)| IdentityHit {
+            identity: IdentityId::new(self.people.get(person).id),
+            similarity,
+        };
+        let answers = found.into_iter().zip(&searches);
+        let answers = answers.map(|(best, s)| (best.into_slots().map(hit).collect(), s.work));
+        self.sound(answers.collect())
     }
 
     /// The face of `identity` most similar to `query` among those that pass `filter`, and the cosine
@@ -373,16 +413,61 @@ impl State {
         filter: &Filter,
         effort: FaceEffort,
     ) -> Result<(Vec<FaceHit>, Work), SearchError> {
-        self.check(query)?;
-        let mut search = Search::new(self, query, filter);
-        if k == 0 {
-            return Ok((Vec::new(), search.work));
-        }
-        let found = search.faces(k, effort);
-        let hits = found
-            .into_slots()
-            .map(|(similarity, slot)| self.face_hit(slot, similarity));
-        self.sound((hits.collect(), search.work))
+        let queries = std::slice::from_ref(query);
+        let mut answers = self.faces_together(queries, k, filter, effort)?;
+        Ok(answers.pop().unwrap_or_default())
+    }
+
+    /// [`State::faces_like`] for each of many queries, in their order, with the same answers.
+    ///
+    /// Cost: where all faces are looked at, their sketches are read once for every eight queries; the
+    /// threads of the rayon pool that this is called in share the work.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`] if one of the queries is of another dimension.
+    pub fn faces_batch(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        filter: &Filter,
+        effort: FaceEffort,
+    ) -> Result<Vec<(Vec<FaceHit>, Work)>, SearchError> {
+        let answers: Result<Vec<_>, _> = queries
+            .par_chunks(TOGETHER)
+            .map(|queries| self.faces_together(queries, k, filter, effort))
+            .collect();
+        Ok(answers?.into_iter().flatten().collect())
+    }
+
+    fn faces_together(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        filter: &Filter,
+        effort: FaceEffort,
+    ) -> Result<Vec<(Vec<FaceHit>, Work)>, SearchError> {
+        let mut searches = self.searches(queries, filter)?;
+        let found = if k == 0 {
+            searches.iter().map(|_| Best::new(0, 0)).collect()
+        } else {
+            faces(self, &mut searches, k, effort)
+        };
+        let hit = |(similarity, slot)| self.face_hit(slot, similarity);
+        let answers = found.into_iter().zip(&searches);
+        let answers = answers.map(|(best, s)| (best.into_slots().map(hit).collect(), s.work));
+        self.sound(answers.collect())
+    }
+
+    fn searches<'a>(
+        &'a self,
+        queries: &[Embedding],
+        filter: &'a Filter,
+    ) -> Result<Vec<Search<'a>>, SearchError> {
+        let search = |query| {
+            self.check(query)?;
+            Ok(Search::new(self, query, filter))
+        };
+        queries.iter().map(search).collect()
     }
 
     /// Every face at least `floor` similar to `query` that passes `filter`, most similar first; ties
@@ -517,7 +602,7 @@ impl<'a> Search<'a> {
 
     /// Cosine to the identity's representative without the excluded track; `None` if nothing is
     /// left of it.
-    fn without(&mut self, person: u32) -> Option<Similarity> {
+    fn without(&self, person: u32) -> Option<Similarity> {
         let track = self.filter.exclude_track?;
         let rest = self.state.representative_without(person, track)?;
         let code = crate::code::Code::of(&rest);
@@ -560,7 +645,7 @@ impl<'a> Search<'a> {
 
     /// Hits to begin with: the identities with faces in the excluded track, which have other
     /// representatives than the cells do.
-    fn begin(&mut self, k: usize, excluded: &[u32]) -> Best<u64> {
+    fn begin(&self, k: usize, excluded: &[u32]) -> Best<u64> {
         let people = &self.state.people;
         let mut best = Best::new(k, people.len());
         for person in excluded {
@@ -579,43 +664,15 @@ impl<'a> Search<'a> {
         Ranked::new(keep.min(self.state.cells.len().max(1)), floor)
     }
 
-    fn identities(&mut self, k: usize, floor: f32, effort: Effort) -> Best<u64> {
-        let state = self.state;
-        let excluded = self.excluded();
-        let mut best = self.begin(k, &excluded);
-        // Which identities count is known only after their faces were looked at: nothing may be
-        // cut off before that.
-        let effort = match effort {
-            Effort::Cells(_) | Effort::Normal if self.filter.by_face() => Effort::Certified,
-            Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
-            Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
-        };
-        let mut margin = self.margin(&state.cells.plane);
-        if effort == Effort::Normal {
-            margin *= NORMAL_DEVIATIONS / DEVIATIONS;
-        }
-        match effort {
-            Effort::Exact => {
-                for slot in 0..row(state.cells.blocks() * BLOCK) {
-                    if state.cells.plane.holds(at(slot)) {
-                        self.offer_person(slot, &excluded, &mut best);
-                    }
-                }
-                self.work.exhaustive = true;
-            }
-            Effort::Certified => self.certified(margin, &excluded, &mut best),
-            Effort::Cells(many) => self.in_cells(many, k, margin, &excluded, &mut best),
-            Effort::Normal => {
-                let few = state.people.len() <= PEOPLE_FEW;
-                if !few {
-                    self.in_cells(CELLS, k, margin, &excluded, &mut best);
-                }
-                if few || best.best() < SURE {
-                    self.everywhere(k, floor, margin, &excluded, &mut best);
-                }
+    /// Everybody, by code.
+    fn exact(&mut self, excluded: &[u32], best: &mut Best<u64>) {
+        let cells = &self.state.cells;
+        for slot in 0..row(cells.blocks() * BLOCK) {
+            if cells.plane.holds(at(slot)) {
+                self.offer_person(slot, excluded, best);
             }
         }
-        best
+        self.work.exhaustive = true;
     }
 
     fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
@@ -656,44 +713,9 @@ impl<'a> Search<'a> {
         let cells = &self.state.cells;
         let mut ranked = self.ranked(k, f32::INFINITY);
         let near = cells.nearest(&self.probe, many);
-        let blocks: Vec<usize> = near
-            .iter()
-            .flat_map(|cell| cells.blocks_of(*cell))
-            .collect();
-        self.rank(&blocks, &mut ranked);
+        let blocks = near.iter().flat_map(|cell| cells.blocks_of(*cell));
+        rank(blocks.collect(), &mut [(&mut *self, &mut ranked)]);
         self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
-    }
-
-    /// Everybody who may be at least `floor` similar, or more than whoever was found.
-    fn everywhere(
-        &mut self,
-        k: usize,
-        floor: f32,
-        margin: f32,
-        excluded: &[u32],
-        best: &mut Best<u64>,
-    ) {
-        let cells = &self.state.cells;
-        let floor = floor.max(best.best());
-        let mut ranked = self.ranked(k, floor - margin);
-        self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
-        self.work.exhaustive = true;
-        *best = self.begin(k, excluded);
-        self.compare(ranked.sorted(), floor, margin, excluded, best);
-    }
-
-    /// Ranks the representatives of some blocks.
-    fn rank(&mut self, blocks: &[usize], ranked: &mut Ranked) {
-        let plane = &self.state.cells.plane;
-        for (number, block) in blocks.iter().enumerate() {
-            if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
-                plane.prefetch_block(*ahead);
-            }
-            for estimate in plane.above(&self.probe, *block, u32::MAX, ranked.bar) {
-                ranked.offer(estimate);
-            }
-        }
-        self.scanned(blocks.len());
     }
 
     /// Looks at codes, best estimates first, until the others can neither be hits nor reach `floor`.
@@ -793,66 +815,187 @@ impl<'a> Search<'a> {
         near.bar = best.bar() - near.margin;
     }
 
-    fn faces(&mut self, k: usize, effort: FaceEffort) -> Best<u64> {
-        let state = self.state;
-        let mut best = Best::new(k, state.faces.len());
-        match effort {
-            FaceEffort::Certified if state.faces.len() > FEW => {
-                let mut near = Near::new(k, self.margin(&state.faces.plane));
-                self.open(CERTIFIED_OPENS, f32::INFINITY, &mut near, &mut best);
-            }
-            FaceEffort::Exact | FaceEffort::Certified => {
-                for slot in state.faces.slots() {
-                    self.offer_exact(slot, &mut best);
-                }
-                self.work.exhaustive = true;
-            }
-            FaceEffort::Open {
-                identities,
-                reach,
-                deviations,
-            } => {
-                let margin = self.margin(&state.faces.plane) / DEVIATIONS * deviations;
-                self.open(identities, reach, &mut Near::new(k, margin), &mut best);
-            }
-        }
-        best
-    }
-
-    /// Offers the faces of the `many` most similar identities, then, if more may have a hit, all
-    /// others.
-    fn open(&mut self, many: usize, reach: f32, near: &mut Near, best: &mut Best<u64>) {
-        let cells = &self.state.cells;
-        let mut ranked = Ranked::new(many.clamp(1, cells.len().max(1)), f32::INFINITY);
-        self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
-        let ranked = ranked.sorted();
-        let owner = |Estimate(_, slot): &Estimate| cells.owner(*slot);
+    /// Offers the faces of the most similar identities, which are at the beginning of `ranked`. Do
+    /// others have to be looked at?
+    fn open(
+        &mut self,
+        ranked: &[Estimate],
+        reach: f32,
+        near: &mut Near,
+        best: &mut Best<u64>,
+    ) -> bool {
+        let owner = |Estimate(_, slot): &Estimate| self.state.cells.owner(*slot);
         let mut opened: Vec<u32> = ranked.iter().map(owner).collect();
         for people in opened.chunks(OPENED_AT_ONCE) {
             self.scan_people(people, near, best);
             self.compare_faces(near, best);
         }
         let last = ranked.last().map_or(f32::INFINITY, |estimate| estimate.0);
-        if opened.len() < self.state.people.len() && last + reach >= best.bar() {
-            opened.sort_unstable();
-            near.opened = opened;
-            self.others(near, best);
+        let more = opened.len() < self.state.people.len() && last + reach >= best.bar();
+        opened.sort_unstable();
+        near.opened = opened;
+        more
+    }
+}
+
+/// Searches for people. All are of one state, with one filter.
+fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> Vec<Best<u64>> {
+    let Some(Search { state, filter, .. }) = searches.first() else {
+        return Vec::new();
+    };
+    let (state, by_face) = (*state, filter.by_face());
+    let excluded = searches[0].excluded();
+    let mut found: Vec<_> = searches.iter().map(|s| s.begin(k, &excluded)).collect();
+    // Which identities count is known only after their faces were looked at: nothing may be cut off
+    // before that.
+    let effort = match effort {
+        Effort::Cells(_) | Effort::Normal if by_face => Effort::Certified,
+        Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
+        Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
+    };
+    let mut all: Vec<(&mut Search, &mut Best<u64>)> = searches.iter_mut().zip(&mut found).collect();
+    for (search, best) in &mut all {
+        let margin = search.margin(&state.cells.plane);
+        match effort {
+            Effort::Exact => search.exact(&excluded, best),
+            Effort::Certified => search.certified(margin, &excluded, best),
+            Effort::Cells(many) => search.in_cells(many, k, margin, &excluded, best),
+            Effort::Normal if state.people.len() > PEOPLE_FEW => {
+                search.in_cells(CELLS, k, margin * NORMAL, &excluded, best);
+            }
+            Effort::Normal => {}
         }
     }
+    if effort == Effort::Normal {
+        all.retain(|(_, best)| best.best() < SURE);
+        everywhere(all, k, floor, &excluded);
+    }
+    found
+}
 
-    /// Offers the faces of all identities that were not opened.
-    fn others(&mut self, near: &mut Near, best: &mut Best<u64>) {
-        let blocks = self.state.faces.plane.blocks();
-        let plane = &self.state.faces.plane;
-        for block in 0..blocks {
-            if block + BLOCKS_AHEAD < blocks {
-                plane.prefetch_block(block + BLOCKS_AHEAD);
-            }
-            self.scan_block(block, u32::MAX, near, best);
+/// Everybody who may be at least `floor` similar, or more than whoever was found.
+fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32, excluded: &[u32]) {
+    let bounds: Vec<(f32, f32)> = all
+        .iter()
+        .map(|(search, best)| {
+            let margin = search.margin(&search.state.cells.plane) * NORMAL;
+            (floor.max(best.best()), margin)
+        })
+        .collect();
+    let begun = all.iter().zip(&bounds);
+    let begun = begun.map(|((search, _), (floor, margin))| search.ranked(k, floor - margin));
+    let mut ranked: Vec<Ranked> = begun.collect();
+    let mut together: Vec<_> = all
+        .iter_mut()
+        .map(|(s, _)| &mut **s)
+        .zip(&mut ranked)
+        .collect();
+    rank_all(&mut together);
+    for (((search, best), ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
+        search.work.exhaustive = true;
+        *best = search.begin(k, excluded);
+        search.compare(ranked.sorted(), floor, margin, excluded, best);
+    }
+}
+
+/// Ranks all representatives for each search.
+fn rank_all(searches: &mut [(&mut Search, &mut Ranked)]) {
+    let blocks = searches
+        .first()
+        .map_or(0, |(search, _)| search.state.cells.blocks());
+    rank((0..blocks).collect(), searches);
+}
+
+/// Ranks the representatives of some blocks for each search; all are of one state.
+fn rank(blocks: Vec<usize>, searches: &mut [(&mut Search, &mut Ranked)]) {
+    let Some((Search { state, .. }, _)) = searches.first() else {
+        return;
+    };
+    let plane = &state.cells.plane;
+    for (number, block) in blocks.iter().enumerate() {
+        if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
+            plane.prefetch_block(*ahead);
         }
-        self.compare_faces(near, best);
-        self.scanned(blocks);
-        self.work.exhaustive = true;
+        for (search, ranked) in &mut *searches {
+            for estimate in plane.above(&search.probe, *block, u32::MAX, ranked.bar) {
+                ranked.offer(estimate);
+            }
+        }
+    }
+    for (search, _) in searches {
+        search.scanned(blocks.len());
+    }
+}
+
+/// Searches for faces. All are of one state, with one filter.
+fn faces(state: &State, searches: &mut [Search], k: usize, effort: FaceEffort) -> Vec<Best<u64>> {
+    let mut found: Vec<_> = searches
+        .iter()
+        .map(|_| Best::new(k, state.faces.len()))
+        .collect();
+    let few = state.faces.len() <= FEW;
+    let (many, reach, deviations) = match effort {
+        FaceEffort::Exact => return exact_faces(state, searches, found),
+        FaceEffort::Certified if few => return exact_faces(state, searches, found),
+        FaceEffort::Certified => (CERTIFIED_OPENS, f32::INFINITY, DEVIATIONS),
+        FaceEffort::Open {
+            identities,
+            reach,
+            deviations,
+        } => (identities, reach, deviations),
+    };
+    let many = many.clamp(1, state.cells.len().max(1));
+    let mut ranked: Vec<_> = searches
+        .iter()
+        .map(|_| Ranked::new(many, f32::INFINITY))
+        .collect();
+    rank_all(&mut searches.iter_mut().zip(&mut ranked).collect::<Vec<_>>());
+    let mut more = Vec::new();
+    for ((search, best), ranked) in searches.iter_mut().zip(&mut found).zip(ranked) {
+        let margin = search.margin(&state.faces.plane) / DEVIATIONS * deviations;
+        let mut near = Near::new(k, margin);
+        if search.open(&ranked.sorted(), reach, &mut near, best) {
+            more.push((search, near, best));
+        }
+    }
+    others(state, more);
+    found
+}
+
+/// Every face, by code.
+fn exact_faces(
+    state: &State,
+    searches: &mut [Search],
+    mut found: Vec<Best<u64>>,
+) -> Vec<Best<u64>> {
+    for (search, best) in searches.iter_mut().zip(&mut found) {
+        for slot in state.faces.slots() {
+            search.offer_exact(slot, best);
+        }
+        search.work.exhaustive = true;
+    }
+    found
+}
+
+/// Offers the faces of all identities that were not opened.
+fn others(state: &State, mut searches: Vec<(&mut Search, Near, &mut Best<u64>)>) {
+    if searches.is_empty() {
+        return;
+    }
+    let plane = &state.faces.plane;
+    let blocks = plane.blocks();
+    for block in 0..blocks {
+        if block + BLOCKS_AHEAD < blocks {
+            plane.prefetch_block(block + BLOCKS_AHEAD);
+        }
+        for (search, near, best) in &mut searches {
+            search.scan_block(block, u32::MAX, near, best);
+        }
+    }
+    for (search, mut near, best) in searches {
+        search.compare_faces(&mut near, best);
+        search.scanned(blocks);
+        search.work.exhaustive = true;
     }
 }
 
