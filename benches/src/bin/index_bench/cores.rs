@@ -26,6 +26,11 @@ impl Cores {
     pub(crate) fn pin(&self, number: usize) -> Result<()> {
         keep_to(&[self.0[self.count() - 1 - number % self.count()]])
     }
+
+    /// Lets the calling thread run on every core again.
+    pub(crate) fn unpin(&self) -> Result<()> {
+        keep_to(&self.0)
+    }
 }
 
 fn keep_to(cores: &[usize]) -> Result<()> {

@@ -4,6 +4,7 @@
 //! that `make bench-index` makes. Prints a JSON line for each question and setting; `benches/README.md` says what
 //! all of that is.
 
+mod batch;
 mod churn;
 mod cores;
 mod corpus;
@@ -62,6 +63,7 @@ enum Question {
     Open,
     Who,
     Faces,
+    Batch,
     Readers,
     Churn,
 }
@@ -91,6 +93,9 @@ fn run(arguments: &Arguments, cores: &Cores, out: &mut dyn Write) -> Result<()> 
     }
     if asked(Question::Faces) {
         faces::measure(&corpus, &fresh, &report, &arguments.only)?;
+    }
+    if asked(Question::Batch) {
+        batch::measure(&corpus, &fresh, &report, cores)?;
     }
     if asked(Question::Insert) {
         insert::measure(&corpus, folder, &report)?;

@@ -143,6 +143,14 @@ fn every_question_is_answered() {
             .unwrap()
             > 0
     );
+    for name in ["who normal", "faces normal"] {
+        let one = line("batch", &format!("{name}, {QUERIES} queries, one"));
+        let all = line(
+            "batch",
+            &format!("{name}, {QUERIES} queries in one call, threads=1"),
+        );
+        assert!(one["qps"].is_f64() && all["details"]["ratio"].is_f64());
+    }
     assert!(
         line("churn", "changes")["details"]["moved"]
             .as_u64()
