@@ -44,7 +44,7 @@ COLUMNS = (("system", ""), ("question", ""), ("setting", ""), ("recall_at_1", ".
            ("recall_at_10", ".4f"), ("recall_at_100", ".4f"), ("rank1", ".4f"),
            ("fnir_at_fpir_1pct", ".4f"), ("qps", ",.0f"), ("p50_us", ",.1f"), ("p99_us", ",.1f"),
            ("build_s", ",.1f"), ("peak_mb", ",.0f"), ("bytes_per_face", ",.1f"),
-           ("hot_bytes_per_face", ",.1f"))
+           ("hot_bytes_per_face", ",.1f"), ("details", ""))
 
 
 def render(about, results, beside=()):
@@ -171,4 +171,6 @@ def _cell(tag, text, form):
 def _shown(value, form):
     if value is None:
         return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
     return format(value, form) if form and isinstance(value, (int, float)) else str(value)

@@ -328,7 +328,7 @@ class Page(unittest.TestCase):
                  "truth": {"rank1": 1.0, "fnir_at_fpir_1pct": None},
                  "machine": {"before": evil, "after": evil}, "date": evil, "took": evil}
         rows = [json.loads(peers.line(system=evil, question=question, setting=evil, rank1=rank1,
-                                      recall_at_10=recall, qps=qps))
+                                      recall_at_10=recall, qps=qps)) | {"details": {evil: evil}}
                 for question, rank1, recall, qps in (("who", 1.0, None, 1e5), ("who", 0.2, None, 3.0),
                                                      ("faces", 0.95, 0.9, 100.0))]
         rows.append(json.loads(peers.line(system=evil, question="faces", error=evil)))
