@@ -1,6 +1,11 @@
 //! Changing the index: operations, checked as a whole before the first takes effect.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use rayon::prelude::*;
 
 use crate::{
     blocks::{NONE, WHOLE},
@@ -9,9 +14,14 @@ use crate::{
     faces::{Face, Faces},
     id::{FaceId, IdentityId, SourceId, TrackId},
     people::{Identity, SUM_FROM},
+    rotate::Rotation,
     state::{Index, State, term, weight},
     store::Damage,
 };
+
+/// Operations whose embeddings are encoded at once, by all threads there are, while those before
+/// take effect. Fewer are not worth waking anybody for.
+const ENCODED_AT_ONCE: usize = 1024;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,7 +128,8 @@ impl Index {
     ///
     /// Cost: some microseconds for each face and each identity touched, plus a copied page of 16
     /// KiB for each of a handful that was published since it last changed; now and then a
-    /// millisecond, when a cell of representatives splits.
+    /// millisecond, when a cell of representatives splits. Embeddings of more than a thousand
+    /// operations are encoded by rayon's threads; what comes of it does not depend on how many.
     ///
     /// # Errors
     /// [`ApplyError`], with the index exactly as it was before.
@@ -136,9 +147,7 @@ impl Index {
             state: &mut self.state,
             touched: BTreeMap::new(),
         };
-        for operation in operations {
-            change.apply(operation);
-        }
+        change.all(operations);
         change.finish();
         self.state.sequence = sequence;
         Ok(())
@@ -232,8 +241,42 @@ struct Change<'a> {
     touched: BTreeMap<u32, u32>,
 }
 
+/// The code of an embedding to be inserted.
+fn encode(rotation: &Rotation, operation: &Operation) -> Option<Code> {
+    match operation {
+        Operation::Insert { embedding, .. } => {
+            Some(Code::of(&rotation.forward(embedding.as_slice())))
+        }
+        Operation::Remove { .. } | Operation::Assign { .. } => None,
+    }
+}
+
 impl Change<'_> {
-    fn apply(&mut self, operation: &Operation) {
+    fn all(&mut self, operations: &[Operation]) {
+        let rotation = Arc::clone(&self.state.rotation);
+        let encode = |operation: &Operation| encode(&rotation, operation);
+        if operations.len() <= ENCODED_AT_ONCE {
+            operations.iter().for_each(|op| self.apply(op, encode(op)));
+            return;
+        }
+        let encode_all = |chunk: &[Operation]| -> Vec<_> { chunk.par_iter().map(encode).collect() };
+        let mut codes = Vec::new();
+        let mut before: &[Operation] = &[];
+        for chunk in operations.chunks(ENCODED_AT_ONCE) {
+            let apply = || self.each(before, codes);
+            ((), codes) = rayon::join(apply, || encode_all(chunk));
+            before = chunk;
+        }
+        self.each(before, codes);
+    }
+
+    fn each(&mut self, operations: &[Operation], codes: Vec<Option<Code>>) {
+        for (operation, code) in operations.iter().zip(codes) {
+            self.apply(operation, code);
+        }
+    }
+
+    fn apply(&mut self, operation: &Operation, code: Option<Code>) {
         match *operation {
             Operation::Insert {
                 face,
@@ -242,9 +285,9 @@ impl Change<'_> {
                 source,
                 seen_us,
                 quality,
-                ref embedding,
+                ..
             } => {
-                let code = Code::of(&self.state.rotation.forward(embedding.as_slice()));
+                let code = code.expect("insertions were encoded");
                 let person = self.person(identity);
                 let slot = self.open_slot(person);
                 let mut face = Face::new(face, track, source, seen_us, quality);

@@ -30,6 +30,7 @@
 
 mod apply;
 mod blocks;
+mod build;
 mod cells;
 mod code;
 mod column;
@@ -48,6 +49,7 @@ mod store;
 mod verify;
 
 pub use apply::{ApplyError, Operation};
+pub use build::{BuildError, Builder};
 pub use embedding::{Embedding, EmbeddingError, Similarity};
 pub use filter::Filter;
 pub use id::{FaceId, IdentityId, SourceId, TrackId};

@@ -333,6 +333,26 @@ impl State {
         self.sound((hits, search.work))
     }
 
+    /// Who is at least `floor` similar to `query`, and the most similar: the first hit of
+    /// [`Self::who`] with [`Effort::Normal`], without a look at its faces.
+    pub(crate) fn joins(
+        &self,
+        query: &Embedding,
+        floor: Similarity,
+    ) -> Result<Option<(Similarity, IdentityId)>, SearchError> {
+        self.check(query)?;
+        let filter = Filter::default();
+        let mut search = Search::new(self, query, &filter);
+        let best = search.identities(1, floor.get(), Effort::Normal);
+        let near = best
+            .into_slots()
+            .find(|(similarity, _)| *similarity >= floor);
+        self.sound(near.map(|(similarity, person)| {
+            let identity = IdentityId::new(self.people.get(person).id);
+            (similarity, identity)
+        }))
+    }
+
     /// The `k` faces most similar to `query` among those that pass `filter`, most similar first;
     /// ties go to the lower id. Fewer if there are fewer; none for `k` = 0.
     ///

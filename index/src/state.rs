@@ -17,7 +17,7 @@ use crate::{
     people::{Identity, People},
     plane::Plane,
     rotate::Rotation,
-    store::{Checkpoint, Damage, Disk, Parts, RealDisk, Store, StoreError, Wanted},
+    store::{Checkpoint, Damage, Disk, Parts, RealDisk, Store, StoreError, Wanted, made_for},
 };
 
 /// Sums are kept in steps of one over this, so that they are exact and the same in any order: up
@@ -400,6 +400,23 @@ impl Index {
             store: Some(store),
             unchecked: true,
         })
+    }
+
+    /// The index in `folder`, whatever model it was made for.
+    ///
+    /// Cost: as [`Self::open`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; that it is not there ([`StoreError::Io`]) included.
+    pub fn open_existing(folder: &Path) -> Result<Self, StoreError> {
+        let (contract, dimension) = made_for(folder)?;
+        Self::open(folder, &contract, dimension)
+    }
+
+    /// Bytes that are in memory alone, for they are new since the last checkpoint. Cost: a look at
+    /// every page.
+    pub(crate) fn fresh_bytes(&self) -> usize {
+        self.state.save().fresh_bytes()
     }
 
     /// Makes the newest state durable: what changed since the last checkpoint is written. Nothing

@@ -144,6 +144,15 @@ impl Parts {
         }
     }
 
+    /// Bytes of pages that are in no file.
+    pub(crate) fn fresh_bytes(&self) -> usize {
+        let fresh = |column: &Column| {
+            let in_no_file = |page: &&Page| !matches!(page, Page::Mapped(_));
+            column.pages().filter(in_no_file).count() * column.page_words() * size_of::<u64>()
+        };
+        self.columns.iter().map(fresh).sum()
+    }
+
     /// For reading back: first saved, first given.
     pub(crate) fn reader(self) -> PartsReader {
         PartsReader {
@@ -501,6 +510,18 @@ fn sparse_segments(parts: &Parts) -> Vec<u64> {
         .iter()
         .filter(|(_, (used, whole))| used * SPARSE < *whole);
     sparse.map(|(number, _)| *number).collect()
+}
+
+/// The contract and the dimension of the embeddings that a folder was made for.
+pub(crate) fn made_for(folder: &Path) -> Result<(String, usize), StoreError> {
+    let path = folder.join(MANIFEST);
+    let bytes = std::fs::read(&path).map_err(|source| StoreError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    let manifest = read_manifest(&path, &bytes)?;
+    let dimension = usize::try_from(manifest.dimension).unwrap_or(usize::MAX);
+    Ok((manifest.contract, dimension))
 }
 
 fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, StoreError> {
