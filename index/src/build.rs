@@ -77,7 +77,7 @@ impl Builder {
     /// [`BuildError::Refused`], with nothing of the batch applied; [`BuildError::Store`].
     pub fn add(&mut self, operations: &[Operation]) -> Result<(), BuildError> {
         self.index.apply(0, operations)?;
-        self.keep_to_budget()
+        self.make_room(0)
     }
 
     /// Applies a batch of insertions whose identities are not known, and chooses those (what they
@@ -114,11 +114,12 @@ impl Builder {
             self.next_identity = newcomers.next_identity();
             self.index.apply(0, &inserts)?;
         }
-        self.keep_to_budget()
+        self.make_room(0)
     }
 
-    fn keep_to_budget(&mut self) -> Result<(), BuildError> {
-        if self.index.fresh_bytes() > self.budget_bytes {
+    /// Writes what is new to files if `more` bytes beside it would exceed the budget.
+    fn make_room(&mut self, more: usize) -> Result<(), BuildError> {
+        if self.index.fresh_bytes() + more > self.budget_bytes {
             self.index.checkpoint()?;
             self.checkpoints += 1;
         }
@@ -137,11 +138,16 @@ impl Builder {
         self.checkpoints
     }
 
-    /// The index, complete, at the log's `sequence` that it was built up to, and checkpointed.
+    /// The index, complete, at the log's `sequence` that it was built up to, and checkpointed. Its
+    /// upper levels are put right as a whole before.
+    ///
+    /// Cost: about that of inserting the representative of each identity again.
     ///
     /// # Errors
-    /// [`BuildError::Store`].
+    /// [`BuildError::Store`]; [`BuildError::Refused`] if a file is damaged.
     pub fn finish(mut self, sequence: u64) -> Result<Index, BuildError> {
+        self.make_room(self.index.newest().cells_bytes())?;
+        self.index.settle();
         self.index.apply(sequence, &[])?;
         self.index.checkpoint()?;
         Ok(self.index)

@@ -148,6 +148,19 @@ impl State {
         self.cells.fill()
     }
 
+    /// Bytes of representatives and their cells.
+    pub(crate) fn cells_bytes(&self) -> usize {
+        let (hot, cold) = self.cells.bytes();
+        hot + cold
+    }
+
+    /// How many faces each identity has. Cost: a look at every identity.
+    pub fn identity_fill(&self) -> impl Iterator<Item = usize> {
+        self.people
+            .all()
+            .map(|person| at(self.people.get(person).faces))
+    }
+
     /// How much is stored. Cost: constant.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -419,6 +432,12 @@ impl Index {
         self.state.save().fresh_bytes()
     }
 
+    /// Puts the cells right as a whole.
+    pub(crate) fn settle(&mut self) {
+        let State { people, cells, .. } = &mut self.state;
+        cells.settle(&mut |owner, slot| people.edit(owner).representative = slot);
+    }
+
     /// Makes the newest state durable: what changed since the last checkpoint is written. Nothing
     /// happens to an index in memory alone.
     ///
@@ -457,6 +476,12 @@ impl Index {
             None => Ok(()),
             Some(damage) => Err(damage.clone()),
         }
+    }
+
+    /// The model that the folder was made for; nothing for an index in memory alone.
+    #[must_use]
+    pub fn contract(&self) -> &str {
+        self.store.as_ref().map_or("", Store::contract)
     }
 
     /// The newest state, published or not.

@@ -278,6 +278,10 @@ impl Store {
         Ok((store, Some((manifest.sequence, parts))))
     }
 
+    pub(crate) fn contract(&self) -> &str {
+        &self.contract
+    }
+
     /// The first damage found in a file.
     pub(crate) fn damage(&self) -> &Arc<OnceLock<Damage>> {
         &self.damage
