@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use crate::{
     apply::{ApplyError, Operation},
     embedding::{Embedding, Similarity},
+    filter::Filter,
     id::{IdentityId, TrackId},
-    search::SearchError,
+    search::{Effort, SearchError},
     state::{Index, State},
     store::StoreError,
 };
@@ -77,13 +78,18 @@ impl Builder {
     /// [`BuildError::Refused`], with nothing of the batch applied; [`BuildError::Store`].
     pub fn add(&mut self, operations: &[Operation]) -> Result<(), BuildError> {
         self.index.apply(0, operations)?;
+        for operation in operations {
+            if let Operation::Insert { identity, .. } = operation {
+                self.next_identity = self.next_identity.max(identity.get().saturating_add(1));
+            }
+        }
         self.make_room(0)
     }
 
     /// Applies a batch of insertions whose identities are not known, and chooses those (what they
     /// say is overwritten). The faces of a track are taken together, by their mean: whose track it
     /// is already, or who is most similar, if that is at least `threshold`, or else somebody new,
-    /// who gets the next number, from 1.
+    /// who gets the next number: from 1, and above those that [`Self::add`] was given.
     ///
     /// Tracks are taken in the order of their first faces. Some hundreds are searched for at once;
     /// those among them that belong to somebody new are compared with each other too. Other
@@ -101,14 +107,17 @@ impl Builder {
         let mut tracks = tracks.into_iter().peekable();
         while tracks.peek().is_some() {
             let some: Vec<_> = tracks.by_ref().take(ASSIGNED_AT_ONCE).collect();
-            let known = some
-                .par_iter()
-                .map(|track| track.owner(self.index.newest(), threshold))
-                .collect::<Result<Vec<_>, _>>()?;
+            let means: Vec<_> = some.iter().map(|track| track.mean.clone()).collect();
+            let (state, all) = (self.index.newest(), Filter::default());
+            let found = state.who_batch(&means, 1, threshold, &all, Effort::Normal)?;
+            let owner =
+                |track: &Track| state.track_faces(track.id).next().map(|face| face.identity);
+            let owners: Vec<_> = some.iter().map(owner).collect();
             let mut newcomers = Newcomers::new(self.next_identity, threshold);
             let mut inserts = Vec::new();
-            for (track, known) in some.into_iter().zip(known) {
-                let identity = newcomers.resolve(&track, known);
+            for ((track, owner), (hits, _)) in some.into_iter().zip(owners).zip(found) {
+                let near = hits.first().map(|hit| (hit.similarity, hit.identity));
+                let identity = owner.unwrap_or_else(|| newcomers.resolve(&track.mean, near));
                 inserts.extend(track.inserts(identity));
             }
             self.next_identity = newcomers.next_identity();
@@ -161,15 +170,6 @@ struct Track {
     inserts: Vec<Operation>,
 }
 
-/// Where a track belongs by what is in the index.
-enum Owner {
-    /// It is theirs already.
-    Sure(IdentityId),
-    /// They are most similar.
-    Nearest(Similarity, IdentityId),
-    Nobody,
-}
-
 /// Insertions by track, in the order of the first of each, and all other operations.
 fn by_track(operations: Vec<Operation>) -> (Vec<Track>, Vec<Operation>) {
     let mut places: HashMap<TrackId, usize> = HashMap::new();
@@ -197,11 +197,14 @@ fn by_track(operations: Vec<Operation>) -> (Vec<Track>, Vec<Operation>) {
 /// The mean of the faces, or the best of them if they cancel each other out.
 fn mean(inserts: &[Operation]) -> Embedding {
     let faces = || {
-        inserts.iter().filter_map(|operation| match operation {
-            Operation::Insert {
+        inserts.iter().filter_map(|operation| {
+            let Operation::Insert {
                 embedding, quality, ..
-            } => Some((embedding, *quality)),
-            Operation::Remove { .. } | Operation::Assign { .. } => None,
+            } = operation
+            else {
+                return None;
+            };
+            Some((embedding, *quality))
         })
     };
     let best = || faces().reduce(|best, next| if next.1 > best.1 { next } else { best });
@@ -209,16 +212,6 @@ fn mean(inserts: &[Operation]) -> Embedding {
 }
 
 impl Track {
-    fn owner(&self, state: &State, threshold: Similarity) -> Result<Owner, SearchError> {
-        if let Some(face) = state.track_faces(self.id).next() {
-            return Ok(Owner::Sure(face.identity));
-        }
-        let nearest = state.joins(&self.mean, threshold)?;
-        Ok(nearest.map_or(Owner::Nobody, |(similarity, identity)| {
-            Owner::Nearest(similarity, identity)
-        }))
-    }
-
     fn inserts(self, owner: IdentityId) -> impl Iterator<Item = Operation> {
         self.inserts.into_iter().map(move |mut operation| {
             if let Operation::Insert { identity, .. } = &mut operation {
@@ -249,26 +242,20 @@ impl Newcomers {
         self.first + u64::try_from(self.means.len()).unwrap_or(u64::MAX)
     }
 
-    /// Whose the track is, be it somebody new.
-    fn resolve(&mut self, track: &Track, known: Owner) -> IdentityId {
-        let known = match known {
-            Owner::Sure(identity) => return identity,
-            Owner::Nearest(similarity, identity) => Some((similarity, identity)),
-            Owner::Nobody => None,
-        };
+    /// Whose a track with this mean is, be it somebody new; `near` is who is most similar in the
+    /// index.
+    fn resolve(&mut self, mean: &Embedding, near: Option<(Similarity, IdentityId)>) -> IdentityId {
         let ids = (self.first..).map(IdentityId::new);
-        let new = self.means.iter().map(|mean| mean.dot(&track.mean)).zip(ids);
-        let near = new.filter(|(similarity, _)| *similarity >= self.threshold);
+        let new = self.means.iter().map(|other| other.dot(mean)).zip(ids);
+        let all = near.into_iter().chain(new);
+        let close = all.filter(|(similarity, _)| *similarity >= self.threshold);
         // Of those equally similar, the first: numbers grow.
-        let best = known
-            .into_iter()
-            .chain(near)
-            .reduce(|a, b| if b.0 > a.0 { b } else { a });
+        let best = close.reduce(|a, b| if b.0 > a.0 { b } else { a });
         if let Some((_, identity)) = best {
             return identity;
         }
         let identity = IdentityId::new(self.next_identity());
-        self.means.push(track.mean.clone());
+        self.means.push(mean.clone());
         identity
     }
 }

@@ -62,12 +62,12 @@ impl<F: FnMut(u32, u32)> Moved for F {}
 impl Cells {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            plane: Plane::new(padded),
+            plane: Plane::new(padded, true),
             blocks: Blocks::new(),
-            owners: Column::new(BLOCK * size_of::<u32>()),
+            owners: Column::new(BLOCK * size_of::<u32>()).hot(),
             homes: Column::new(size_of::<u64>()),
-            cells: Column::new(size_of::<Cell>()),
-            centres: Plane::new(padded),
+            cells: Column::new(size_of::<Cell>()).hot(),
+            centres: Plane::new(padded, true),
             rows: Rows::new(),
             representatives: 0,
         }
@@ -85,13 +85,14 @@ impl Cells {
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        let new = Self::new(padded);
         Some(Self {
-            plane: Plane::load(padded, parts)?,
+            plane: new.plane.load(parts)?,
             blocks: Blocks::load(parts)?,
-            owners: parts.column(BLOCK * size_of::<u32>())?,
-            homes: parts.column(size_of::<u64>())?,
-            cells: parts.column(size_of::<Cell>())?,
-            centres: Plane::load(padded, parts)?,
+            owners: parts.column(new.owners)?,
+            homes: parts.column(new.homes)?,
+            cells: parts.column(new.cells)?,
+            centres: new.centres.load(parts)?,
             rows: Rows::load(parts)?,
             representatives: parts.number()?,
         })
@@ -124,6 +125,12 @@ impl Cells {
     pub(crate) fn owner(&self, slot: u32) -> u32 {
         let owners: &[u32] = bytemuck::cast_slice(self.owners.row(at(slot) / BLOCK));
         owners[at(slot) % BLOCK]
+    }
+
+    /// Asks for an owner before it is needed.
+    pub(crate) fn prefetch_owner(&self, slot: u32) {
+        let row = self.owners.row(at(slot) / BLOCK);
+        kernel::prefetch(&row[at(slot) % BLOCK * size_of::<u32>()..][..size_of::<u32>()]);
     }
 
     fn set_owner(&mut self, slot: u32, owner: u32) {

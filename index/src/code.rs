@@ -5,7 +5,7 @@
 //! with a Theoretical Error Bound for Approximate Nearest Neighbor Search", SIGMOD 2024, with one
 //! difference: vectors are not centred, so one prepared query serves every cell.
 
-use crate::kernel::{self, LUT_MAX, NIBBLE};
+use crate::kernel::{self, LUT_MAX, NIBBLE, Table};
 
 /// Largest magnitude of a 16-bit query value: 1024 products with 8-bit codes fit 32 bits.
 pub(crate) const QUERY_MAX: i16 = 8191;
@@ -112,15 +112,14 @@ impl Probe {
         (product * (step * self.value_step)).max(-1.0)
     }
 
-    /// The table for [`kernel::scan`].
-    pub(crate) fn table(&self) -> &[u8] {
-        &self.table
-    }
-
-    /// From a sum of table entries to a dot product with signs: multiply by the first, add the
-    /// second.
-    pub(crate) fn line(&self) -> (f32, f32) {
-        (self.table_step, self.base)
+    /// What [`kernel::scan`] takes.
+    #[inline]
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table {
+            entries: &self.table,
+            step: self.table_step,
+            base: self.base,
+        }
     }
 
     /// The standard deviation that rounding the table adds to an estimate.
@@ -171,11 +170,9 @@ mod tests {
                 bytes
             })
             .collect();
-        let mut sums = [0; BLOCK];
-        kernel::scan(&block, probe.table(), &mut sums);
         let mut estimates = [0.0; BLOCK];
         let scales = [code.scale; BLOCK];
-        kernel::estimate(&sums, probe.line(), &scales, -2.0, &mut estimates);
+        kernel::scan(&block, &scales, probe.table(), -2.0, &mut estimates);
         estimates[5]
     }
 

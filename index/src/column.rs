@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
-use crate::store::MappedPage;
+use crate::{
+    arena::{Arena, Words},
+    store::MappedPage,
+};
 
 /// Pages take about this many bytes, or one row where that is more.
 const PAGE_BYTES: usize = 16 << 10;
@@ -14,31 +17,47 @@ const PAGE_BYTES: usize = 16 << 10;
 const NODE_PAGES: usize = 64;
 const WORD: usize = size_of::<u64>();
 
-/// A page: words, so that rows are aligned.
+/// A page: words, so that rows are aligned. It is in memory, in a file as it was checkpointed, or in
+/// both.
 #[derive(Clone, Debug)]
-pub(crate) enum Page {
-    /// In memory.
-    Fresh(Arc<[u64]>),
-    /// In a file, as it was checkpointed.
-    Mapped(Arc<MappedPage>),
+pub(crate) struct Page {
+    memory: Option<Words>,
+    file: Option<Arc<MappedPage>>,
 }
 
 impl Page {
-    #[inline]
-    pub(crate) fn words(&self) -> &[u64] {
-        match self {
-            Self::Fresh(words) => words,
-            Self::Mapped(page) => page.words(),
+    /// A page in a file alone.
+    pub(crate) fn mapped(file: MappedPage) -> Self {
+        Self {
+            memory: None,
+            file: Some(Arc::new(file)),
         }
     }
 
-    fn words_mut(&mut self) -> &mut [u64] {
-        if let Self::Mapped(page) = self {
-            *self = Self::Fresh(page.words().into());
+    /// Where it is in a file, if it is in one.
+    pub(crate) fn file(&self) -> Option<&Arc<MappedPage>> {
+        self.file.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn words(&self) -> &[u64] {
+        match (&self.memory, &self.file) {
+            (Some(words), _) => words.get(),
+            (None, Some(page)) => page.words(),
+            (None, None) => &[],
         }
-        match self {
-            Self::Fresh(words) => Arc::make_mut(words),
-            Self::Mapped(_) => unreachable!("copied above"),
+    }
+
+    fn words_mut(&mut self, arena: &Arc<Arena>) -> &mut [u64] {
+        self.load(arena);
+        self.file = None;
+        self.memory.as_mut().expect("loaded above").make_mut()
+    }
+
+    /// Copies it into memory if it is in a file alone.
+    fn load(&mut self, arena: &Arc<Arena>) {
+        if self.memory.is_none() {
+            self.memory = Some(arena.copied(self.words()));
         }
     }
 }
@@ -52,6 +71,9 @@ pub(crate) struct Column {
     nodes: Vec<Arc<Vec<Page>>>,
     /// What stands for a row that is not there, which only a damaged file asks for: all ones.
     void: Arc<[u64]>,
+    arena: Arc<Arena>,
+    /// Its pages stay in memory, in huge pages if there are such, when they are in a file too.
+    hot: bool,
 }
 
 impl Column {
@@ -64,6 +86,52 @@ impl Column {
             shift: rows.ilog2(),
             nodes: Vec::new(),
             void: vec![u64::MAX; row_words].into(),
+            arena: Arc::new(Arena::new(row_words << rows.ilog2())),
+            hot: false,
+        }
+    }
+
+    /// The same column, but hot: what every search reads.
+    pub(crate) fn hot(self) -> Self {
+        Self { hot: true, ..self }
+    }
+
+    /// This column's rows with the pages of `saved`; `None` if they are of another size.
+    pub(crate) fn with_pages_of(self, saved: Self) -> Option<Self> {
+        (saved.page_words() == self.page_words()).then_some(Self {
+            nodes: saved.nodes,
+            arena: saved.arena,
+            ..self
+        })
+    }
+
+    /// A column without pages that goes on from this one.
+    pub(crate) fn without_pages(&self) -> Self {
+        Self {
+            nodes: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Adds a page that a checkpoint has written, of which `memory` was written.
+    pub(crate) fn push_written(&mut self, file: MappedPage, memory: &Page) {
+        self.push(Page {
+            memory: memory.memory.clone().filter(|_| self.hot),
+            file: Some(Arc::new(file)),
+        });
+    }
+
+    /// Reads every page, which checks those that were not checked yet, and gets those of a hot
+    /// column into memory.
+    pub(crate) fn warm(&mut self) {
+        for node in &mut self.nodes {
+            if self.hot {
+                for page in Arc::make_mut(node) {
+                    page.load(&self.arena);
+                }
+            } else {
+                node.iter().for_each(|page| _ = page.words());
+            }
         }
     }
 
@@ -74,6 +142,8 @@ impl Column {
             shift: 0,
             nodes: Vec::new(),
             void: Arc::default(),
+            arena: Arc::new(Arena::new(words)),
+            hot: false,
         }
     }
 
@@ -117,7 +187,10 @@ impl Column {
     /// Makes room for `row`.
     pub(crate) fn reach(&mut self, row: usize) {
         while self.rows() <= row {
-            self.push(Page::Fresh(vec![0u64; self.page_words()].into()));
+            self.push(Page {
+                memory: Some(self.arena.filled(0)),
+                file: None,
+            });
         }
     }
 
@@ -146,7 +219,7 @@ impl Column {
     /// If there is no such row.
     pub(crate) fn row_mut(&mut self, row: usize) -> &mut [u8] {
         let (node, page, start) = self.place(row);
-        let words = Arc::make_mut(&mut self.nodes[node])[page].words_mut();
+        let words = Arc::make_mut(&mut self.nodes[node])[page].words_mut(&self.arena);
         bytemuck::cast_slice_mut(&mut words[start..start + self.row_words])
     }
 

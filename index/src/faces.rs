@@ -27,8 +27,14 @@ pub(crate) struct Face {
     pub(crate) identity: u32,
     /// The slot of the next face of its track.
     next: u32,
-    unused: u32,
+    /// What the writer says of it, a bit each.
+    pub(crate) attributes: u16,
+    /// Which mode of its identity it belongs to: for the time when an identity has more than one.
+    mode: u8,
+    unused: u8,
 }
+
+const _: () = assert!(size_of::<Face>() == 48);
 
 impl Face {
     pub(crate) fn new(
@@ -37,6 +43,7 @@ impl Face {
         source: SourceId,
         seen_us: i64,
         quality: f32,
+        attributes: u16,
     ) -> Self {
         Self {
             face: face.get(),
@@ -46,6 +53,8 @@ impl Face {
             quality,
             identity: NONE,
             next: NONE,
+            attributes,
+            mode: 0,
             unused: 0,
         }
     }
@@ -65,7 +74,7 @@ pub(crate) struct Faces {
 impl Faces {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            plane: Plane::new(padded),
+            plane: Plane::new(padded, false),
             blocks: Blocks::new(),
             rows: Column::new(size_of::<Face>()),
             by_id: Slots::new(),
@@ -82,10 +91,11 @@ impl Faces {
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
+        let new = Self::new(padded);
         Some(Self {
-            plane: Plane::load(padded, parts)?,
+            plane: new.plane.load(parts)?,
             blocks: Blocks::load(parts)?,
-            rows: parts.column(size_of::<Face>())?,
+            rows: parts.column(new.rows)?,
             by_id: Slots::load(parts)?,
             by_track: Slots::load(parts)?,
         })

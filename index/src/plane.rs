@@ -54,13 +54,14 @@ impl Ord for Estimate {
 }
 
 impl Plane {
-    /// No vectors, of `padded` values each.
-    pub(crate) fn new(padded: usize) -> Self {
+    /// No vectors, of `padded` values each. Sketches are hot, and codes if so said.
+    pub(crate) fn new(padded: usize, hot_codes: bool) -> Self {
         let floats = BLOCK * FLOAT;
+        let codes = Column::new(padded * BLOCK + floats);
         Self {
             padded,
-            sketches: Column::new(padded / 4 * GROUP + floats),
-            codes: Column::new(padded * BLOCK + floats),
+            sketches: Column::new(padded / 4 * GROUP + floats).hot(),
+            codes: if hot_codes { codes.hot() } else { codes },
             widest: 0.0,
         }
     }
@@ -71,12 +72,12 @@ impl Plane {
         parts.number(self.widest.to_bits());
     }
 
-    pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
-        let floats = BLOCK * FLOAT;
+    /// The saved vectors of a plane like this one.
+    pub(crate) fn load(self, parts: &mut PartsReader) -> Option<Self> {
         Some(Self {
-            padded,
-            sketches: parts.column(padded / 4 * GROUP + floats)?,
-            codes: parts.column(padded * BLOCK + floats)?,
+            padded: self.padded,
+            sketches: parts.column(self.sketches)?,
+            codes: parts.column(self.codes)?,
             widest: f32::from_bits(parts.number()?),
         })
     }
@@ -196,9 +197,19 @@ impl Plane {
         probe.cosine(values, step)
     }
 
-    /// The same slots, each with its code asked for some time before its turn.
-    pub(crate) fn in_turn(&self, slots: &[Estimate]) -> impl Iterator<Item = Estimate> {
-        let prefetch = |slot: u32| kernel::prefetch(bytemuck::cast_slice(self.values(at(slot)).0));
+    /// The same slots, each with its code, and what `more` asks for, asked for some time before its
+    /// turn.
+    pub(crate) fn in_turn(
+        &self,
+        slots: &[Estimate],
+        more: impl Fn(u32),
+    ) -> impl Iterator<Item = Estimate> {
+        let prefetch = move |slot: u32| {
+            let (row, lane) = (self.codes.row(at(slot) / BLOCK), at(slot) % BLOCK);
+            kernel::prefetch(&row[lane * self.padded..][..self.padded]);
+            kernel::prefetch(&row[self.padded * BLOCK + lane * FLOAT..][..FLOAT]);
+            more(slot);
+        };
         for Estimate(_, slot) in slots.iter().take(CODES_AHEAD) {
             prefetch(*slot);
         }
@@ -235,9 +246,8 @@ impl Plane {
         let (groups, scales) = self.sketches.row(block).split_at(self.groups());
         let scales: &[f32] = bytemuck::cast_slice(scales);
         let scales = scales.first_chunk().expect("a row ends with its scales");
-        let (mut sums, mut estimates) = ([0; BLOCK], [0.0; BLOCK]);
-        kernel::scan(groups, probe.table(), &mut sums);
-        let above = kernel::estimate(&sums, probe.line(), scales, floor, &mut estimates);
+        let mut estimates = [0.0; BLOCK];
+        let above = kernel::scan(groups, scales, probe.table(), floor, &mut estimates);
         let first = block * BLOCK;
         lanes(above & slots).map(move |lane| Estimate(estimates[lane], row(first + lane)))
     }

@@ -5,13 +5,16 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
+use rayon::prelude::*;
+
 use crate::{
     blocks::{at, row},
     code::{Probe, sketch_deviation},
     embedding::{Embedding, Similarity},
     faces::Face,
-    filter::Filter,
+    filter::{Filter, Sieve},
     id::{FaceId, IdentityId, SourceId, TrackId},
+    identity_state::IdentityState,
     kernel::BLOCK,
     plane::{Estimate, Plane},
     state::State,
@@ -21,8 +24,9 @@ use crate::{
 /// Estimates may be off by this many standard deviations before something is overlooked: one in
 /// 300,000 is, if errors are as good as normal.
 const DEVIATIONS: f32 = 4.5;
-/// The same for [`Effort::Normal`]: of people exactly at the floor, one in 4,000 is overlooked.
-const NORMAL_DEVIATIONS: f32 = 3.5;
+/// The share of that for [`Effort::Normal`], 3.5 deviations: of people exactly at the floor, one in
+/// 4,000 is overlooked.
+const NORMAL: f32 = 3.5 / DEVIATIONS;
 /// Embeddings of fewer values are told apart by their codes alone: errors of sketches are as good as
 /// normal only where many values add up.
 const SKETCH_DIMENSION_MIN: usize = 64;
@@ -35,8 +39,14 @@ const RANKED_MIN: usize = 24;
 const BEST_FACE_DEVIATIONS: f32 = 1.5;
 /// Faces of an identity whose codes are compared for its best one, the best by sketch.
 const BEST_FACE_CODES: usize = 16;
-/// Identities opened before all faces are looked at: they give a good bar.
-const CERTIFIED_OPENS: usize = 64;
+/// Queries that are asked together: their tables and a block of sketches fit the nearest cache.
+const TOGETHER: usize = 8;
+/// Identities opened before it is decided how many more are: they give a good bar.
+const OPENED_FIRST: usize = 64;
+/// Where one in this many is opened, all faces are looked at: they lie in a row.
+const MANY: usize = 3;
+/// Of identities that may have hits, as many are put in order at once.
+const OPENED_MORE: usize = 512;
 /// Faces gathered at most before their codes are compared.
 const NEAR_MAX: usize = 4096;
 /// Rows of identities asked for ahead of their use.
@@ -67,13 +77,11 @@ pub enum Effort {
 /// How much of the index a search for faces looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FaceEffort {
-    /// The faces of the identities most similar to the query; all faces where identities further
-    /// down may well have some of the best.
+    /// The faces of the identities most similar to the query, until the others lie so far below the
+    /// worst hit that few of their faces can be hits; all faces where that would be most.
     Open {
-        /// As many identities are opened.
-        identities: usize,
-        /// After the last one all faces are looked at, if its estimated similarity is at most this
-        /// far below the worst hit.
+        /// An identity is opened if its representative's estimated similarity is at most this many
+        /// standard deviations of those of all identities below the worst hit.
         reach: f32,
         /// The code of a face is looked at if its sketch is at most this many standard deviations
         /// below the worst hit.
@@ -89,8 +97,7 @@ impl FaceEffort {
     /// What is right for most: at least 0.98 of the best ten are found on the corpora of
     /// `benches/README.md`.
     pub const NORMAL: Self = Self::Open {
-        identities: 256,
-        reach: 0.2,
+        reach: 2.5,
         deviations: 2.0,
     };
 }
@@ -107,12 +114,10 @@ pub const SURE: f32 = 0.5;
 pub struct IdentityHit {
     /// The identity.
     pub identity: IdentityId,
+    /// What the writer says it is.
+    pub state: IdentityState,
     /// Cosine of the query to the identity's representative.
     pub similarity: Similarity,
-    /// The most similar of its faces that pass the filter, and the cosine of the query to it; ties
-    /// go to the lower id. Not looked for where the identity is below the floor, unless it is the
-    /// first hit.
-    pub best_face: Option<(FaceId, Similarity)>,
 }
 
 /// A face found.
@@ -126,6 +131,8 @@ pub struct FaceHit {
     pub track: TrackId,
     /// The source it was seen in.
     pub source: SourceId,
+    /// What the writer says of it, a bit each.
+    pub attributes: u16,
     /// Cosine of the query to the face.
     pub similarity: Similarity,
 }
@@ -189,9 +196,13 @@ impl<Id: Ord + Copy> Best<Id> {
     /// What has to be reached to get in: the worst of k, or less than anything.
     fn bar(&self) -> f32 {
         match self.heap.peek() {
-            Some(Reverse((similarity, ..))) if self.heap.len() >= self.k => similarity.get(),
+            Some(Reverse((similarity, ..))) if self.is_full() => similarity.get(),
             _ => f32::NEG_INFINITY,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.heap.len() >= self.k
     }
 
     fn best(&self) -> f32 {
@@ -269,7 +280,7 @@ impl Ranked {
 struct Search<'a> {
     state: &'a State,
     probe: Probe,
-    filter: &'a Filter,
+    sieve: Sieve<'a>,
     work: Work,
 }
 
@@ -297,8 +308,7 @@ impl State {
 
     /// As [`State::search_identities`], with an effort, and what it took. With [`Effort::Normal`]
     /// whoever is at least `floor` similar is found; the other hits are the most similar of those
-    /// who happened to be looked at. Where `filter` names sources or times, [`Effort::Normal`] is
-    /// [`Effort::Certified`].
+    /// who happened to be looked at.
     ///
     /// Cost: with [`Effort::Normal`], the sketches of the nearest cells, or everybody's, at 3 to 8
     /// nanoseconds each, and some tens of codes; `benches/README.md` has what was measured.
@@ -313,43 +323,78 @@ impl State {
         filter: &Filter,
         effort: Effort,
     ) -> Result<(Vec<IdentityHit>, Work), SearchError> {
-        self.check(query)?;
-        let mut search = Search::new(self, query, filter);
-        if k == 0 {
-            return Ok((Vec::new(), search.work));
-        }
-        let found = search.identities(k, floor.get(), effort).into_slots();
-        let hits: Vec<_> = found
-            .enumerate()
-            .map(|(number, (similarity, person))| IdentityHit {
-                identity: IdentityId::new(self.people.get(person).id),
-                similarity,
-                best_face: (number == 0 || similarity >= floor)
-                    .then(|| search.best_face(person))
-                    .flatten()
-                    .map(|(similarity, Reverse(face))| (FaceId::new(face), similarity)),
-            })
-            .collect();
-        self.sound((hits, search.work))
+        let queries = std::slice::from_ref(query);
+        let mut answers = self.who_together(queries, k, floor, filter, effort)?;
+        Ok(answers.pop().unwrap_or_default())
     }
 
-    /// Who is at least `floor` similar to `query`, and the most similar: the first hit of
-    /// [`Self::who`] with [`Effort::Normal`], without a look at its faces.
-    pub(crate) fn joins(
+    /// [`State::who`] for each of many queries, in their order, with the same answers.
+    ///
+    /// Cost: sketches are read once for every eight queries; the threads of the rayon pool that this
+    /// is called in share the work.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`] if one of the queries is of another dimension.
+    pub fn who_batch(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        floor: Similarity,
+        filter: &Filter,
+        effort: Effort,
+    ) -> Result<Vec<(Vec<IdentityHit>, Work)>, SearchError> {
+        let answers: Result<Vec<_>, _> = queries
+            .par_chunks(TOGETHER)
+            .map(|queries| self.who_together(queries, k, floor, filter, effort))
+            .collect();
+        Ok(answers?.into_iter().flatten().collect())
+    }
+
+    fn who_together(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        floor: Similarity,
+        filter: &Filter,
+        effort: Effort,
+    ) -> Result<Vec<(Vec<IdentityHit>, Work)>, SearchError> {
+        let mut searches = self.searches(queries, filter)?;
+        let found = if k == 0 {
+            searches.iter().map(|_| Best::new(0, 0)).collect()
+        } else {
+            identities(&mut searches, k, floor.get(), effort)
+        };
+        let hit = |(similarity, person)| IdentityHit {
+            identity: IdentityId::new(self.people.get(person).id),
+            state: self.people.get(person).state(),
+            similarity,
+        };
+        let answers = found.into_iter().zip(&searches);
+        let answers = answers.map(|(best, s)| (best.into_slots().map(hit).collect(), s.work));
+        self.sound(answers.collect())
+    }
+
+    /// The face of `identity` most similar to `query` among those that pass `filter`, and the cosine
+    /// to it; ties go to the lower id. `None` if there is none.
+    ///
+    /// Cost: the sketches of all the identity's faces, and the codes of the best sixteen: where none
+    /// of those is the most similar one, another that comes near it is returned.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`].
+    pub fn best_face(
         &self,
         query: &Embedding,
-        floor: Similarity,
-    ) -> Result<Option<(Similarity, IdentityId)>, SearchError> {
+        identity: IdentityId,
+        filter: &Filter,
+    ) -> Result<Option<(FaceId, Similarity)>, SearchError> {
         self.check(query)?;
-        let filter = Filter::default();
-        let mut search = Search::new(self, query, &filter);
-        let best = search.identities(1, floor.get(), Effort::Normal);
-        let near = best
-            .into_slots()
-            .find(|(similarity, _)| *similarity >= floor);
-        self.sound(near.map(|(similarity, person)| {
-            let identity = IdentityId::new(self.people.get(person).id);
-            (similarity, identity)
+        let mut search = Search::new(self, query, filter);
+        let person = self.people.row(identity);
+        let best = person.and_then(|person| search.best_face(person));
+        self.sound(best.map(|(similarity, slot)| {
+            let face = self.faces.get(slot).face;
+            (FaceId::new(face), similarity)
         }))
     }
 
@@ -378,16 +423,61 @@ impl State {
         filter: &Filter,
         effort: FaceEffort,
     ) -> Result<(Vec<FaceHit>, Work), SearchError> {
-        self.check(query)?;
-        let mut search = Search::new(self, query, filter);
-        if k == 0 {
-            return Ok((Vec::new(), search.work));
-        }
-        let found = search.faces(k, effort);
-        let hits = found
-            .into_slots()
-            .map(|(similarity, slot)| self.face_hit(slot, similarity));
-        self.sound((hits.collect(), search.work))
+        let queries = std::slice::from_ref(query);
+        let mut answers = self.faces_together(queries, k, filter, effort)?;
+        Ok(answers.pop().unwrap_or_default())
+    }
+
+    /// [`State::faces_like`] for each of many queries, in their order, with the same answers.
+    ///
+    /// Cost: where all faces are looked at, their sketches are read once for every eight queries; the
+    /// threads of the rayon pool that this is called in share the work.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDimension`] if one of the queries is of another dimension.
+    pub fn faces_batch(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        filter: &Filter,
+        effort: FaceEffort,
+    ) -> Result<Vec<(Vec<FaceHit>, Work)>, SearchError> {
+        let answers: Result<Vec<_>, _> = queries
+            .par_chunks(TOGETHER)
+            .map(|queries| self.faces_together(queries, k, filter, effort))
+            .collect();
+        Ok(answers?.into_iter().flatten().collect())
+    }
+
+    fn faces_together(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        filter: &Filter,
+        effort: FaceEffort,
+    ) -> Result<Vec<(Vec<FaceHit>, Work)>, SearchError> {
+        let mut searches = self.searches(queries, filter)?;
+        let found = if k == 0 {
+            searches.iter().map(|_| Best::new(0, 0)).collect()
+        } else {
+            faces(self, &mut searches, k, effort)
+        };
+        let hit = |(similarity, slot)| self.face_hit(slot, similarity);
+        let answers = found.into_iter().zip(&searches);
+        let answers = answers.map(|(best, s)| (best.into_slots().map(hit).collect(), s.work));
+        self.sound(answers.collect())
+    }
+
+    fn searches<'a>(
+        &'a self,
+        queries: &[Embedding],
+        filter: &'a Filter,
+    ) -> Result<Vec<Search<'a>>, SearchError> {
+        let search = |query| {
+            self.check(query)?;
+            Ok(Search::new(self, query, filter))
+        };
+        queries.iter().map(search).collect()
     }
 
     /// Every face at least `floor` similar to `query` that passes `filter`, most similar first; ties
@@ -472,6 +562,7 @@ impl State {
             identity,
             track,
             source,
+            attributes,
             ..
         } = self.faces.get(slot);
         FaceHit {
@@ -479,6 +570,7 @@ impl State {
             identity: IdentityId::new(self.people.get(identity).id),
             track: TrackId::new(track),
             source: SourceId::new(source),
+            attributes,
             similarity,
         }
     }
@@ -489,7 +581,7 @@ impl<'a> Search<'a> {
         Self {
             state,
             probe: Probe::of(&state.rotation.forward(query.as_slice())),
-            filter,
+            sieve: Sieve::new(filter),
             work: Work::default(),
         }
     }
@@ -507,8 +599,8 @@ impl<'a> Search<'a> {
     /// Rows of identities with faces in the excluded track.
     fn excluded(&self) -> Vec<u32> {
         let slots = self
-            .filter
-            .exclude_track
+            .sieve
+            .excluded_track()
             .map(|track| self.state.faces.track(track));
         let faces = slots
             .into_iter()
@@ -522,8 +614,8 @@ impl<'a> Search<'a> {
 
     /// Cosine to the identity's representative without the excluded track; `None` if nothing is
     /// left of it.
-    fn without(&mut self, person: u32) -> Option<Similarity> {
-        let track = self.filter.exclude_track?;
+    fn without(&self, person: u32) -> Option<Similarity> {
+        let track = self.sieve.excluded_track()?;
         let rest = self.state.representative_without(person, track)?;
         let code = crate::code::Code::of(&rest);
         Some(Similarity::from_dot(
@@ -539,7 +631,7 @@ impl<'a> Search<'a> {
 
     /// The cosine of a face, if it passes the filter.
     fn face(&mut self, slot: u32) -> Option<Similarity> {
-        if !self.filter.is_open() && !self.filter.passes(self.state.faces.get(slot)) {
+        if !self.sieve.is_open() && !self.passes(self.state.faces.get(slot)) {
             return None;
         }
         self.work.codes += 1;
@@ -553,19 +645,36 @@ impl<'a> Search<'a> {
         self.work.bytes += blocks * BLOCK * (self.state.rotation.padded() / 8 + 4);
     }
 
+    /// Whether a face passes the filter.
+    fn passes(&self, face: &Face) -> bool {
+        let identity = || self.state.people.get(face.identity);
+        self.sieve.passes(face) && (!self.sieve.by_state() || self.sieve.takes_state(identity()))
+    }
+
     /// Whether a face of the identity passes the filter.
     fn counts(&self, person: u32) -> bool {
         let state = self.state;
-        !self.filter.by_face()
-            || self.filter.may_pass(state.people.get(person))
-                && state
+        let identity = state.people.get(person);
+        self.sieve.may_pass(identity)
+            && (self.sieve.passes_all(identity)
+                || state
                     .slots_of(person)
-                    .any(|slot| self.filter.passes(state.faces.get(slot)))
+                    .any(|slot| self.sieve.passes(state.faces.get(slot))))
+    }
+
+    /// False only if no face of whoever has this representative passes the filter, by what is known
+    /// of them as a whole.
+    fn may_count(&self, slot: u32) -> bool {
+        let state = self.state;
+        !self.sieve.narrows()
+            || self
+                .sieve
+                .may_pass(state.people.get(state.cells.owner(slot)))
     }
 
     /// Hits to begin with: the identities with faces in the excluded track, which have other
     /// representatives than the cells do.
-    fn begin(&mut self, k: usize, excluded: &[u32]) -> Best<u64> {
+    fn begin(&self, k: usize, excluded: &[u32]) -> Best<u64> {
         let people = &self.state.people;
         let mut best = Best::new(k, people.len());
         for person in excluded {
@@ -584,62 +693,43 @@ impl<'a> Search<'a> {
         Ranked::new(keep.min(self.state.cells.len().max(1)), floor)
     }
 
-    fn identities(&mut self, k: usize, floor: f32, effort: Effort) -> Best<u64> {
-        let state = self.state;
-        let excluded = self.excluded();
-        let mut best = self.begin(k, &excluded);
-        // Which identities count is known only after their faces were looked at: nothing may be
-        // cut off before that.
-        let effort = match effort {
-            Effort::Cells(_) | Effort::Normal if self.filter.by_face() => Effort::Certified,
-            Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
-            Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
-        };
-        let mut margin = self.margin(&state.cells.plane);
-        if effort == Effort::Normal {
-            margin *= NORMAL_DEVIATIONS / DEVIATIONS;
-        }
-        match effort {
-            Effort::Exact => {
-                for slot in 0..row(state.cells.blocks() * BLOCK) {
-                    if state.cells.plane.holds(at(slot)) {
-                        self.offer_person(slot, &excluded, &mut best);
-                    }
-                }
-                self.work.exhaustive = true;
-            }
-            Effort::Certified => self.certified(margin, &excluded, &mut best),
-            Effort::Cells(many) => self.in_cells(many, k, margin, &excluded, &mut best),
-            Effort::Normal => {
-                let few = state.people.len() <= PEOPLE_FEW;
-                if !few {
-                    self.in_cells(CELLS, k, margin, &excluded, &mut best);
-                }
-                if few || best.best() < SURE {
-                    self.everywhere(k, floor, margin, &excluded, &mut best);
-                }
+    /// Everybody, by code.
+    fn exact(&mut self, excluded: &[u32], best: &mut Best<u64>) {
+        let cells = &self.state.cells;
+        for slot in 0..row(cells.blocks() * BLOCK) {
+            if cells.plane.holds(at(slot)) {
+                self.offer_person(slot, excluded, best);
             }
         }
-        best
+        self.work.exhaustive = true;
     }
 
     fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
         let person = self.state.cells.owner(slot);
-        if !excluded.contains(&person) && self.counts(person) {
-            let similarity = self.representative(slot);
+        // A look at all faces may cost more than one at a code: it comes last where the code can
+        // say no.
+        let full = best.is_full();
+        if excluded.contains(&person) || !full && !self.counts(person) {
+            return;
+        }
+        let similarity = self.representative(slot);
+        if !full || similarity.get() >= best.bar() && self.counts(person) {
             best.offer(similarity, self.state.people.get(person).id, person);
         }
     }
 
-    /// Everybody, in the order of their estimates, until nobody further down can be among the hits.
-    fn certified(&mut self, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
+    /// Everybody, in the order of their estimates, until nobody further down can be among the hits, or
+    /// reach `floor` or whoever was found.
+    fn in_order(&mut self, floor: f32, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
-        let all: Vec<Estimate> = cells.plane.all(&self.probe).collect();
+        let all = cells.plane.all(&self.probe);
+        let all: Vec<Estimate> = all.filter(|one| self.may_count(one.1)).collect();
         self.scanned(cells.blocks());
         self.work.exhaustive = true;
         let mut heap = BinaryHeap::from(all);
         while let Some(Estimate(estimate, slot)) = heap.pop() {
-            if estimate + margin < best.bar() {
+            let most = estimate + margin;
+            if most < best.bar() || most < floor && most < best.best() {
                 break;
             }
             self.offer_person(slot, excluded, best);
@@ -658,44 +748,9 @@ impl<'a> Search<'a> {
         let cells = &self.state.cells;
         let mut ranked = self.ranked(k, f32::INFINITY);
         let near = cells.nearest(&self.probe, many);
-        let blocks: Vec<usize> = near
-            .iter()
-            .flat_map(|cell| cells.blocks_of(*cell))
-            .collect();
-        self.rank(&blocks, &mut ranked);
+        let blocks = near.iter().flat_map(|cell| cells.blocks_of(*cell));
+        rank(blocks.collect(), &mut [(&mut *self, &mut ranked)]);
         self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
-    }
-
-    /// Everybody who may be at least `floor` similar, or more than whoever was found.
-    fn everywhere(
-        &mut self,
-        k: usize,
-        floor: f32,
-        margin: f32,
-        excluded: &[u32],
-        best: &mut Best<u64>,
-    ) {
-        let cells = &self.state.cells;
-        let floor = floor.max(best.best());
-        let mut ranked = self.ranked(k, floor - margin);
-        self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
-        self.work.exhaustive = true;
-        *best = self.begin(k, excluded);
-        self.compare(ranked.sorted(), floor, margin, excluded, best);
-    }
-
-    /// Ranks the representatives of some blocks.
-    fn rank(&mut self, blocks: &[usize], ranked: &mut Ranked) {
-        let plane = &self.state.cells.plane;
-        for (number, block) in blocks.iter().enumerate() {
-            if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
-                plane.prefetch_block(*ahead);
-            }
-            for estimate in plane.above(&self.probe, *block, u32::MAX, ranked.bar) {
-                ranked.offer(estimate);
-            }
-        }
-        self.scanned(blocks.len());
     }
 
     /// Looks at codes, best estimates first, until the others can neither be hits nor reach `floor`.
@@ -707,8 +762,9 @@ impl<'a> Search<'a> {
         excluded: &[u32],
         best: &mut Best<u64>,
     ) {
-        let plane = &self.state.cells.plane;
-        for Estimate(estimate, slot) in plane.in_turn(&ranked) {
+        let cells = &self.state.cells;
+        let more = |slot| cells.prefetch_owner(slot);
+        for Estimate(estimate, slot) in cells.plane.in_turn(&ranked, more) {
             if estimate + margin < best.bar().max(floor.min(best.best())) {
                 break;
             }
@@ -717,7 +773,7 @@ impl<'a> Search<'a> {
     }
 
     /// The identity's face most similar to the query.
-    fn best_face(&mut self, person: u32) -> Option<(Similarity, Reverse<u64>)> {
+    fn best_face(&mut self, person: u32) -> Option<(Similarity, u32)> {
         let state = self.state;
         let mut best = Best::new(1, 1);
         let margin = self.margin(&state.faces.plane);
@@ -727,8 +783,7 @@ impl<'a> Search<'a> {
         }
         self.scan_people(&[person], &mut near, &mut best);
         self.compare_faces(&mut near, &mut best);
-        let (similarity, slot) = best.into_slots().next()?;
-        Some((similarity, Reverse(state.faces.get(slot).face)))
+        best.into_slots().next()
     }
 
     fn offer_exact(&mut self, slot: u32, best: &mut Best<u64>) {
@@ -767,7 +822,7 @@ impl<'a> Search<'a> {
     fn scan_block(&mut self, block: usize, faces: u32, near: &mut Near, best: &mut Best<u64>) {
         let state = self.state;
         for estimate in state.faces.plane.above(&self.probe, block, faces, near.bar) {
-            if near.opened.is_empty() && self.filter.is_open()
+            if near.opened.is_empty() && self.sieve.is_open()
                 || self.takes(state.faces.get(estimate.1), near)
             {
                 near.entries.push(estimate);
@@ -779,14 +834,14 @@ impl<'a> Search<'a> {
     }
 
     fn takes(&self, face: &Face, near: &Near) -> bool {
-        self.filter.passes(face) && near.opened.binary_search(&face.identity).is_err()
+        self.passes(face) && near.opened.binary_search(&face.identity).is_err()
     }
 
     /// Looks at the codes of the faces gathered, best estimates first, as far as they may be hits.
     fn compare_faces(&mut self, near: &mut Near, best: &mut Best<u64>) {
         let plane = &self.state.faces.plane;
         let entries = near.drain();
-        for Estimate(estimate, slot) in plane.in_turn(&entries) {
+        for Estimate(estimate, slot) in plane.in_turn(&entries, |_| {}) {
             if estimate < best.bar() - near.margin {
                 break;
             }
@@ -795,66 +850,231 @@ impl<'a> Search<'a> {
         near.bar = best.bar() - near.margin;
     }
 
-    fn faces(&mut self, k: usize, effort: FaceEffort) -> Best<u64> {
-        let state = self.state;
-        let mut best = Best::new(k, state.faces.len());
-        match effort {
-            FaceEffort::Certified if state.faces.len() > FEW => {
-                let mut near = Near::new(k, self.margin(&state.faces.plane));
-                self.open(CERTIFIED_OPENS, f32::INFINITY, &mut near, &mut best);
-            }
-            FaceEffort::Exact | FaceEffort::Certified => {
-                for slot in state.faces.slots() {
-                    self.offer_exact(slot, &mut best);
+    /// Offers the faces of the identities that may have hits, most similar first. True: they are so
+    /// many that all faces not offered yet have to be looked at.
+    fn open(
+        &mut self,
+        mut estimates: Vec<Estimate>,
+        reach: f32,
+        near: &mut Near,
+        best: &mut Best<u64>,
+    ) -> bool {
+        let people = estimates.len();
+        let reach = if reach.is_finite() {
+            reach * spread(&estimates)
+        } else {
+            reach
+        };
+        let mut opened = Vec::new();
+        let mut most = OPENED_FIRST;
+        while !estimates.is_empty() {
+            let rest = if estimates.len() > most {
+                estimates.select_nth_unstable_by(most, |a, b| b.cmp(a));
+                estimates.split_off(most)
+            } else {
+                Vec::new()
+            };
+            estimates.sort_unstable_by(|a, b| b.cmp(a));
+            for some in estimates.chunks(OPENED_AT_ONCE) {
+                if some[0].0 + reach < best.bar() {
+                    return false;
                 }
-                self.work.exhaustive = true;
+                let owner = |Estimate(_, slot): &Estimate| self.state.cells.owner(*slot);
+                let owners: Vec<u32> = some.iter().map(owner).collect();
+                self.scan_people(&owners, near, best);
+                self.compare_faces(near, best);
+                opened.extend(owners);
             }
-            FaceEffort::Open {
-                identities,
-                reach,
-                deviations,
-            } => {
-                let margin = self.margin(&state.faces.plane) / DEVIATIONS * deviations;
-                self.open(identities, reach, &mut Near::new(k, margin), &mut best);
+            estimates = rest;
+            estimates.retain(|estimate| estimate.0 + reach >= best.bar());
+            if estimates.len() * MANY > people {
+                opened.sort_unstable();
+                near.opened = opened;
+                return true;
             }
+            most = OPENED_MORE;
         }
-        best
+        false
     }
+}
 
-    /// Offers the faces of the `many` most similar identities, then, if more may have a hit, all
-    /// others.
-    fn open(&mut self, many: usize, reach: f32, near: &mut Near, best: &mut Best<u64>) {
-        let cells = &self.state.cells;
-        let mut ranked = Ranked::new(many.clamp(1, cells.len().max(1)), f32::INFINITY);
-        self.rank(&(0..cells.blocks()).collect::<Vec<_>>(), &mut ranked);
-        let ranked = ranked.sorted();
-        let owner = |Estimate(_, slot): &Estimate| cells.owner(*slot);
-        let mut opened: Vec<u32> = ranked.iter().map(owner).collect();
-        for people in opened.chunks(OPENED_AT_ONCE) {
-            self.scan_people(people, near, best);
-            self.compare_faces(near, best);
-        }
-        let last = ranked.last().map_or(f32::INFINITY, |estimate| estimate.0);
-        if opened.len() < self.state.people.len() && last + reach >= best.bar() {
-            opened.sort_unstable();
-            near.opened = opened;
-            self.others(near, best);
+/// The standard deviation of estimates.
+fn spread(estimates: &[Estimate]) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a standard deviation")]
+    let count = estimates.len().max(1) as f32;
+    let mean = estimates.iter().map(|one| one.0).sum::<f32>() / count;
+    let squares = estimates.iter().map(|one| (one.0 - mean) * (one.0 - mean));
+    (squares.sum::<f32>() / count).sqrt()
+}
+
+/// Searches for people. All are of one state, with one filter.
+fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> Vec<Best<u64>> {
+    let Some(Search { state, .. }) = searches.first() else {
+        return Vec::new();
+    };
+    let state = *state;
+    let excluded = searches[0].excluded();
+    let mut found: Vec<_> = searches.iter().map(|s| s.begin(k, &excluded)).collect();
+    let effort = match effort {
+        Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
+        Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
+    };
+    let mut all: Vec<(&mut Search, &mut Best<u64>)> = searches.iter_mut().zip(&mut found).collect();
+    for (search, best) in &mut all {
+        let margin = search.margin(&state.cells.plane);
+        match effort {
+            Effort::Exact => search.exact(&excluded, best),
+            Effort::Certified => {
+                search.in_order(f32::NEG_INFINITY, margin, &excluded, best);
+            }
+            Effort::Cells(many) => search.in_cells(many, k, margin, &excluded, best),
+            Effort::Normal if state.people.len() > PEOPLE_FEW => {
+                search.in_cells(CELLS, k, margin * NORMAL, &excluded, best);
+            }
+            Effort::Normal => {}
         }
     }
+    if effort == Effort::Normal {
+        all.retain(|(_, best)| best.best() < SURE);
+        everywhere(all, k, floor, &excluded);
+    }
+    found
+}
 
-    /// Offers the faces of all identities that were not opened.
-    fn others(&mut self, near: &mut Near, best: &mut Best<u64>) {
-        let blocks = self.state.faces.plane.blocks();
-        let plane = &self.state.faces.plane;
-        for block in 0..blocks {
-            if block + BLOCKS_AHEAD < blocks {
-                plane.prefetch_block(block + BLOCKS_AHEAD);
-            }
-            self.scan_block(block, u32::MAX, near, best);
+/// Everybody who may be at least `floor` similar, or more than whoever was found.
+fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32, excluded: &[u32]) {
+    let Some((Search { state, .. }, _)) = all.first() else {
+        return;
+    };
+    let blocks = state.cells.blocks();
+    let bounds: Vec<(f32, f32)> = all
+        .iter()
+        .map(|(search, best)| {
+            let margin = search.margin(&search.state.cells.plane) * NORMAL;
+            (floor.max(best.best()), margin)
+        })
+        .collect();
+    let begun = all.iter().zip(&bounds);
+    let begun = begun.map(|((search, _), (floor, margin))| search.ranked(k, floor - margin));
+    let mut ranked: Vec<Ranked> = begun.collect();
+    let mut together: Vec<_> = all
+        .iter_mut()
+        .map(|(s, _)| &mut **s)
+        .zip(&mut ranked)
+        .collect();
+    rank((0..blocks).collect(), &mut together);
+    for (((search, best), mut ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
+        search.work.exhaustive = true;
+        *best = search.begin(k, excluded);
+        ranked.shrink();
+        let everybody = ranked.bar == f32::NEG_INFINITY;
+        search.compare(ranked.sorted(), floor, margin, excluded, best);
+        // Whether they count is known only after a look at their faces: the best may all not.
+        if !everybody && best.heap.is_empty() {
+            search.in_order(floor, margin, excluded, best);
         }
-        self.compare_faces(near, best);
-        self.scanned(blocks);
-        self.work.exhaustive = true;
+    }
+}
+
+/// For each search, the estimates of everybody who may count.
+fn estimate_all(state: &State, searches: &mut [Search]) -> Vec<Vec<Estimate>> {
+    let mut all: Vec<Vec<Estimate>> = searches.iter().map(|_| Vec::new()).collect();
+    let plane = &state.cells.plane;
+    for block in 0..state.cells.blocks() {
+        for (search, all) in searches.iter().zip(&mut all) {
+            let everybody = plane.above(&search.probe, block, u32::MAX, f32::NEG_INFINITY);
+            all.extend(everybody.filter(|one| search.may_count(one.1)));
+        }
+    }
+    for search in searches {
+        search.scanned(state.cells.blocks());
+    }
+    all
+}
+
+/// Ranks the representatives of some blocks for each search; all are of one state.
+fn rank(blocks: Vec<usize>, searches: &mut [(&mut Search, &mut Ranked)]) {
+    let Some((Search { state, .. }, _)) = searches.first() else {
+        return;
+    };
+    let plane = &state.cells.plane;
+    for (number, block) in blocks.iter().enumerate() {
+        if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
+            plane.prefetch_block(*ahead);
+        }
+        for (search, ranked) in &mut *searches {
+            for estimate in plane.above(&search.probe, *block, u32::MAX, ranked.bar) {
+                if search.may_count(estimate.1) {
+                    ranked.offer(estimate);
+                }
+            }
+        }
+    }
+    for (search, _) in searches {
+        search.scanned(blocks.len());
+    }
+}
+
+/// Searches for faces. All are of one state, with one filter.
+fn faces(state: &State, searches: &mut [Search], k: usize, effort: FaceEffort) -> Vec<Best<u64>> {
+    let mut found: Vec<_> = searches
+        .iter()
+        .map(|_| Best::new(k, state.faces.len()))
+        .collect();
+    let few = state.faces.len() <= FEW;
+    let (reach, deviations) = match effort {
+        FaceEffort::Exact => return exact_faces(state, searches, found),
+        FaceEffort::Certified if few => return exact_faces(state, searches, found),
+        FaceEffort::Certified => (f32::INFINITY, DEVIATIONS),
+        FaceEffort::Open { reach, deviations } => (reach, deviations),
+    };
+    let estimates = estimate_all(state, searches);
+    let mut more = Vec::new();
+    for ((search, best), estimates) in searches.iter_mut().zip(&mut found).zip(estimates) {
+        let margin = search.margin(&state.faces.plane) / DEVIATIONS * deviations;
+        let mut near = Near::new(k, margin);
+        if search.open(estimates, reach, &mut near, best) {
+            more.push((search, near, best));
+        }
+    }
+    others(state, more);
+    found
+}
+
+/// Every face, by code.
+fn exact_faces(
+    state: &State,
+    searches: &mut [Search],
+    mut found: Vec<Best<u64>>,
+) -> Vec<Best<u64>> {
+    for (search, best) in searches.iter_mut().zip(&mut found) {
+        for slot in state.faces.slots() {
+            search.offer_exact(slot, best);
+        }
+        search.work.exhaustive = true;
+    }
+    found
+}
+
+/// Offers the faces of all identities that were not opened.
+fn others(state: &State, mut searches: Vec<(&mut Search, Near, &mut Best<u64>)>) {
+    if searches.is_empty() {
+        return;
+    }
+    let plane = &state.faces.plane;
+    let blocks = plane.blocks();
+    for block in 0..blocks {
+        if block + BLOCKS_AHEAD < blocks {
+            plane.prefetch_block(block + BLOCKS_AHEAD);
+        }
+        for (search, near, best) in &mut searches {
+            search.scan_block(block, u32::MAX, near, best);
+        }
+    }
+    for (search, mut near, best) in searches {
+        search.compare_faces(&mut near, best);
+        search.scanned(blocks);
+        search.work.exhaustive = true;
     }
 }
 

@@ -64,9 +64,10 @@ impl Slots {
     }
 
     pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
+        let new = Self::new();
         let slots = Self {
-            buckets: parts.column(size_of::<Bucket>())?,
-            overflow: parts.column(size_of::<Bucket>())?,
+            buckets: parts.column(new.buckets)?,
+            overflow: parts.column(new.overflow)?,
             count: parts.number()?,
             overflow_count: parts.number()?,
             overflow_free: parts.number()?,

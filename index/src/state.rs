@@ -13,6 +13,7 @@ use crate::{
     embedding::{Embedding, WEIGHT_MIN},
     faces::{Face, Faces},
     id::{FaceId, IdentityId, SourceId, TrackId},
+    identity_state::IdentityState,
     kernel,
     people::{Identity, People},
     plane::Plane,
@@ -81,6 +82,8 @@ pub struct FaceEntry<'a> {
     pub seen_us: i64,
     /// 0 to 1, higher is better.
     pub quality: f32,
+    /// What the writer says of it, a bit each.
+    pub attributes: u16,
     state: &'a State,
     slot: u32,
 }
@@ -129,6 +132,15 @@ impl State {
             ..empty
         };
         parts.is_empty().then_some(state)
+    }
+
+    /// The same, of other copies of its parts.
+    fn with(&self, parts: Parts) -> Self {
+        let state = Self::load(self.dimension, self.sequence, parts);
+        Self {
+            damage: Arc::clone(&self.damage),
+            ..state.expect("saved a moment ago")
+        }
     }
 
     /// The log's sequence up to which operations were applied; 0: none yet.
@@ -193,6 +205,13 @@ impl State {
         self.entries(self.faces.track(track))
     }
 
+    /// What the writer says the identity is; `None` if there is no such identity. Cost: one look-up.
+    #[must_use]
+    pub fn identity_state(&self, identity: IdentityId) -> Option<IdentityState> {
+        let person = self.people.row(identity)?;
+        Some(self.people.get(person).state())
+    }
+
     /// Where the identity lies in the space of faces: the mean of its faces weighted by quality,
     /// scaled to length 1. `None` if there is no such identity.
     ///
@@ -218,6 +237,7 @@ impl State {
             source: SourceId::new(face.source),
             seen_us: face.seen_us,
             quality: face.quality,
+            attributes: face.attributes,
             state: self,
             slot,
         }
@@ -250,7 +270,7 @@ impl State {
     /// Slots of the identity's faces.
     pub(crate) fn slots_of(&self, person: u32) -> impl Iterator<Item = u32> {
         self.runs(person)
-            .flat_map(|(first, count)| first..first + count)
+            .flat_map(|(first, count)| first..first.saturating_add(count))
     }
 
     /// The sum of the identity's faces, made anew.
@@ -455,14 +475,14 @@ impl Index {
             ..
         } = self.state;
         let (parts, done) = store.checkpoint(sequence, dimension, &self.state.save())?;
-        let damage = Arc::clone(&self.state.damage);
-        self.state = State::load(dimension, sequence, parts).expect("saved a moment ago");
-        self.state.damage = damage;
+        self.state = self.state.with(parts);
         Ok(done)
     }
 
-    /// Checks every page that was not touched yet, once; [`Index::apply`] does so before its first
-    /// change: what is built on a damaged page is worse than nothing.
+    /// Checks every page that was not touched yet, and copies what every search reads into memory
+    /// (in huge pages where the system has them), once; [`Index::apply`] does so before its first
+    /// change: what is built on a damaged page is worse than nothing. Until then searches work on
+    /// the mapped files.
     ///
     /// Cost: the files are read.
     ///
@@ -470,7 +490,9 @@ impl Index {
     /// [`Damage`], the first found.
     pub fn check(&mut self) -> Result<(), Damage> {
         if std::mem::take(&mut self.unchecked) {
-            self.state.save().touch();
+            let mut parts = self.state.save();
+            parts.warm();
+            self.state = self.state.with(parts);
         }
         match self.state.damage.get() {
             None => Ok(()),

@@ -56,6 +56,7 @@ fn faces() -> Vec<Operation> {
                     source: SourceId::new(person % 5),
                     seen_us: 0,
                     quality: 1.0,
+                    attributes: 0,
                     embedding: face_of(person, &mut random),
                 });
             }
@@ -65,10 +66,10 @@ fn faces() -> Vec<Operation> {
 }
 
 fn identity_of(operation: &Operation) -> u64 {
-    match operation {
-        Operation::Insert { identity, .. } => identity.get(),
-        Operation::Remove { .. } | Operation::Assign { .. } => unreachable!("all are insertions"),
-    }
+    let Operation::Insert { identity, .. } = operation else {
+        unreachable!("all are insertions")
+    };
+    identity.get()
 }
 
 /// The share of queries whose person is found in few cells, and of the best ten faces that are

@@ -22,16 +22,17 @@ use serde_json::{Value, json};
 
 /// The threshold below which nobody is taken for known, as a server would have it.
 const FLOOR: f32 = 0.4;
-/// Face searches measured: identities opened, reach, deviations.
-const OPEN: [(usize, f32, f32); 8] = [
-    (32, -1.0, 1.5),
-    (128, -1.0, 1.5),
-    (256, -1.0, 1.5),
-    (512, -1.0, 1.5),
-    (1024, -1.0, 1.5),
-    (256, 0.15, 1.5),
-    (256, 0.2, 2.0),
-    (256, 0.2, 2.5),
+/// Face searches measured: reach, deviations.
+const OPEN: [(f32, f32); 9] = [
+    (1.0, 1.5),
+    (1.5, 1.5),
+    (2.0, 1.5),
+    (2.0, 2.0),
+    (2.25, 2.0),
+    (2.5, 2.5),
+    (3.0, 2.0),
+    (3.0, 2.5),
+    (3.5, 3.0),
 ];
 /// The name of the model.
 const CONTRACT: &str = "bench";
@@ -223,6 +224,7 @@ fn insert(corpus: &Corpus, folder: &Path, print: bool) -> Result<Index> {
             source: SourceId::new(u64::from(corpus.sources[row])),
             seen_us: corpus.times[row],
             quality: 1.0,
+            attributes: 0,
             embedding: Embedding::normalise(vector)?,
         });
         if row + 1 == count || corpus.tracks[row + 1] != corpus.tracks[row] {
@@ -329,16 +331,9 @@ fn fnir(scores: &[(f32, i64, i64)]) -> Option<f64> {
 }
 
 fn faces(corpus: &Corpus, snapshot: &Arc<Snapshot>, arguments: &Arguments) -> Result<()> {
-    let open = |(identities, reach, deviations)| {
-        let name = format!("{identities} identities, reach {reach}, {deviations} deviations");
-        (
-            name,
-            FaceEffort::Open {
-                identities,
-                reach,
-                deviations,
-            },
-        )
+    let open = |(reach, deviations)| {
+        let name = format!("reach {reach}, {deviations} deviations");
+        (name, FaceEffort::Open { reach, deviations })
     };
     let mut efforts: Vec<(String, FaceEffort)> = OPEN.into_iter().map(open).collect();
     efforts.push(("normal (default)".to_owned(), FaceEffort::NORMAL));

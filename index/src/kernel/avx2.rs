@@ -1,15 +1,17 @@
 //! AVX2, 32 bytes at a time. For x86-64 processors since 2013 (Intel) and 2015 (AMD).
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _MM_HINT_T0, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_prefetch,
-    _mm_shuffle_epi32, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi8, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_si256,
+    __m128i, __m256, __m256i, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_epi32, _mm_cvtsi128_si32,
+    _mm_loadu_si128, _mm_prefetch, _mm_shuffle_epi32, _mm256_add_epi8, _mm256_add_epi16,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmp_ps,
+    _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32,
+    _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
 };
 use std::sync::OnceLock;
 
-use super::{BLOCK, scalar};
+use super::{BLOCK, Table};
 
 /// Proof that this CPU has AVX2: only [`Avx2::get`] can make one.
 #[derive(Clone, Copy)]
@@ -31,22 +33,16 @@ impl Avx2 {
     }
 
     #[inline]
-    pub(super) fn scan(self, block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
-        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
-        unsafe { scan(block, table, sums) }
-    }
-
-    #[inline]
-    pub(super) fn estimate(
+    pub(super) fn scan(
         self,
-        sums: &[u16; BLOCK],
-        line: (f32, f32),
+        block: &[u8],
         scales: &[f32; BLOCK],
+        table: Table<'_>,
         floor: f32,
         estimates: &mut [f32; BLOCK],
     ) -> u32 {
         // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
-        unsafe { estimate(sums, line, scales, floor, estimates) }
+        unsafe { scan(block, scales, table, floor, estimates) }
     }
 }
 
@@ -111,12 +107,18 @@ fn widen(counters: __m256i) -> __m256i {
 }
 
 #[target_feature(enable = "avx2")]
-fn scan(block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
+fn scan(
+    block: &[u8],
+    scales: &[f32; BLOCK],
+    table: Table<'_>,
+    floor: f32,
+    estimates: &mut [f32; BLOCK],
+) -> u32 {
     let nibble = _mm256_set1_epi8(15);
     let mut totals = [_mm256_setzero_si256(); 2];
     // 16 groups at a time, two in each register: eight entries of at most 31 are added to a byte.
     let (blocks, _) = block.as_chunks::<256>();
-    let (tables, _) = table.as_chunks::<256>();
+    let (tables, _) = table.entries.as_chunks::<256>();
     for (block, table) in blocks.iter().zip(tables) {
         let mut bytes = [_mm256_setzero_si256(); 2];
         for pair in 0..8 {
@@ -130,27 +132,42 @@ fn scan(block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
         totals[0] = _mm256_add_epi16(totals[0], widen(bytes[0]));
         totals[1] = _mm256_add_epi16(totals[1], widen(bytes[1]));
     }
-    let (low, high) = sums.split_at_mut(16);
-    store_16(low, totals[0]);
-    store_16(high, totals[1]);
+    let (step, base) = (_mm256_set1_ps(table.step), _mm256_set1_ps(table.base));
+    let floor = _mm256_set1_ps(floor);
+    let (scales, _) = scales.as_chunks::<8>();
+    let mut all = [_mm256_setzero_ps(); 4];
+    let mut above = 0;
+    let eights = totals.into_iter().flat_map(|total| {
+        let low = _mm256_castsi256_si128(total);
+        [low, _mm256_extracti128_si256::<1>(total)]
+    });
+    for (number, eight) in eights.enumerate() {
+        let sums = _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(eight));
+        let products = _mm256_add_ps(_mm256_mul_ps(sums, step), base);
+        let eight = _mm256_mul_ps(products, load_8(&scales[number]));
+        let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(eight, floor));
+        above |= mask.cast_unsigned() << (number * 8);
+        all[number] = eight;
+    }
+    if above != 0 {
+        let (estimates, _) = estimates.as_chunks_mut::<8>();
+        for (estimates, eight) in estimates.iter_mut().zip(all) {
+            store_8(estimates, eight);
+        }
+    }
+    above
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store_16(values: &mut [u16], from: __m256i) {
-    assert!(values.len() == 16, "a store of 32 bytes");
-    // SAFETY: the slice has 32 bytes, asserted above.
-    unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), from) }
+fn load_8(values: &[f32; 8]) -> __m256 {
+    // SAFETY: the reference says that 32 bytes can be read.
+    unsafe { _mm256_loadu_ps(values.as_ptr()) }
 }
 
-/// The scalar code, which the compiler turns into eight lanes here.
+#[inline]
 #[target_feature(enable = "avx2")]
-fn estimate(
-    sums: &[u16; BLOCK],
-    line: (f32, f32),
-    scales: &[f32; BLOCK],
-    floor: f32,
-    estimates: &mut [f32; BLOCK],
-) -> u32 {
-    scalar::estimate(sums, line, scales, floor, estimates)
+fn store_8(values: &mut [f32; 8], from: __m256) {
+    // SAFETY: the reference says that 32 bytes can be written.
+    unsafe { _mm256_storeu_ps(values.as_mut_ptr(), from) }
 }

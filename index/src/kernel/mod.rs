@@ -73,37 +73,39 @@ pub(crate) fn dot_codes(code: &[i8], query: &[i16]) -> i32 {
     scalar::dot_codes(code, query)
 }
 
-/// Sums, for each of a block's vectors, the table entries that its nibbles select.
+/// A query as sketches are compared with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table<'a> {
+    /// 16 for each group of four values, none above [`LUT_MAX`].
+    pub(crate) entries: &'a [u8],
+    /// From a sum of entries to a dot product with signs: `sum * step + base`.
+    pub(crate) step: f32,
+    pub(crate) base: f32,
+}
+
+/// Which of a block's estimates are above `floor`, as a bit mask; those are in `estimates`, where
+/// others hold anything. NaN is never above. An estimate is the sum of the entries that a vector's
+/// nibbles select, made a dot product as `table` says, times the vector's scale.
 ///
 /// `block` holds 16 bytes for each group of four values: byte `i` has the nibble of vector `i` in
-/// its low half and that of vector `16 + i` in its high half. `table` holds 16 entries for each
-/// group, none above [`LUT_MAX`]. The number of groups is a multiple of 16.
+/// its low half and that of vector `16 + i` in its high half. The number of groups is a multiple of
+/// 16.
 ///
 /// After André, Kermarrec, Le Scouarnec: "Cache locality is not enough: High-performance nearest
 /// neighbor search with product quantization fast scan", VLDB 2015.
-pub(crate) fn scan(block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
-    debug_assert!(block.len() == table.len() && block.len().is_multiple_of(LANES * 4));
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.scan(block, table, sums);
-    }
-    scalar::scan(block, table, sums);
-}
-
-/// Which of a block's estimates `(sums * step + base) * scales` are above `floor`, as a bit mask;
-/// the estimates go to `estimates`. NaN is never above.
-pub(crate) fn estimate(
-    sums: &[u16; BLOCK],
-    (step, base): (f32, f32),
+pub(crate) fn scan(
+    block: &[u8],
     scales: &[f32; BLOCK],
+    table: Table<'_>,
     floor: f32,
     estimates: &mut [f32; BLOCK],
 ) -> u32 {
+    debug_assert!(block.len() == table.entries.len() && block.len().is_multiple_of(LANES * 4));
     #[cfg(target_arch = "x86_64")]
     if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.estimate(sums, (step, base), scales, floor, estimates);
+        return avx2.scan(block, scales, table, floor, estimates);
     }
-    scalar::estimate(sums, (step, base), scales, floor, estimates)
+    scalar::scan(block, scales, table, floor, estimates)
 }
 
 /// Adds `factor * code`, rounded to integers, to `sum`. All of the same length.
@@ -192,16 +194,16 @@ mod tests {
         ) {
             let (block, table): (Vec<u8>, Vec<u8>) = bytes.into_iter().unzip();
             let range = skip..skip + length * 256;
-            let (mut fast, mut slow) = ([9u16; BLOCK], [7u16; BLOCK]);
-            scan(&block[range.clone()], &table[range.clone()], &mut fast);
-            scalar::scan(&block[range.clone()], &table[range], &mut slow);
-            prop_assert_eq!(fast, slow);
             let scales: [f32; BLOCK] = scales.try_into().unwrap();
-            let (mut a, mut b) = ([0.0; BLOCK], [0.0; BLOCK]);
+            let (mut fast, mut slow) = ([9.0; BLOCK], [7.0; BLOCK]);
             let (step, base, floor) = factors;
-            let above = estimate(&fast, (step, base), &scales, floor, &mut a);
-            prop_assert_eq!(above, scalar::estimate(&slow, (step, base), &scales, floor, &mut b));
-            prop_assert_eq!(a.map(f32::to_bits), b.map(f32::to_bits));
+            let table = Table { entries: &table[range.clone()], step, base };
+            let above = scan(&block[range.clone()], &scales, table, floor, &mut fast);
+            let expected = scalar::scan(&block[range], &scales, table, floor, &mut slow);
+            prop_assert_eq!(above, expected);
+            for lane in (0..BLOCK).filter(|lane| above >> lane & 1 == 1) {
+                prop_assert_eq!(fast[lane].to_bits(), slow[lane].to_bits());
+            }
         }
 
         #[test]
@@ -230,8 +232,14 @@ mod tests {
         let (code, query) = (vec![-128i8; 1024], vec![8191i16; 1024]);
         assert_eq!(dot_codes(&code, &query), -128 * 8191 * 1024);
         let (block, table) = (vec![0xFFu8; 4096], vec![LUT_MAX; 4096]);
-        let mut sums = [0; BLOCK];
-        scan(&block, &table, &mut sums);
-        assert_eq!(sums, [256 * u16::from(LUT_MAX); BLOCK]);
+        let table = Table {
+            entries: &table,
+            step: 1.0,
+            base: 0.0,
+        };
+        let mut estimates = [0.0; BLOCK];
+        let above = scan(&block, &[1.0; BLOCK], table, 0.0, &mut estimates);
+        assert_eq!(above, u32::MAX);
+        assert_eq!(estimates, [256.0 * f32::from(LUT_MAX); BLOCK]);
     }
 }

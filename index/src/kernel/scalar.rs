@@ -1,6 +1,6 @@
 //! The kernels in plain Rust: what the others must equal.
 
-use super::BLOCK;
+use super::{BLOCK, Table};
 
 pub(super) fn dot_codes(code: &[i8], query: &[i16]) -> i32 {
     code.iter()
@@ -9,10 +9,16 @@ pub(super) fn dot_codes(code: &[i8], query: &[i16]) -> i32 {
         .sum()
 }
 
-pub(super) fn scan(block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
-    *sums = [0; BLOCK];
+pub(super) fn scan(
+    block: &[u8],
+    scales: &[f32; BLOCK],
+    table: Table<'_>,
+    floor: f32,
+    estimates: &mut [f32; BLOCK],
+) -> u32 {
+    let mut sums = [0u16; BLOCK];
     let (groups, _) = block.as_chunks::<16>();
-    let (tables, _) = table.as_chunks::<16>();
+    let (tables, _) = table.entries.as_chunks::<16>();
     let (low_sums, high_sums) = sums.split_at_mut(16);
     for (group, table) in groups.iter().zip(tables) {
         for ((byte, low), high) in group.iter().zip(&mut *low_sums).zip(&mut *high_sums) {
@@ -20,22 +26,11 @@ pub(super) fn scan(block: &[u8], table: &[u8], sums: &mut [u16; BLOCK]) {
             *high += u16::from(table[usize::from(byte >> 4)]);
         }
     }
-}
-
-#[inline(always)]
-pub(super) fn estimate(
-    sums: &[u16; BLOCK],
-    (step, base): (f32, f32),
-    scales: &[f32; BLOCK],
-    floor: f32,
-    estimates: &mut [f32; BLOCK],
-) -> u32 {
     let mut above = 0;
     for lane in 0..BLOCK {
-        estimates[lane] = (f32::from(sums[lane]) * step + base) * scales[lane];
-    }
-    for (lane, estimate) in estimates.iter().enumerate() {
-        above |= u32::from(*estimate > floor) << lane;
+        let product = f32::from(sums[lane]) * table.step + table.base;
+        estimates[lane] = product * scales[lane];
+        above |= u32::from(estimates[lane] > floor) << lane;
     }
     above
 }

@@ -137,18 +137,17 @@ impl Parts {
         self.numbers.push(number.try_into().unwrap_or(u64::MAX));
     }
 
-    /// Touches every page, which checks those that were not checked yet.
-    pub(crate) fn touch(&self) {
-        for page in self.columns.iter().flat_map(Column::pages) {
-            page.words();
-        }
+    /// Reads every page, which checks those that were not checked yet, and gets those of hot
+    /// columns into memory.
+    pub(crate) fn warm(&mut self) {
+        self.columns.iter_mut().for_each(Column::warm);
     }
 
     /// Bytes of pages that are in no file.
     pub(crate) fn fresh_bytes(&self) -> usize {
         let fresh = |column: &Column| {
-            let in_no_file = |page: &&Page| !matches!(page, Page::Mapped(_));
-            column.pages().filter(in_no_file).count() * column.page_words() * size_of::<u64>()
+            let fresh = column.pages().filter(|page| page.file().is_none());
+            fresh.count() * column.page_words() * size_of::<u64>()
         };
         self.columns.iter().map(fresh).sum()
     }
@@ -170,15 +169,9 @@ pub(crate) struct PartsReader {
 }
 
 impl PartsReader {
-    /// The next column, which must be one of rows of `row_bytes` bytes.
-    pub(crate) fn column(&mut self, row_bytes: usize) -> Option<Column> {
-        let saved = self.columns.next()?;
-        let mut column = Column::new(row_bytes);
-        if saved.page_words() != column.page_words() {
-            return None;
-        }
-        saved.pages().for_each(|page| column.push(page.clone()));
-        Some(column)
+    /// The pages of the next column, for one that is like `column`.
+    pub(crate) fn column(&mut self, column: Column) -> Option<Column> {
+        column.with_pages_of(self.columns.next()?)
     }
 
     pub(crate) fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
@@ -320,7 +313,7 @@ impl Store {
                     MappedPage::new(Arc::clone(segment), offset, words, page.checksum)
                 });
                 let mapped = mapped.ok_or_else(|| damaged("a page lies outside its segment"))?;
-                column.push(Page::Mapped(Arc::new(mapped)));
+                column.push(Page::mapped(mapped));
             }
             parts.columns.push(column);
         }
@@ -339,7 +332,8 @@ impl Store {
         parts: &Parts,
     ) -> Result<(Parts, Checkpoint), StoreError> {
         let sparse = sparse_segments(parts);
-        let stays = |page: &Page| matches!(page, Page::Mapped(page) if !sparse.contains(&page.segment().number()));
+        let lies_well = |page: &Arc<MappedPage>| !sparse.contains(&page.segment().number());
+        let stays = |page: &Page| page.file().is_some_and(lies_well);
         let all = || parts.columns.iter().flat_map(Column::pages);
         let written = all().filter(|page| !stays(page)).count();
         let mut places = Vec::with_capacity(written);
@@ -383,7 +377,7 @@ impl Store {
         let mut places = places.into_iter();
         for column in &parts.columns {
             let words = column.page_words();
-            let mut mapped = Column::with_page_words(words);
+            let mut mapped = column.without_pages();
             for page in column.pages() {
                 if stays(page) {
                     mapped.push(page.clone());
@@ -397,7 +391,7 @@ impl Store {
                     path: self.segment_path(self.next_segment - 1),
                     what: "shorter than it was written".to_owned(),
                 })?;
-                mapped.push(Page::Mapped(Arc::new(moved)));
+                mapped.push_written(moved, page);
             }
             next.columns.push(mapped);
         }
@@ -417,7 +411,7 @@ impl Store {
     fn manifest(&self, sequence: u64, dimension: usize, parts: &Parts) -> Manifest {
         let mut segments: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
         for page in parts.columns.iter().flat_map(Column::pages) {
-            if let Page::Mapped(page) = page {
+            if let Some(page) = page.file() {
                 let bytes = u64::try_from(page.segment().bytes()).unwrap_or(u64::MAX);
                 segments.insert(page.segment().number(), (0, bytes));
             }
@@ -426,9 +420,7 @@ impl Store {
             entry.0 = position;
         }
         let page = |page: &Page| {
-            let Page::Mapped(page) = page else {
-                unreachable!("a checkpoint leaves no page in memory")
-            };
+            let page = page.file().expect("a checkpoint has written every page");
             let (segment, offset, checksum) = page.place();
             ManifestPage {
                 segment: segments[&segment].0,
@@ -503,7 +495,7 @@ fn sparse_segments(parts: &Parts) -> Vec<u64> {
     for column in &parts.columns {
         let bytes = u64::try_from(column.page_words() * 8).unwrap_or(0);
         for page in column.pages() {
-            if let Page::Mapped(page) = page {
+            if let Some(page) = page.file() {
                 let whole = u64::try_from(page.segment().bytes()).unwrap_or(0);
                 let entry = used.entry(page.segment().number()).or_insert((0, whole));
                 entry.0 += bytes;

@@ -80,7 +80,7 @@ impl Options {
             sources: (!self.sources.is_empty()).then_some(sources),
             seen_after_us: self.seen_after_us,
             seen_before_us: self.seen_before_us,
-            exclude_track: None,
+            ..Filter::default()
         }
     }
 }
@@ -219,13 +219,14 @@ fn find(
             continue;
         }
         let sightings = sightings(catalog, identity.id, options)?;
+        let best = view.index.best_face(embedding, hit.identity, &filter)?;
         let next = found.get(number + 1);
         hits.push(pb::SearchHit {
             identity: Some(identity),
             cosine,
             margin: next.map_or(MARGIN_ALONE, |next| cosine - next.similarity.get()),
-            best_exemplar_id: hit.best_face.map_or(0, |(face, _)| face.get()),
-            best_exemplar_cosine: hit.best_face.map_or(cosine, |(_, cosine)| cosine.get()),
+            best_exemplar_id: best.map_or(0, |(face, _)| face.get()),
+            best_exemplar_cosine: best.map_or(cosine, |(_, cosine)| cosine.get()),
             sightings,
         });
     }
@@ -315,6 +316,7 @@ mod tests {
                 source: SourceId::new(1),
                 seen_us: 0,
                 quality: 1.0,
+                attributes: 0,
                 embedding: Embedding::normalise(vec![*cosine, (1.0 - cosine * cosine).sqrt()])
                     .unwrap(),
             })

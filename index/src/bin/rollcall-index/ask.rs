@@ -4,7 +4,9 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use rollcall_index::{Effort, Embedding, FaceEffort, Filter, Index, Similarity, State};
+use rollcall_index::{
+    Effort, Embedding, FaceEffort, Filter, IdentityHit, Index, Similarity, State,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -36,14 +38,15 @@ pub(crate) fn who(options: &Options, out: &mut impl Write) -> Result<bool> {
         let (floor, filter) = (options.threshold, Filter::default());
         let (hits, _) = state.who(query, options.k, floor, &filter, Effort::Normal)?;
         let hits = hits.iter().filter(|hit| hit.similarity >= floor);
-        let hit = hits.map(|hit| {
-            json!({
+        let hit = |hit: &IdentityHit| {
+            let best = state.best_face(query, hit.identity, &filter)?;
+            Ok(json!({
                 "identity": hit.identity.get(), "cosine": hit.similarity.get(),
-                "best_face": hit.best_face.map(|(face, _)| face.get()),
-                "best_face_cosine": hit.best_face.map(|(_, cosine)| cosine.get()),
-            })
-        });
-        Ok(hit.collect())
+                "best_face": best.map(|(face, _)| face.get()),
+                "best_face_cosine": best.map(|(_, cosine)| cosine.get()),
+            }))
+        };
+        hits.map(hit).collect()
     })
 }
 

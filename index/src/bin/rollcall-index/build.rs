@@ -163,6 +163,7 @@ fn insert(face: Face, given: bool) -> Result<Operation> {
         source: SourceId::new(facts.source.unwrap_or(0)),
         seen_us: facts.time_us.unwrap_or(0),
         quality: 1.0,
+        attributes: 0,
         embedding,
     })
 }
