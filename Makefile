@@ -97,7 +97,7 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 	  $(if $(VECTORS),--vectors "$$VECTORS") $(if $(IDENTITIES),--identities "$$IDENTITIES") \
 	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(QUERIES),--queries "$$QUERIES") \
 	  $(if $(QUERY_IDENTITIES),--query-identities "$$QUERY_IDENTITIES") \
-	  $(if $(OUT),--out "$$OUT")
+	  $(if $(OUT),--out "$$OUT") $(if $(BESIDE),--beside $$BESIDE)
 
 clean: ## remove build output
 	@cargo clean

@@ -4,6 +4,7 @@ import math
 from html import escape
 
 import corpus
+import growth
 import truth
 
 STYLE = """
@@ -17,6 +18,8 @@ main { max-width: 76rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
 p { margin: .3rem 0; } .soft { color: var(--soft); } .bad { color: var(--bad); }
 figure { margin: 0; background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: .5rem; }
+.beside { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
+figcaption { font-size: .9rem; margin: .2rem .4rem; }
 svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif; }
 svg text { fill: var(--soft); } svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .curve { fill: none; stroke-width: 1.6; } svg .own { stroke-width: 3.2; }
@@ -41,11 +44,14 @@ COLUMNS = (("system", ""), ("question", ""), ("setting", ""), ("recall_at_1", ".
            ("recall_at_10", ".4f"), ("recall_at_100", ".4f"), ("rank1", ".4f"),
            ("fnir_at_fpir_1pct", ".4f"), ("qps", ",.0f"), ("p50_us", ",.1f"), ("p99_us", ",.1f"),
            ("build_s", ",.1f"), ("peak_mb", ",.0f"), ("bytes_per_face", ",.1f"),
-           ("hot_bytes_per_face", ",.1f"))
+           ("hot_bytes_per_face", ",.1f"), ("details", ""))
 
 
-def render(about, results):
-    """The page of a run: `about` as run.py collects it, `results` as results.jsonl has them."""
+def render(about, results, beside=()):
+    """The page of a run: `about` as run.py collects it, `results` as results.jsonl has them.
+
+    `beside` are results of other sizes: with them, there are curves of growth.
+    """
     name, n = about["corpus"]["name"], about["corpus"]["n"]
     title = f"Who is this, and which faces? Corpus {name}, {n:,} faces"
     good = [result for result in results if not result.get("error")]
@@ -58,6 +64,7 @@ def render(about, results):
             parts.append(f"<section>\n<h2>{escape(question)}: queries a second over "
                          f"{escape(label)}</h2>\n{_figure(points, key, label, low, colours)}\n"
                          "</section>")
+    parts.extend(growth.sections([*good, *beside], COLOURS))
     parts.append(_table(good))
     errors = [result for result in results if result.get("error")]
     if errors:
@@ -164,4 +171,6 @@ def _cell(tag, text, form):
 def _shown(value, form):
     if value is None:
         return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
     return format(value, form) if form and isinstance(value, (int, float)) else str(value)

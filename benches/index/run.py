@@ -47,6 +47,8 @@ def arguments_of(argv):
     parser.add_argument("--peers", default="all", help="all, none, or names with commas between")
     parser.add_argument("--questions", default=",".join(peers.QUESTIONS), help="asked of the peers")
     parser.add_argument("--peer-limit-s", type=float, default=peers.PEER_S)
+    parser.add_argument("--beside", type=Path, nargs="+", default=[],
+                        help="results.jsonl of other sizes, for the curve of growth")
     parser.add_argument("--out", type=Path, help="folder for results.jsonl and index.html")
     parser.add_argument("--cache", type=Path, help="folder for corpora")
     parser.add_argument("--binary", type=Path, help="our own benchmark; `none` leaves it out")
@@ -127,9 +129,8 @@ def run_own(binary, folder, results):
     if not binary.is_file():
         results.add(peers.line(**common, error=f"{binary} is not there: {BUILD}"))
         return
-    core = max(os.sched_getaffinity(0))
-    with subprocess.Popen([str(binary), "--corpus", str(folder)], stdout=subprocess.PIPE, text=True,
-                          preexec_fn=lambda: os.sched_setaffinity(0, {core})) as child:
+    with subprocess.Popen([str(binary), "--corpus", str(folder)], stdout=subprocess.PIPE,
+                          text=True) as child:
         for text in child.stdout:
             text = text.strip()
             if text:
@@ -154,6 +155,14 @@ def shape_error(text):
     return None
 
 
+def read_lines(file):
+    """The results of another run."""
+    try:
+        return [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {error}") from error
+
+
 def machine():
     """What the numbers were measured on, in words."""
     model = "unknown processor"
@@ -173,6 +182,7 @@ def main(argv=None):
     arguments = arguments_of(argv)
     try:
         names = peers.chosen(arguments.peers)
+        beside = [result for file in arguments.beside for result in read_lines(file)]
         began = time.perf_counter()
         folder = prepare(arguments)
     except (RunError, corpus.CorpusError) as error:
@@ -193,7 +203,7 @@ def main(argv=None):
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "took": f"{(time.perf_counter() - began) / 60:.1f} min",
     }
-    (out / "index.html").write_text(page.render(about, results.lines), encoding="utf-8")
+    (out / "index.html").write_text(page.render(about, results.lines, beside), encoding="utf-8")
     say(f"results: {out / 'results.jsonl'}\npage: {out / 'index.html'}")
     for result in results.errors:
         say(in_short(result))

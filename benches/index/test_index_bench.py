@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
 import corpus
+import growth
 import metrics
 import page
 import peers
@@ -327,7 +328,7 @@ class Page(unittest.TestCase):
                  "truth": {"rank1": 1.0, "fnir_at_fpir_1pct": None},
                  "machine": {"before": evil, "after": evil}, "date": evil, "took": evil}
         rows = [json.loads(peers.line(system=evil, question=question, setting=evil, rank1=rank1,
-                                      recall_at_10=recall, qps=qps))
+                                      recall_at_10=recall, qps=qps)) | {"details": {evil: evil}}
                 for question, rank1, recall, qps in (("who", 1.0, None, 1e5), ("who", 0.2, None, 3.0),
                                                      ("faces", 0.95, 0.9, 100.0))]
         rows.append(json.loads(peers.line(system=evil, question="faces", error=evil)))
@@ -339,10 +340,39 @@ class Page(unittest.TestCase):
                 links.extend(value for key, value in attrs if key in ("src", "href"))
                 assert not any(key.startswith("on") for key, _ in attrs), attrs
 
-        Reader().feed(page.render(about, rows))
+        grown = [json.loads(peers.line(system="rollcall", corpus=evil, n=n, question="who",
+                                       setting="normal (default)", p50_us=n / 1e4))
+                 for n in (100_000, 1_000_000)]
+        html = page.render(about, rows, grown)
+        Reader().feed(html)
         self.assertNotIn("script", tags)
         self.assertEqual(links, [])
         self.assertIn("polyline", tags)
+        self.assertIn("1,000,000 faces: 100.0", html)
+
+
+class Growth(unittest.TestCase):
+    def lines(self, *sizes):
+        made = [json.loads(peers.line(system="rollcall", corpus="tv", n=n, question="who",
+                                      setting="normal (default)", p50_us=50.0)) for n in sizes]
+        return [line | {"details": {"kb_touched": 100}} for line in made]
+
+    def test_a_curve_needs_two_sizes(self):
+        self.assertEqual(growth.sections(self.lines(1_000), page.COLOURS), [])
+        html = "".join(growth.sections(self.lines(1_000, 10_000), page.COLOURS))
+        self.assertEqual((html.count("<polyline"), html.count("<circle")), (2, 4))
+
+    def test_peers_and_other_settings_have_no_curve(self):
+        lines = self.lines(1_000, 10_000)
+        lines[0]["setting"] = "8 cells"
+        self.assertEqual(growth.sections(lines, page.COLOURS), [])
+        lines = self.lines(1_000, 10_000)
+        lines[0]["system"] = "faiss"
+        self.assertEqual(growth.sections(lines, page.COLOURS), [])
+
+    def test_a_file_that_is_not_there_is_told_of(self):
+        with self.assertRaises(run.RunError):
+            run.read_lines(Path("/nowhere/results.jsonl"))
 
 
 if __name__ == "__main__":

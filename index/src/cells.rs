@@ -200,12 +200,15 @@ impl Cells {
 
     /// Adds a representative; its slot, and where others go if a cell is split.
     pub(crate) fn insert(&mut self, owner: u32, rotated: &[f32], moved: &mut impl Moved) {
-        let code = Code::of(rotated);
+        self.insert_code(owner, rotated, &Code::of(rotated), moved);
+    }
+
+    fn insert_code(&mut self, owner: u32, rotated: &[f32], code: &Code, moved: &mut impl Moved) {
         let cell = match self.nearest_one(rotated) {
             Some(cell) => cell,
-            None => self.new_cell(&code),
+            None => self.new_cell(code),
         };
-        let slot = self.put(cell, owner, &code);
+        let slot = self.put(cell, owner, code);
         moved(owner, slot);
         if self.cell(cell).count > FULL {
             self.split(cell, moved);
@@ -311,8 +314,8 @@ impl Cells {
             .collect();
         self.empty(cell);
         for (owner, code) in members {
-            let rotated = decode(&code);
-            self.insert(owner, &rotated, moved);
+            // The code of what a code says may be another one.
+            self.insert_code(owner, &decode(&code), &code, moved);
         }
     }
 

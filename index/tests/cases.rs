@@ -220,3 +220,44 @@ fn an_index_of_no_dimension_refuses_every_face_and_is_sound() {
     assert!(index.apply(1, &[insert(1, 1, 1, EAST)]).is_err());
     assert_eq!(index.publish().verify().unwrap().faces, 0);
 }
+
+#[test]
+fn a_cell_that_dissolves_leaves_representatives_as_they_were() {
+    const LONG: usize = 64;
+    let mut index = Index::new(LONG);
+    let mut drawn = 1u64;
+    let mut draw = || {
+        drawn = drawn
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        f32::from(u8::try_from(drawn >> 56).unwrap()) / 255.0 - 0.5
+    };
+    // Eight groups of people, so that each has cells of its own.
+    for person in 1..=1600u64 {
+        let mut values: Vec<f32> = (0..LONG).map(|_| draw()).collect();
+        values[usize::try_from(person % 8).unwrap()] += 4.0;
+        let insert = Operation::Insert {
+            face: FaceId::new(person),
+            identity: IdentityId::new(person),
+            track: TrackId::new(person),
+            source: SourceId::new(1),
+            seen_us: 0,
+            quality: 1.0,
+            attributes: 0,
+            embedding: Embedding::normalise(values).unwrap(),
+        };
+        index.apply(person, &[insert]).unwrap();
+    }
+    let cells = index.newest().cell_fill().count();
+    let group: Vec<Operation> = (8..=1600u64)
+        .step_by(8)
+        .map(|face| Operation::Remove {
+            face: FaceId::new(face),
+        })
+        .collect();
+    for remove in group.chunks(10) {
+        index.apply(1600, remove).unwrap();
+        index.newest().verify().unwrap();
+    }
+    assert!(index.newest().cell_fill().count() < cells);
+}

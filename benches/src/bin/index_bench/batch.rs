@@ -1,0 +1,111 @@
+//! Many queries in one call, beside as many calls.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use rollcall_index::{Effort, Embedding, FaceEffort, Filter, SearchError, State};
+use serde_json::json;
+
+use crate::cores::Cores;
+use crate::corpus::Corpus;
+use crate::report::{Report, enough, round};
+use crate::who::{WHO, floor};
+
+/// Queries in a call at most.
+const QUERIES_MAX: usize = 1000;
+/// Passes are made for as many seconds.
+const SECONDS: f64 = 2.0;
+
+/// Asks the same queries one a call, and all in one call on one thread and on every core.
+pub(crate) fn measure(
+    corpus: &Corpus,
+    state: &State,
+    report: &Report<'_>,
+    cores: &Cores,
+) -> Result<()> {
+    let filter = Filter::default();
+    let who = |queries: &[Embedding]| {
+        state.who_batch(queries, WHO, floor(), &filter, Effort::Normal)?;
+        Ok(())
+    };
+    let faces = |queries: &[Embedding]| {
+        state.faces_batch(queries, WHO, &filter, FaceEffort::NORMAL)?;
+        Ok(())
+    };
+    let one_who = |query: &Embedding| {
+        state.who(query, WHO, floor(), &filter, Effort::Normal)?;
+        Ok(())
+    };
+    let one_face = |query: &Embedding| {
+        state.faces_like(query, WHO, &filter, FaceEffort::NORMAL)?;
+        Ok(())
+    };
+    let pools = pools(cores)?;
+    compare("who normal", corpus, report, &pools, one_who, who)?;
+    compare("faces normal", corpus, report, &pools, one_face, faces)
+}
+
+/// A pool of one thread, and one of a thread for each core if there are more.
+fn pools(cores: &Cores) -> Result<Vec<ThreadPool>> {
+    // Threads run where the one may that starts them.
+    cores.unpin()?;
+    let mut counts = vec![1, cores.count()];
+    counts.dedup();
+    let pools = counts
+        .into_iter()
+        .map(|count| ThreadPoolBuilder::new().num_threads(count).build())
+        .collect::<Result<_, _>>()?;
+    cores.pin(0)?;
+    Ok(pools)
+}
+
+fn compare(
+    name: &str,
+    corpus: &Corpus,
+    report: &Report<'_>,
+    pools: &[ThreadPool],
+    one: impl Fn(&Embedding) -> Result<(), SearchError>,
+    all: impl Fn(&[Embedding]) -> Result<(), SearchError> + Sync,
+) -> Result<()> {
+    let order: Vec<usize> = corpus.order().take(QUERIES_MAX).collect();
+    let (mut queries, begun) = (Vec::new(), Instant::now());
+    for number in order {
+        one(&corpus.queries[number])?;
+        queries.push(corpus.queries[number].clone());
+        if enough(begun, queries.len()) {
+            break;
+        }
+    }
+    let single = rate(queries.len(), || queries.iter().try_for_each(&one))?;
+    let setting = format!("{name}, {} queries", queries.len());
+    report.line(
+        "batch",
+        &format!("{setting}, one a call"),
+        &json!({"qps": single.round()}),
+    )?;
+    for pool in pools {
+        let many = rate(queries.len(), || pool.install(|| all(&queries)))?;
+        report.line(
+            "batch",
+            &format!(
+                "{setting} in one call, threads={}",
+                pool.current_num_threads()
+            ),
+            &json!({"qps": many.round(), "details": {"ratio": round(many / single, 1e2)}}),
+        )?;
+    }
+    Ok(())
+}
+
+/// Queries a second, of the fastest pass: two at least, and more where they are short.
+fn rate(queries: usize, pass: impl Fn() -> Result<(), SearchError>) -> Result<f64> {
+    let (mut best, mut passes, begin) = (f64::INFINITY, 0, Instant::now());
+    while passes < 2 || begin.elapsed().as_secs_f64() < SECONDS {
+        let begun = Instant::now();
+        pass()?;
+        best = best.min(begun.elapsed().as_secs_f64());
+        passes += 1;
+    }
+    Ok(queries as f64 / best)
+}

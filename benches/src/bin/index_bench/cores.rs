@@ -1,0 +1,40 @@
+//! The cores a thread may run on.
+
+use anyhow::Result;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The cores this program was given.
+pub(crate) struct Cores(Vec<usize>);
+
+impl Cores {
+    /// Those of the calling thread.
+    pub(crate) fn given() -> Result<Self> {
+        let set = sched_getaffinity(None)?;
+        Ok(Self(
+            (0..CpuSet::MAX_CPU)
+                .filter(|core| set.is_set(*core))
+                .collect(),
+        ))
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Pins the calling thread to one core, counted from the last, around if there are fewer.
+    pub(crate) fn pin(&self, number: usize) -> Result<()> {
+        keep_to(&[self.0[self.count() - 1 - number % self.count()]])
+    }
+
+    /// Lets the calling thread run on every core again.
+    pub(crate) fn unpin(&self) -> Result<()> {
+        keep_to(&self.0)
+    }
+}
+
+fn keep_to(cores: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    Ok(sched_setaffinity(None, &set)?)
+}

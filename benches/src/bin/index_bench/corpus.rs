@@ -1,0 +1,152 @@
+//! A corpus of `benches/index`: what is in its folder, a face at a time.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use npyz::{Deserialize, NpyFile};
+use rollcall_index::{Embedding, FaceId, IdentityId, Operation, SourceId, TrackId};
+use serde_json::Value;
+
+/// The corpus but for the vectors, which are read as they are needed.
+pub(crate) struct Corpus {
+    pub(crate) folder: PathBuf,
+    pub(crate) name: String,
+    pub(crate) identities: Vec<u64>,
+    pub(crate) tracks: Vec<u64>,
+    pub(crate) queries: Vec<Embedding>,
+    /// Whose each query is; -1: nobody's here.
+    pub(crate) meant: Vec<i64>,
+    /// The faces most similar to each query, best first.
+    pub(crate) truth: Vec<Vec<i64>>,
+    pub(crate) dimension: usize,
+    sources: Vec<u32>,
+    times: Vec<i64>,
+    vectors: File,
+    /// Where the first vector begins in the file.
+    begin: u64,
+}
+
+impl Corpus {
+    /// Reads a folder, and of its queries about `queries_max`.
+    pub(crate) fn read(folder: &Path, queries_max: Option<usize>) -> Result<Self> {
+        let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("corpus.json"))?)?;
+        let name = facts["name"].as_str().context("corpus.json: name")?;
+        let queries: Vec<f32> = array(folder, "queries.npy")?;
+        let meant: Vec<i64> = array(folder, "query_identities.npy")?;
+        let truth: Vec<i64> = array(folder, "truth_faces.npy")?;
+        let identities: Vec<u64> = array(folder, "identities.npy")?;
+        let (dimension, best) = (queries.len() / meant.len(), truth.len() / meant.len());
+        // Known and unknown queries may be sorted: they are taken evenly.
+        let step = queries_max.map_or(1, |most| (meant.len() / most.max(1)).max(1));
+        let queries = queries.chunks(dimension).step_by(step);
+        let queries: Result<_, _> = queries
+            .map(|values| Embedding::normalise(values.to_vec()))
+            .collect();
+        let vectors = File::open(folder.join("vectors.npy")).context("vectors.npy")?;
+        let bytes = u64::try_from(identities.len() * dimension * 2)?;
+        let begin = vectors.metadata()?.len().checked_sub(bytes);
+        Ok(Self {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+            tracks: array(folder, "tracks.npy")?,
+            queries: queries?,
+            meant: meant.into_iter().step_by(step).collect(),
+            truth: truth
+                .chunks(best)
+                .step_by(step)
+                .map(<[i64]>::to_vec)
+                .collect(),
+            dimension,
+            sources: array(folder, "sources.npy")?,
+            times: array(folder, "times.npy")?,
+            vectors,
+            begin: begin.context("vectors.npy ends early")?,
+            identities,
+        })
+    }
+
+    /// How many faces there are.
+    pub(crate) fn faces(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// The embedding of the face in a row.
+    pub(crate) fn embedding(&self, row: usize) -> Result<Embedding> {
+        let mut bytes = vec![0; self.dimension * 2];
+        let at = self.begin + u64::try_from(row * bytes.len())?;
+        self.vectors.read_exact_at(&mut bytes, at)?;
+        Embedding::from_f16_bytes(&bytes).with_context(|| format!("vectors.npy, row {row}"))
+    }
+
+    /// What inserts the face in a row under an identity.
+    pub(crate) fn insert(
+        &self,
+        row: usize,
+        identity: u64,
+        embedding: Embedding,
+    ) -> Result<Operation> {
+        Ok(Operation::Insert {
+            face: FaceId::new(u64::try_from(row)?),
+            identity: IdentityId::new(identity),
+            track: TrackId::new(self.tracks[row]),
+            source: SourceId::new(u64::from(self.sources[row])),
+            seen_us: self.times[row],
+            quality: 1.0,
+            attributes: 0,
+            embedding,
+        })
+    }
+
+    /// The rows with those of a track beside each other, tracks in the order in which they end.
+    /// `chunk_by` [`Self::same_track`] tells them apart.
+    pub(crate) fn in_tracks(&self, mut rows: Vec<usize>) -> Vec<usize> {
+        let tracks = self.tracks.iter().max().map_or(0, |most| index(*most) + 1);
+        let mut ends = vec![0; tracks];
+        for row in &rows {
+            let end: &mut usize = &mut ends[index(self.tracks[*row])];
+            *end = (*end).max(*row);
+        }
+        rows.sort_unstable_by_key(|row| (ends[index(self.tracks[*row])], *row));
+        rows
+    }
+
+    /// Whether two faces are of one track.
+    pub(crate) fn same_track(&self, a: usize, b: usize) -> bool {
+        self.tracks[a] == self.tracks[b]
+    }
+
+    /// The queries in an order that mixes known and unknown ones from its beginning.
+    pub(crate) fn order(&self) -> impl Iterator<Item = usize> {
+        let count = self.queries.len();
+        // A step that shares no divisor with the count visits every query once.
+        let mut step = count * 618 / 1000 + 1;
+        while gcd(step, count) != 1 {
+            step += 1;
+        }
+        (0..count).map(move |number| number * step % count)
+    }
+}
+
+fn array<T: Deserialize>(folder: &Path, name: &str) -> Result<Vec<T>> {
+    let path = folder.join(name);
+    let read = || -> Result<Vec<T>> {
+        let array = NpyFile::new(BufReader::new(File::open(&path)?))?;
+        let values = array.into_vec()?;
+        ensure!(!values.is_empty(), "it is empty");
+        Ok(values)
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+/// A number of the corpus as a place in memory.
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("tracks are numbered from 1 as they begin")
+}
+
+/// The greatest common divisor.
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
