@@ -13,7 +13,7 @@ DENY := $(ROLLCALL_ASSETS)/tools/bin/cargo-deny
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
-.PHONY: help setup build demo test fmt lint unit doc arrows deny clean distclean \
+.PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index
 
 help: ## print this list
@@ -26,6 +26,9 @@ setup: ## fetch and prepare what the build and the tests need (idempotent)
 build: setup ## build the programs rollcalld, rollcall-ingest and rollcall (release)
 	@echo "== building the release programs"
 	@cargo build --release -p rollcall-server -p rollcall-ingest -p rollcall-client --bins
+
+index-tool: ## build the program rollcall-index (release)
+	@cargo build --release -p rollcall-index --features cli
 
 demo: build ## the whole path on a composed clip; VIDEO=path-or-url uses yours
 	@python3 -B deploy/demo/demo.py $(if $(VIDEO),--video "$$VIDEO")

@@ -5,6 +5,8 @@
 //! Billion-Scale Vector Search", SOSP 2023, without its search for vectors that lie better in a
 //! neighbouring cell: representatives are placed anew whenever their identity has doubled.
 
+mod settle;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::{

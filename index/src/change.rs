@@ -1,6 +1,8 @@
 //! Checked operations taking effect.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use rayon::prelude::*;
 
 use crate::{
     apply::Operation,
@@ -11,8 +13,13 @@ use crate::{
     id::{FaceId, IdentityId},
     modes::{self, CLOSE, Mode, SAMPLE},
     people::{Identity, SUM_FROM, modal_owner, mode_owner},
+    rotate::Rotation,
     state::{State, concentration, direction, term, weight},
 };
+
+/// Operations whose embeddings are encoded at once, by all threads there are, while those before
+/// take effect. Fewer are not worth waking anybody for.
+const ENCODED_AT_ONCE: usize = 1024;
 
 /// Operations that were checked, taking effect. From here on a surprise is our own bug.
 pub(crate) struct Change<'a> {
@@ -20,6 +27,14 @@ pub(crate) struct Change<'a> {
     /// Rows of identities whose faces have changed, with how many they had before; some may be
     /// free by now.
     touched: BTreeMap<u32, u32>,
+}
+
+/// The code of an embedding to be inserted.
+fn encode(rotation: &Rotation, operation: &Operation) -> Option<Code> {
+    let Operation::Insert { embedding, .. } = operation else {
+        return None;
+    };
+    Some(Code::of(&rotation.forward(embedding.as_slice())))
 }
 
 impl<'a> Change<'a> {
@@ -30,7 +45,31 @@ impl<'a> Change<'a> {
         }
     }
 
-    pub(crate) fn apply(&mut self, operation: &Operation) {
+    pub(crate) fn all(&mut self, operations: &[Operation]) {
+        let rotation = Arc::clone(&self.state.rotation);
+        let encode = |operation: &Operation| encode(&rotation, operation);
+        if operations.len() <= ENCODED_AT_ONCE {
+            operations.iter().for_each(|op| self.apply(op, encode(op)));
+            return;
+        }
+        let encode_all = |chunk: &[Operation]| -> Vec<_> { chunk.par_iter().map(encode).collect() };
+        let mut codes = Vec::new();
+        let mut before: &[Operation] = &[];
+        for chunk in operations.chunks(ENCODED_AT_ONCE) {
+            let apply = || self.each(before, codes);
+            ((), codes) = rayon::join(apply, || encode_all(chunk));
+            before = chunk;
+        }
+        self.each(before, codes);
+    }
+
+    fn each(&mut self, operations: &[Operation], codes: Vec<Option<Code>>) {
+        for (operation, code) in operations.iter().zip(codes) {
+            self.apply(operation, code);
+        }
+    }
+
+    fn apply(&mut self, operation: &Operation, code: Option<Code>) {
         match *operation {
             Operation::Insert {
                 face,
@@ -40,9 +79,9 @@ impl<'a> Change<'a> {
                 seen_us,
                 quality,
                 attributes,
-                ref embedding,
+                ..
             } => {
-                let code = Code::of(&self.state.rotation.forward(embedding.as_slice()));
+                let code = code.expect("insertions were encoded");
                 let person = self.person(identity);
                 let slot = self.open_slot(person);
                 let mut face = Face::new(face, track, source, seen_us, quality, attributes);

@@ -1,9 +1,11 @@
 //! The person index: who is this, and where was this person seen?
 //!
-//! An in-memory view of the log's faces, rebuilt by its caller from the log at start: a tree whose
-//! inner nodes are cells of people and whose leaves are the faces of one person. One writer applies [`Operation`]s to an [`Index`] and
-//! publishes immutable [`Snapshot`]s; any number of threads search those without a lock. This crate
-//! knows no video, no network, no async and no files.
+//! A view of the log's faces: a tree whose inner nodes are cells of people and whose leaves are the
+//! faces of one person, in memory or in a folder of mapped files (`FORMAT.md`). One writer applies
+//! [`Operation`]s to an [`Index`], checkpoints it into its folder, and publishes immutable
+//! [`Snapshot`]s; any number of threads search those without a lock. What is wrong with a folder
+//! can be mended by making it anew: from the log, or, many faces at once, with a [`Builder`]. This
+//! crate knows no video, no network and no async.
 //!
 //! ```
 //! use rollcall_index::{Embedding, FaceId, Filter, IdentityId, Index, Operation, SourceId, TrackId};
@@ -32,6 +34,7 @@
 mod apply;
 mod arena;
 mod blocks;
+mod build;
 mod cells;
 mod change;
 mod check;
@@ -55,6 +58,7 @@ mod two_means;
 mod verify;
 
 pub use apply::{ApplyError, Operation};
+pub use build::{BuildError, Builder};
 pub use embedding::{Embedding, EmbeddingError, Similarity};
 pub use filter::Filter;
 pub use id::{FaceId, IdentityId, SourceId, TrackId};

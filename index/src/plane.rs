@@ -82,6 +82,10 @@ impl Plane {
         })
     }
 
+    pub(crate) fn padded(&self) -> usize {
+        self.padded
+    }
+
     pub(crate) fn blocks(&self) -> usize {
         self.codes.rows().min(self.sketches.rows())
     }

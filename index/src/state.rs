@@ -19,7 +19,7 @@ use crate::{
     people::{Identity, People},
     plane::Plane,
     rotate::Rotation,
-    store::{Checkpoint, Damage, Disk, Parts, RealDisk, Store, StoreError, Wanted},
+    store::{Checkpoint, Damage, Disk, Parts, RealDisk, Store, StoreError, Wanted, made_for},
 };
 
 /// Sums are kept in steps of one over this, so that they are exact and the same in any order: up
@@ -159,6 +159,19 @@ impl State {
     /// How many representatives each cell has. Cost: a look at every cell.
     pub fn cell_fill(&self) -> impl Iterator<Item = usize> {
         self.cells.fill()
+    }
+
+    /// Bytes of representatives and their cells.
+    pub(crate) fn cells_bytes(&self) -> usize {
+        let (hot, cold) = self.cells.bytes();
+        hot + cold
+    }
+
+    /// How many faces each identity has. Cost: a look at every identity.
+    pub fn identity_fill(&self) -> impl Iterator<Item = usize> {
+        self.people
+            .all()
+            .map(|person| at(self.people.get(person).faces))
     }
 
     /// How much is stored. Cost: constant.
@@ -465,6 +478,29 @@ impl Index {
         })
     }
 
+    /// The index in `folder`, whatever model it was made for.
+    ///
+    /// Cost: as [`Self::open`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; that it is not there ([`StoreError::Io`]) included.
+    pub fn open_existing(folder: &Path) -> Result<Self, StoreError> {
+        let (contract, dimension) = made_for(folder)?;
+        Self::open(folder, &contract, dimension)
+    }
+
+    /// Bytes that are in memory alone, for they are new since the last checkpoint. Cost: a look at
+    /// every page.
+    pub(crate) fn fresh_bytes(&self) -> usize {
+        self.state.save().fresh_bytes()
+    }
+
+    /// Puts the cells right as a whole.
+    pub(crate) fn settle(&mut self) {
+        let State { people, cells, .. } = &mut self.state;
+        cells.settle(&mut |owner, slot| people.placed(owner, slot));
+    }
+
     /// Makes the newest state durable: what changed since the last checkpoint is written. Nothing
     /// happens to an index in memory alone.
     ///
@@ -505,6 +541,12 @@ impl Index {
             None => Ok(()),
             Some(damage) => Err(damage.clone()),
         }
+    }
+
+    /// The model that the folder was made for; nothing for an index in memory alone.
+    #[must_use]
+    pub fn contract(&self) -> &str {
+        self.store.as_ref().map_or("", Store::contract)
     }
 
     /// The newest state, published or not.

@@ -48,7 +48,7 @@ pub(crate) fn two_means(vectors: &[Vec<f32>], least: usize) -> (Vec<bool>, [Vec<
 }
 
 /// The direction of the mean.
-fn mean<'a>(vectors: impl Iterator<Item = &'a Vec<f32>> + Clone) -> Vec<f32> {
+pub(crate) fn mean<'a>(vectors: impl Iterator<Item = &'a Vec<f32>> + Clone) -> Vec<f32> {
     let mut first = vectors.clone();
     let mut sum = first.next().expect("no group is empty").clone();
     for vector in first {

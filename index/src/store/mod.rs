@@ -143,6 +143,15 @@ impl Parts {
         self.columns.iter_mut().for_each(Column::warm);
     }
 
+    /// Bytes of pages that are in no file.
+    pub(crate) fn fresh_bytes(&self) -> usize {
+        let fresh = |column: &Column| {
+            let fresh = column.pages().filter(|page| page.file().is_none());
+            fresh.count() * column.page_words() * size_of::<u64>()
+        };
+        self.columns.iter().map(fresh).sum()
+    }
+
     /// For reading back: first saved, first given.
     pub(crate) fn reader(self) -> PartsReader {
         PartsReader {
@@ -260,6 +269,10 @@ impl Store {
         let numbers: Vec<u64> = manifest.segments.iter().map(|segment| segment.0).collect();
         store.sweep(&numbers);
         Ok((store, Some((manifest.sequence, parts))))
+    }
+
+    pub(crate) fn contract(&self) -> &str {
+        &self.contract
     }
 
     /// The first damage found in a file.
@@ -493,6 +506,18 @@ fn sparse_segments(parts: &Parts) -> Vec<u64> {
         .iter()
         .filter(|(_, (used, whole))| used * SPARSE < *whole);
     sparse.map(|(number, _)| *number).collect()
+}
+
+/// The contract and the dimension of the embeddings that a folder was made for.
+pub(crate) fn made_for(folder: &Path) -> Result<(String, usize), StoreError> {
+    let path = folder.join(MANIFEST);
+    let bytes = std::fs::read(&path).map_err(|source| StoreError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    let manifest = read_manifest(&path, &bytes)?;
+    let dimension = usize::try_from(manifest.dimension).unwrap_or(usize::MAX);
+    Ok((manifest.contract, dimension))
 }
 
 fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, StoreError> {

@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// The catalog's file in the data folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
 const LOG_FOLDER: &str = "log";
-/// Faces given to the index at once while it is rebuilt.
-const REBUILD_FACES: usize = 1024;
+/// Faces given to the index at once while it is rebuilt: enough for all threads to encode them.
+const REBUILD_FACES: usize = 8192;
 
 /// Why a collection could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -206,8 +206,14 @@ pub(crate) fn fill_index(index: &mut Index, log: &LogReader) -> Result<(), OpenE
     }
     let sequence = log.durable_sequence();
     let mut waiting = Vec::new();
-    for (face, survivor) in faces {
-        let identity = tracks.get(&survivor.track).map_or(0, |t| t.0);
+    // An identity's faces together: they then lie together, and are summed up once.
+    let identity_of = |survivor: &Survivor| tracks.get(&survivor.track).map_or(0, |t| t.0);
+    let mut faces: Vec<(u64, u64, Survivor)> = faces
+        .into_iter()
+        .map(|(face, survivor)| (identity_of(&survivor), face, survivor))
+        .collect();
+    faces.sort_unstable_by_key(|(identity, face, _)| (*identity, *face));
+    for (identity, face, survivor) in faces {
         waiting.push(insert(log, face, identity, survivor)?);
         if waiting.len() == REBUILD_FACES {
             index.apply(sequence, &waiting)?;
