@@ -1,15 +1,12 @@
 //! Changing the index: operations, checked as a whole before the first takes effect.
 
-use std::collections::{BTreeMap, HashMap};
-
 use crate::{
-    blocks::{NONE, WHOLE},
-    code::Code,
+    change::Change,
+    check::Check,
     embedding::Embedding,
-    faces::{Face, Faces},
     id::{FaceId, IdentityId, SourceId, TrackId},
-    people::{Identity, SUM_FROM},
-    state::{Index, State, term, weight},
+    identity_state::IdentityState,
+    state::Index,
     store::Damage,
 };
 
@@ -30,6 +27,9 @@ pub enum Operation {
         seen_us: i64,
         /// 0 to 1, higher is better; its weight in the identity's mean (0.01 at least).
         quality: f32,
+        /// What the writer says of it (glasses, mask, profile, ...): 16 bits to which the writer
+        /// gives meaning.
+        attributes: u16,
         /// Its embedding, of the index's dimension.
         embedding: Embedding,
     },
@@ -44,6 +44,32 @@ pub enum Operation {
         track: TrackId,
         /// Whose the faces are from here on.
         identity: IdentityId,
+    },
+    /// Moves a face to an identity, which need not exist yet: so is an identity split.
+    Move {
+        /// The face; must be here.
+        face: FaceId,
+        /// Whose it is from here on.
+        identity: IdentityId,
+    },
+    /// Makes all faces of an identity another's; the first is gone. An identity that exists keeps
+    /// its state; one that does not exist yet takes over that of the first: it is renamed.
+    ///
+    /// Cost: that of the identity with fewer faces, some ten nanoseconds for each of them, and of a
+    /// copied page for every 256 of them that was published since it last changed; at most 31 are
+    /// moved one by one.
+    Merge {
+        /// Whose the faces are; must have a face here.
+        from: IdentityId,
+        /// Whose they are from here on. If it is `from`, nothing happens.
+        into: IdentityId,
+    },
+    /// Says what an identity is, until it is said anew or the identity is gone.
+    Mark {
+        /// The identity; must have a face here.
+        identity: IdentityId,
+        /// What it is from here on.
+        state: IdentityState,
     },
 }
 
@@ -81,6 +107,14 @@ pub enum ApplyError {
         at: usize,
         /// The track.
         track: TrackId,
+    },
+    /// No face of that identity is here.
+    #[error("operation {at}: identity {identity} has no face in the index")]
+    UnknownIdentity {
+        /// Position of the operation, from 0.
+        at: usize,
+        /// The identity.
+        identity: IdentityId,
     },
     /// The embedding comes from another model than the index's.
     #[error(
@@ -132,10 +166,7 @@ impl Index {
         }
         self.check().map_err(ApplyError::Damaged)?;
         Check::new(&self.state).all(operations)?;
-        let mut change = Change {
-            state: &mut self.state,
-            touched: BTreeMap::new(),
-        };
+        let mut change = Change::new(&mut self.state);
         for operation in operations {
             change.apply(operation);
         }
@@ -143,287 +174,4 @@ impl Index {
         self.state.sequence = sequence;
         Ok(())
     }
-}
-
-/// What the operations checked so far would make of faces and tracks.
-struct Check<'a> {
-    state: &'a State,
-    /// Faces touched, with the track they are in, or `None` once removed.
-    faces: HashMap<FaceId, Option<TrackId>>,
-    /// Faces of each track touched.
-    counts: HashMap<TrackId, usize>,
-}
-
-impl<'a> Check<'a> {
-    fn new(state: &'a State) -> Self {
-        Self {
-            state,
-            faces: HashMap::new(),
-            counts: HashMap::new(),
-        }
-    }
-
-    fn all(&mut self, operations: &[Operation]) -> Result<(), ApplyError> {
-        operations
-            .iter()
-            .enumerate()
-            .try_for_each(|(at, operation)| self.one(at, operation))
-    }
-
-    fn one(&mut self, at: usize, operation: &Operation) -> Result<(), ApplyError> {
-        match *operation {
-            Operation::Insert {
-                face,
-                track,
-                quality,
-                ref embedding,
-                ..
-            } => {
-                let (found, expected) = (embedding.dimension(), self.state.dimension);
-                if found != expected {
-                    return Err(ApplyError::WrongDimension {
-                        at,
-                        face,
-                        found,
-                        expected,
-                    });
-                }
-                if !(0.0..=1.0).contains(&quality) {
-                    return Err(ApplyError::BadQuality { at, face, quality });
-                }
-                if self.track_of(face).is_some() {
-                    return Err(ApplyError::DuplicateFace { at, face });
-                }
-                self.faces.insert(face, Some(track));
-                *self.count(track) += 1;
-            }
-            Operation::Remove { face } => {
-                let track = self
-                    .track_of(face)
-                    .ok_or(ApplyError::UnknownFace { at, face })?;
-                self.faces.insert(face, None);
-                *self.count(track) -= 1;
-            }
-            Operation::Assign { track, .. } => {
-                if *self.count(track) == 0 {
-                    return Err(ApplyError::UnknownTrack { at, track });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn track_of(&self, face: FaceId) -> Option<TrackId> {
-        let stored = || self.state.face(face).map(|entry| entry.track);
-        self.faces.get(&face).copied().unwrap_or_else(stored)
-    }
-
-    fn count(&mut self, track: TrackId) -> &mut usize {
-        let stored = || self.state.faces.track(track).count();
-        self.counts.entry(track).or_insert_with(stored)
-    }
-}
-
-/// Checked operations taking effect. From here on a surprise is our own bug.
-struct Change<'a> {
-    state: &'a mut State,
-    /// Rows of identities whose faces have changed, with how many they had before; some may be
-    /// free by now.
-    touched: BTreeMap<u32, u32>,
-}
-
-impl Change<'_> {
-    fn apply(&mut self, operation: &Operation) {
-        match *operation {
-            Operation::Insert {
-                face,
-                identity,
-                track,
-                source,
-                seen_us,
-                quality,
-                ref embedding,
-            } => {
-                let code = Code::of(&self.state.rotation.forward(embedding.as_slice()));
-                let person = self.person(identity);
-                let slot = self.open_slot(person);
-                let mut face = Face::new(face, track, source, seen_us, quality);
-                face.identity = person;
-                self.state.faces.insert(slot, face, &code);
-                self.joined(person, slot);
-            }
-            Operation::Remove { face } => {
-                let slot = self.state.faces.slot(face).expect("checked: it is here");
-                self.leave(slot);
-                self.state.faces.remove(slot);
-                self.close_slot(slot);
-            }
-            Operation::Assign { track, identity } => {
-                let faces = self.state.faces.track(track);
-                let faces: Vec<u64> = faces.map(|slot| self.state.faces.get(slot).face).collect();
-                for face in faces {
-                    // By id: slots move while faces do.
-                    let slot = self.state.faces.slot(FaceId::new(face));
-                    self.reassign(slot.expect("it is in the track"), identity);
-                }
-            }
-        }
-    }
-
-    fn reassign(&mut self, from: u32, identity: IdentityId) {
-        let old = self.state.faces.get(from).identity;
-        if self.state.people.get(old).id == identity.get() {
-            return;
-        }
-        self.leave(from);
-        let person = self.person(identity);
-        // Opening may move the identity's tail, but not the face: it is another's.
-        let to = self.open_slot(person);
-        self.state.faces.relocate(from, to);
-        self.state.faces.set_identity(to, person);
-        self.joined(person, to);
-        self.close_slot_of(old, from);
-    }
-
-    /// The identity's row; it is made if it is not there.
-    fn person(&mut self, identity: IdentityId) -> u32 {
-        let people = &mut self.state.people;
-        people.row(identity).unwrap_or_else(|| people.add(identity))
-    }
-
-    /// A slot at the end of the identity's tail, which is made longer if it is full.
-    fn open_slot(&mut self, person: u32) -> u32 {
-        let State { people, faces, .. } = &mut *self.state;
-        let mut row = *people.get(person);
-        let used = row.tail_faces();
-        if row.faces == 0 {
-            row.tail = faces.blocks.take(0);
-            row.tail_length = 0;
-        } else if used == 1 << row.tail_length {
-            if row.tail_length == WHOLE {
-                faces.blocks.set_next(row.tail / 32, row.chain);
-                row.chain = row.tail / 32;
-                row.tail_length = 0;
-                row.tail = faces.blocks.take(0);
-            } else {
-                let longer = row.tail_length + 1;
-                move_tail(faces, &mut row, used, longer);
-            }
-        }
-        *people.edit(person) = row;
-        let first = if used == 32 { 0 } else { used };
-        row.tail + first
-    }
-
-    /// Accounts for the face that is new in `slot`.
-    fn joined(&mut self, person: u32, slot: u32) {
-        self.touch(person);
-        let State { people, faces, .. } = &mut *self.state;
-        let face = *faces.get(slot);
-        let row = people.edit(person);
-        row.faces += 1;
-        row.weight += u64::from(weight(face.quality));
-        row.note(SourceId::new(face.source), face.seen_us);
-        if let Some(sum) = people.sum_mut(person) {
-            term(&faces.plane, slot, face.quality, 1.0, sum);
-        }
-    }
-
-    /// Accounts for the face that goes from `slot`; its identity is none the smaller yet.
-    fn leave(&mut self, slot: u32) {
-        let face = *self.state.faces.get(slot);
-        self.touch(face.identity);
-        let State { people, faces, .. } = &mut *self.state;
-        people.edit(face.identity).weight -= u64::from(weight(face.quality));
-        if let Some(sum) = people.sum_mut(face.identity) {
-            term(&faces.plane, slot, face.quality, -1.0, sum);
-        }
-    }
-
-    /// Fills the hole that a face which left has made with the last face of the tail.
-    fn close_slot(&mut self, slot: u32) {
-        let person = self.state.faces.get(slot).identity;
-        self.close_slot_of(person, slot);
-    }
-
-    fn close_slot_of(&mut self, person: u32, hole: u32) {
-        let State { people, faces, .. } = &mut *self.state;
-        let mut row = *people.get(person);
-        let used = row.tail_faces();
-        let last = row.tail + used - 1;
-        if last != hole {
-            faces.relocate(last, hole);
-        }
-        row.faces -= 1;
-        if used == 1 {
-            faces.blocks.give_back(row.tail, row.tail_length);
-            row.tail = NONE;
-            if row.chain != NONE {
-                row.tail = row.chain * 32;
-                row.tail_length = WHOLE;
-                row.chain = faces.blocks.get(row.chain).next;
-            }
-        } else if row.tail_length > 1 && used - 1 == 1 << (row.tail_length - 2) {
-            let shorter = row.tail_length - 1;
-            move_tail(faces, &mut row, used - 1, shorter);
-        }
-        *people.edit(person) = row;
-    }
-
-    fn touch(&mut self, person: u32) {
-        let faces = self.state.people.get(person).faces;
-        self.touched.entry(person).or_insert(faces);
-    }
-
-    /// Brings the representatives of all identities touched up to date.
-    fn finish(mut self) {
-        for (person, before) in std::mem::take(&mut self.touched) {
-            self.represent(person, before);
-        }
-    }
-
-    fn represent(&mut self, person: u32, before: u32) {
-        let state = &mut *self.state;
-        let row = *state.people.get(person);
-        let people = &mut state.people;
-        let mut moved = |owner: u32, slot: u32| people.edit(owner).representative = slot;
-        if row.faces == 0 {
-            if row.representative != NONE {
-                state.cells.remove(row.representative, &mut moved);
-            }
-            state.people.remove(person);
-            return;
-        }
-        let direction = state.representative_of(person);
-        if state.people.get(person).sum == NONE && row.faces > SUM_FROM {
-            let sum = state.sum_of(person);
-            state.people.keep_sum(person, &sum);
-        } else if row.faces <= SUM_FROM / 2 {
-            state.people.drop_sum(person);
-        }
-        let people = &mut state.people;
-        let mut moved = |owner: u32, slot: u32| people.edit(owner).representative = slot;
-        // As it grows it may come to lie nearer to another cell.
-        let doubled = before.checked_ilog2() != row.faces.checked_ilog2();
-        if row.representative != NONE && !doubled {
-            state
-                .cells
-                .update(row.representative, &Code::of(&direction));
-            return;
-        }
-        if row.representative != NONE {
-            state.cells.remove(row.representative, &mut moved);
-        }
-        state.cells.insert(person, &direction, &mut moved);
-    }
-}
-
-/// Moves a tail to a run of another length.
-fn move_tail(faces: &mut Faces, row: &mut Identity, used: u32, length: u32) {
-    let to = faces.blocks.take(length);
-    for offset in 0..used {
-        faces.relocate(row.tail + offset, to + offset);
-    }
-    faces.blocks.give_back(row.tail, row.tail_length);
-    (row.tail, row.tail_length) = (to, length);
 }

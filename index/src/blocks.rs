@@ -14,7 +14,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// Lengths of runs: 1 << 0 to 1 << 5.
 const LENGTHS: usize = 6;
 /// The length that is a whole block.
-pub(crate) const WHOLE: u32 = 5;
+pub(crate) const WHOLE: u8 = 5;
 
 /// What is known of a block.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -137,8 +137,8 @@ impl Blocks {
     }
 
     /// A run of `1 << length` free slots; its first one.
-    pub(crate) fn take(&mut self, length: u32) -> u32 {
-        let (block, fresh) = match self.room[at(length)] {
+    pub(crate) fn take(&mut self, length: u8) -> u32 {
+        let (block, fresh) = match self.room[usize::from(length)] {
             NONE => (self.new_block(length), true),
             block => (block, false),
         };
@@ -159,11 +159,12 @@ impl Blocks {
     }
 
     /// Gives a run back.
-    pub(crate) fn give_back(&mut self, first: u32, length: u32) {
+    pub(crate) fn give_back(&mut self, first: u32, length: u8) {
         let (block, lane) = (first / 32, first % 32);
         let row = self.edit(block);
         debug_assert!(
-            row.length == length && row.used & mask(length) << lane == mask(length) << lane
+            row.length == u32::from(length)
+                && row.used & mask(length) << lane == mask(length) << lane
         );
         let was_full = row.used == u32::MAX;
         row.used &= !(mask(length) << lane);
@@ -178,12 +179,12 @@ impl Blocks {
         }
     }
 
-    fn new_block(&mut self, length: u32) -> u32 {
+    fn new_block(&mut self, length: u8) -> u32 {
         let next = |blocks: &Column, block| blocks.get::<Block>(block).next;
         let block = self.rows.take(&mut self.blocks, next);
         *self.edit(block) = Block {
             used: 0,
-            length,
+            length: u32::from(length),
             next: NONE,
             previous: NONE,
         };
@@ -237,7 +238,7 @@ pub(crate) fn row(number: usize) -> u32 {
     u32::try_from(number).expect("at most 2^32 - 1 rows")
 }
 
-fn mask(length: u32) -> u32 {
+fn mask(length: u8) -> u32 {
     if length >= WHOLE {
         u32::MAX
     } else {
@@ -261,10 +262,10 @@ mod tests {
 
         #[test]
         fn runs_never_overlap_and_come_back(
-            steps in prop::collection::vec((any::<bool>(), 0u32..=WHOLE, any::<usize>()), 0..300),
+            steps in prop::collection::vec((any::<bool>(), 0u8..=WHOLE, any::<usize>()), 0..300),
         ) {
             let mut blocks = Blocks::new();
-            let mut runs: Vec<(u32, u32)> = Vec::new();
+            let mut runs: Vec<(u32, u8)> = Vec::new();
             for (take, length, which) in steps {
                 if take || runs.is_empty() {
                     runs.push((blocks.take(length), length));

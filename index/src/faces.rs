@@ -27,8 +27,14 @@ pub(crate) struct Face {
     pub(crate) identity: u32,
     /// The slot of the next face of its track.
     next: u32,
-    unused: u32,
+    /// What the writer says of it, a bit each.
+    pub(crate) attributes: u16,
+    /// Which mode of its identity it belongs to: for the time when an identity has more than one.
+    mode: u8,
+    unused: u8,
 }
+
+const _: () = assert!(size_of::<Face>() == 48);
 
 impl Face {
     pub(crate) fn new(
@@ -37,6 +43,7 @@ impl Face {
         source: SourceId,
         seen_us: i64,
         quality: f32,
+        attributes: u16,
     ) -> Self {
         Self {
             face: face.get(),
@@ -46,6 +53,8 @@ impl Face {
             quality,
             identity: NONE,
             next: NONE,
+            attributes,
+            mode: 0,
             unused: 0,
         }
     }

@@ -17,6 +17,7 @@
 //!     source: SourceId::new(1),
 //!     seen_us: 1_700_000_000_000_000,
 //!     quality: 0.9,
+//!     attributes: 0,
 //!     embedding: seen,
 //! }])?;
 //!
@@ -32,12 +33,15 @@ mod apply;
 mod arena;
 mod blocks;
 mod cells;
+mod change;
+mod check;
 mod code;
 mod column;
 mod embedding;
 mod faces;
 mod filter;
 mod id;
+mod identity_state;
 mod kernel;
 mod people;
 mod plane;
@@ -52,6 +56,7 @@ pub use apply::{ApplyError, Operation};
 pub use embedding::{Embedding, EmbeddingError, Similarity};
 pub use filter::Filter;
 pub use id::{FaceId, IdentityId, SourceId, TrackId};
+pub use identity_state::{IdentityState, IdentityStates};
 pub use kernel::instructions;
 pub use search::{Effort, FaceEffort, FaceHit, IdentityHit, SURE, SearchError, Work};
 pub use state::{FaceEntry, Index, Snapshot, State, Stats};

@@ -5,7 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     blocks::{NONE, Rows, at},
     column::Column,
+    faces::Face,
     id::{IdentityId, SourceId},
+    identity_state::IdentityState,
     kernel,
     slots::Slots,
     store::{Parts, PartsReader},
@@ -32,8 +34,12 @@ pub(crate) struct Identity {
     /// The first slot of the tail. Of a free row: the next free one.
     pub(crate) tail: u32,
     /// The tail has room for 1 << this faces.
-    pub(crate) tail_length: u32,
-    /// The newest of its whole blocks.
+    pub(crate) tail_length: u8,
+    /// The writer's word for what it is; see [`IdentityState`].
+    pub(crate) state: u8,
+    /// The attributes that any face of it may have.
+    pub(crate) attributes: u16,
+    /// The first of its whole blocks, which lead on from one to the next.
     pub(crate) chain: u32,
     /// The row of the sum of its faces, if it is kept.
     pub(crate) sum: u32,
@@ -42,6 +48,25 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// One without faces.
+    fn new(identity: IdentityId) -> Self {
+        Self {
+            id: identity.get(),
+            weight: 0,
+            seen_first_us: i64::MAX,
+            seen_last_us: i64::MIN,
+            sources: 0,
+            faces: 0,
+            tail: NONE,
+            tail_length: 0,
+            state: IdentityState::default().get(),
+            attributes: 0,
+            chain: NONE,
+            sum: NONE,
+            representative: NONE,
+        }
+    }
+
     /// Faces in the tail, 1 to 32.
     pub(crate) fn tail_faces(&self) -> u32 {
         if self.faces == 0 {
@@ -51,25 +76,30 @@ impl Identity {
         }
     }
 
-    /// May a face of it be of one of these sources, seen at a time of this range?
-    pub(crate) fn may_pass(
-        &self,
-        sources: Option<u64>,
-        after_us: i64,
-        before_us: Option<i64>,
-    ) -> bool {
-        sources.is_none_or(|sources| sources & self.sources != 0)
-            && self.seen_last_us >= after_us
-            && before_us.is_none_or(|before| self.seen_first_us < before)
+    /// Notes that there is such a face.
+    pub(crate) fn note(&mut self, face: &Face) {
+        self.sources |= source_bit(SourceId::new(face.source));
+        self.attributes |= face.attributes;
+        self.seen_first_us = self.seen_first_us.min(face.seen_us);
+        self.seen_last_us = self.seen_last_us.max(face.seen_us);
     }
 
-    /// Notes that there is such a face.
-    pub(crate) fn note(&mut self, source: SourceId, seen_us: i64) {
-        self.sources |= source_bit(source);
-        self.seen_first_us = self.seen_first_us.min(seen_us);
-        self.seen_last_us = self.seen_last_us.max(seen_us);
+    /// Notes all that is noted of another's faces.
+    pub(crate) fn note_all(&mut self, other: &Self) {
+        self.sources |= other.sources;
+        self.attributes |= other.attributes;
+        self.seen_first_us = self.seen_first_us.min(other.seen_first_us);
+        self.seen_last_us = self.seen_last_us.max(other.seen_last_us);
+    }
+
+    /// The writer's word for what it is.
+    pub(crate) fn state(&self) -> IdentityState {
+        // Of a damaged row any state is as good: the answer is an error.
+        IdentityState::new(self.state).unwrap_or_default()
     }
 }
+
+const _: () = assert!(size_of::<Identity>() == 64);
 
 /// One of 64 bits for a source.
 pub(crate) fn source_bit(source: SourceId) -> u64 {
@@ -153,24 +183,33 @@ impl People {
     pub(crate) fn add(&mut self, identity: IdentityId) -> u32 {
         let next = |people: &Column, person| people.get::<Identity>(person).tail;
         let person = self.rows.take(&mut self.people, next);
-        *self.edit(person) = Identity {
-            id: identity.get(),
-            weight: 0,
-            seen_first_us: i64::MAX,
-            seen_last_us: i64::MIN,
-            sources: 0,
-            faces: 0,
-            tail: NONE,
-            tail_length: 0,
-            chain: NONE,
-            sum: NONE,
-            representative: NONE,
-        };
+        *self.edit(person) = Identity::new(identity);
         let people = &self.people;
         self.by_id.insert(identity.get(), person, |person| {
             people.get::<Identity>(at(person)).id
         });
         person
+    }
+
+    /// Leaves an identity without faces, and as new.
+    pub(crate) fn empty(&mut self, person: u32) {
+        self.drop_sum(person);
+        let row = self.edit(person);
+        *row = Identity {
+            representative: row.representative,
+            ..Identity::new(IdentityId::new(row.id))
+        };
+    }
+
+    /// Lets two rows be each other's identity: their ids and states change places.
+    pub(crate) fn swap_names(&mut self, a: u32, b: u32) {
+        let (first, second) = (*self.get(a), *self.get(b));
+        self.by_id.moved(first.id, a, b);
+        self.by_id.moved(second.id, b, a);
+        let row = self.edit(a);
+        (row.id, row.state) = (second.id, second.state);
+        let row = self.edit(b);
+        (row.id, row.state) = (first.id, first.state);
     }
 
     /// Frees the row of an identity without faces.

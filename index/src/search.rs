@@ -12,8 +12,9 @@ use crate::{
     code::{Probe, sketch_deviation},
     embedding::{Embedding, Similarity},
     faces::Face,
-    filter::Filter,
+    filter::{Filter, Sieve},
     id::{FaceId, IdentityId, SourceId, TrackId},
+    identity_state::IdentityState,
     kernel::BLOCK,
     plane::{Estimate, Plane},
     state::State,
@@ -40,8 +41,12 @@ const BEST_FACE_DEVIATIONS: f32 = 1.5;
 const BEST_FACE_CODES: usize = 16;
 /// Queries that are asked together: their tables and a block of sketches fit the nearest cache.
 const TOGETHER: usize = 8;
-/// Identities opened before all faces are looked at: they give a good bar.
-const CERTIFIED_OPENS: usize = 64;
+/// Identities opened before it is decided how many more are: they give a good bar.
+const OPENED_FIRST: usize = 64;
+/// Where one in this many is opened, all faces are looked at: they lie in a row.
+const MANY: usize = 3;
+/// Of identities that may have hits, as many are put in order at once.
+const OPENED_MORE: usize = 512;
 /// Faces gathered at most before their codes are compared.
 const NEAR_MAX: usize = 4096;
 /// Rows of identities asked for ahead of their use.
@@ -72,13 +77,11 @@ pub enum Effort {
 /// How much of the index a search for faces looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FaceEffort {
-    /// The faces of the identities most similar to the query; all faces where identities further
-    /// down may well have some of the best.
+    /// The faces of the identities most similar to the query, until the others lie so far below the
+    /// worst hit that few of their faces can be hits; all faces where that would be most.
     Open {
-        /// As many identities are opened.
-        identities: usize,
-        /// After the last one all faces are looked at, if its estimated similarity is at most this
-        /// far below the worst hit.
+        /// An identity is opened if its representative's estimated similarity is at most this many
+        /// standard deviations of those of all identities below the worst hit.
         reach: f32,
         /// The code of a face is looked at if its sketch is at most this many standard deviations
         /// below the worst hit.
@@ -94,8 +97,7 @@ impl FaceEffort {
     /// What is right for most: at least 0.98 of the best ten are found on the corpora of
     /// `benches/README.md`.
     pub const NORMAL: Self = Self::Open {
-        identities: 256,
-        reach: 0.2,
+        reach: 2.5,
         deviations: 2.0,
     };
 }
@@ -112,6 +114,8 @@ pub const SURE: f32 = 0.5;
 pub struct IdentityHit {
     /// The identity.
     pub identity: IdentityId,
+    /// What the writer says it is.
+    pub state: IdentityState,
     /// Cosine of the query to the identity's representative.
     pub similarity: Similarity,
 }
@@ -127,6 +131,8 @@ pub struct FaceHit {
     pub track: TrackId,
     /// The source it was seen in.
     pub source: SourceId,
+    /// What the writer says of it, a bit each.
+    pub attributes: u16,
     /// Cosine of the query to the face.
     pub similarity: Similarity,
 }
@@ -190,9 +196,13 @@ impl<Id: Ord + Copy> Best<Id> {
     /// What has to be reached to get in: the worst of k, or less than anything.
     fn bar(&self) -> f32 {
         match self.heap.peek() {
-            Some(Reverse((similarity, ..))) if self.heap.len() >= self.k => similarity.get(),
+            Some(Reverse((similarity, ..))) if self.is_full() => similarity.get(),
             _ => f32::NEG_INFINITY,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.heap.len() >= self.k
     }
 
     fn best(&self) -> f32 {
@@ -270,7 +280,7 @@ impl Ranked {
 struct Search<'a> {
     state: &'a State,
     probe: Probe,
-    filter: &'a Filter,
+    sieve: Sieve<'a>,
     work: Work,
 }
 
@@ -298,8 +308,7 @@ impl State {
 
     /// As [`State::search_identities`], with an effort, and what it took. With [`Effort::Normal`]
     /// whoever is at least `floor` similar is found; the other hits are the most similar of those
-    /// who happened to be looked at. Where `filter` names sources or times, [`Effort::Normal`] is
-    /// [`Effort::Certified`].
+    /// who happened to be looked at.
     ///
     /// Cost: with [`Effort::Normal`], the sketches of the nearest cells, or everybody's, at 3 to 8
     /// nanoseconds each, and some tens of codes; `benches/README.md` has what was measured.
@@ -357,6 +366,7 @@ impl State {
         };
         let hit = |(similarity, person)| IdentityHit {
             identity: IdentityId::new(self.people.get(person).id),
+            state: self.people.get(person).state(),
             similarity,
         };
         let answers = found.into_iter().zip(&searches);
@@ -552,6 +562,7 @@ impl State {
             identity,
             track,
             source,
+            attributes,
             ..
         } = self.faces.get(slot);
         FaceHit {
@@ -559,6 +570,7 @@ impl State {
             identity: IdentityId::new(self.people.get(identity).id),
             track: TrackId::new(track),
             source: SourceId::new(source),
+            attributes,
             similarity,
         }
     }
@@ -569,7 +581,7 @@ impl<'a> Search<'a> {
         Self {
             state,
             probe: Probe::of(&state.rotation.forward(query.as_slice())),
-            filter,
+            sieve: Sieve::new(filter),
             work: Work::default(),
         }
     }
@@ -587,8 +599,8 @@ impl<'a> Search<'a> {
     /// Rows of identities with faces in the excluded track.
     fn excluded(&self) -> Vec<u32> {
         let slots = self
-            .filter
-            .exclude_track
+            .sieve
+            .excluded_track()
             .map(|track| self.state.faces.track(track));
         let faces = slots
             .into_iter()
@@ -603,7 +615,7 @@ impl<'a> Search<'a> {
     /// Cosine to the identity's representative without the excluded track; `None` if nothing is
     /// left of it.
     fn without(&self, person: u32) -> Option<Similarity> {
-        let track = self.filter.exclude_track?;
+        let track = self.sieve.excluded_track()?;
         let rest = self.state.representative_without(person, track)?;
         let code = crate::code::Code::of(&rest);
         Some(Similarity::from_dot(
@@ -619,7 +631,7 @@ impl<'a> Search<'a> {
 
     /// The cosine of a face, if it passes the filter.
     fn face(&mut self, slot: u32) -> Option<Similarity> {
-        if !self.filter.is_open() && !self.filter.passes(self.state.faces.get(slot)) {
+        if !self.sieve.is_open() && !self.passes(self.state.faces.get(slot)) {
             return None;
         }
         self.work.codes += 1;
@@ -633,14 +645,31 @@ impl<'a> Search<'a> {
         self.work.bytes += blocks * BLOCK * (self.state.rotation.padded() / 8 + 4);
     }
 
+    /// Whether a face passes the filter.
+    fn passes(&self, face: &Face) -> bool {
+        let identity = || self.state.people.get(face.identity);
+        self.sieve.passes(face) && (!self.sieve.by_state() || self.sieve.takes_state(identity()))
+    }
+
     /// Whether a face of the identity passes the filter.
     fn counts(&self, person: u32) -> bool {
         let state = self.state;
-        !self.filter.by_face()
-            || self.filter.may_pass(state.people.get(person))
-                && state
+        let identity = state.people.get(person);
+        self.sieve.may_pass(identity)
+            && (self.sieve.passes_all(identity)
+                || state
                     .slots_of(person)
-                    .any(|slot| self.filter.passes(state.faces.get(slot)))
+                    .any(|slot| self.sieve.passes(state.faces.get(slot))))
+    }
+
+    /// False only if no face of whoever has this representative passes the filter, by what is known
+    /// of them as a whole.
+    fn may_count(&self, slot: u32) -> bool {
+        let state = self.state;
+        !self.sieve.narrows()
+            || self
+                .sieve
+                .may_pass(state.people.get(state.cells.owner(slot)))
     }
 
     /// Hits to begin with: the identities with faces in the excluded track, which have other
@@ -677,24 +706,30 @@ impl<'a> Search<'a> {
 
     fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
         let person = self.state.cells.owner(slot);
-        if !excluded.contains(&person) && self.counts(person) {
-            let similarity = self.representative(slot);
-            // Whose it is tells only those who are as similar apart.
-            if similarity.get() >= best.bar() {
-                best.offer(similarity, self.state.people.get(person).id, person);
-            }
+        // A look at all faces may cost more than one at a code: it comes last where the code can
+        // say no.
+        let full = best.is_full();
+        if excluded.contains(&person) || !full && !self.counts(person) {
+            return;
+        }
+        let similarity = self.representative(slot);
+        if !full || similarity.get() >= best.bar() && self.counts(person) {
+            best.offer(similarity, self.state.people.get(person).id, person);
         }
     }
 
-    /// Everybody, in the order of their estimates, until nobody further down can be among the hits.
-    fn certified(&mut self, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
+    /// Everybody, in the order of their estimates, until nobody further down can be among the hits, or
+    /// reach `floor` or whoever was found.
+    fn in_order(&mut self, floor: f32, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
-        let all: Vec<Estimate> = cells.plane.all(&self.probe).collect();
+        let all = cells.plane.all(&self.probe);
+        let all: Vec<Estimate> = all.filter(|one| self.may_count(one.1)).collect();
         self.scanned(cells.blocks());
         self.work.exhaustive = true;
         let mut heap = BinaryHeap::from(all);
         while let Some(Estimate(estimate, slot)) = heap.pop() {
-            if estimate + margin < best.bar() {
+            let most = estimate + margin;
+            if most < best.bar() || most < floor && most < best.best() {
                 break;
             }
             self.offer_person(slot, excluded, best);
@@ -787,7 +822,7 @@ impl<'a> Search<'a> {
     fn scan_block(&mut self, block: usize, faces: u32, near: &mut Near, best: &mut Best<u64>) {
         let state = self.state;
         for estimate in state.faces.plane.above(&self.probe, block, faces, near.bar) {
-            if near.opened.is_empty() && self.filter.is_open()
+            if near.opened.is_empty() && self.sieve.is_open()
                 || self.takes(state.faces.get(estimate.1), near)
             {
                 near.entries.push(estimate);
@@ -799,7 +834,7 @@ impl<'a> Search<'a> {
     }
 
     fn takes(&self, face: &Face, near: &Near) -> bool {
-        self.filter.passes(face) && near.opened.binary_search(&face.identity).is_err()
+        self.passes(face) && near.opened.binary_search(&face.identity).is_err()
     }
 
     /// Looks at the codes of the faces gathered, best estimates first, as far as they may be hits.
@@ -815,41 +850,72 @@ impl<'a> Search<'a> {
         near.bar = best.bar() - near.margin;
     }
 
-    /// Offers the faces of the most similar identities, which are at the beginning of `ranked`. Do
-    /// others have to be looked at?
+    /// Offers the faces of the identities that may have hits, most similar first. True: they are so
+    /// many that all faces not offered yet have to be looked at.
     fn open(
         &mut self,
-        ranked: &[Estimate],
+        mut estimates: Vec<Estimate>,
         reach: f32,
         near: &mut Near,
         best: &mut Best<u64>,
     ) -> bool {
-        let owner = |Estimate(_, slot): &Estimate| self.state.cells.owner(*slot);
-        let mut opened: Vec<u32> = ranked.iter().map(owner).collect();
-        for people in opened.chunks(OPENED_AT_ONCE) {
-            self.scan_people(people, near, best);
-            self.compare_faces(near, best);
+        let people = estimates.len();
+        let reach = if reach.is_finite() {
+            reach * spread(&estimates)
+        } else {
+            reach
+        };
+        let mut opened = Vec::new();
+        let mut most = OPENED_FIRST;
+        while !estimates.is_empty() {
+            let rest = if estimates.len() > most {
+                estimates.select_nth_unstable_by(most, |a, b| b.cmp(a));
+                estimates.split_off(most)
+            } else {
+                Vec::new()
+            };
+            estimates.sort_unstable_by(|a, b| b.cmp(a));
+            for some in estimates.chunks(OPENED_AT_ONCE) {
+                if some[0].0 + reach < best.bar() {
+                    return false;
+                }
+                let owner = |Estimate(_, slot): &Estimate| self.state.cells.owner(*slot);
+                let owners: Vec<u32> = some.iter().map(owner).collect();
+                self.scan_people(&owners, near, best);
+                self.compare_faces(near, best);
+                opened.extend(owners);
+            }
+            estimates = rest;
+            estimates.retain(|estimate| estimate.0 + reach >= best.bar());
+            if estimates.len() * MANY > people {
+                opened.sort_unstable();
+                near.opened = opened;
+                return true;
+            }
+            most = OPENED_MORE;
         }
-        let last = ranked.last().map_or(f32::INFINITY, |estimate| estimate.0);
-        let more = opened.len() < self.state.people.len() && last + reach >= best.bar();
-        opened.sort_unstable();
-        near.opened = opened;
-        more
+        false
     }
+}
+
+/// The standard deviation of estimates.
+fn spread(estimates: &[Estimate]) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a standard deviation")]
+    let count = estimates.len().max(1) as f32;
+    let mean = estimates.iter().map(|one| one.0).sum::<f32>() / count;
+    let squares = estimates.iter().map(|one| (one.0 - mean) * (one.0 - mean));
+    (squares.sum::<f32>() / count).sqrt()
 }
 
 /// Searches for people. All are of one state, with one filter.
 fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> Vec<Best<u64>> {
-    let Some(Search { state, filter, .. }) = searches.first() else {
+    let Some(Search { state, .. }) = searches.first() else {
         return Vec::new();
     };
-    let (state, by_face) = (*state, filter.by_face());
+    let state = *state;
     let excluded = searches[0].excluded();
     let mut found: Vec<_> = searches.iter().map(|s| s.begin(k, &excluded)).collect();
-    // Which identities count is known only after their faces were looked at: nothing may be cut off
-    // before that.
     let effort = match effort {
-        Effort::Cells(_) | Effort::Normal if by_face => Effort::Certified,
         Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
         Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
     };
@@ -858,7 +924,9 @@ fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> 
         let margin = search.margin(&state.cells.plane);
         match effort {
             Effort::Exact => search.exact(&excluded, best),
-            Effort::Certified => search.certified(margin, &excluded, best),
+            Effort::Certified => {
+                search.in_order(f32::NEG_INFINITY, margin, &excluded, best);
+            }
             Effort::Cells(many) => search.in_cells(many, k, margin, &excluded, best),
             Effort::Normal if state.people.len() > PEOPLE_FEW => {
                 search.in_cells(CELLS, k, margin * NORMAL, &excluded, best);
@@ -875,6 +943,10 @@ fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> 
 
 /// Everybody who may be at least `floor` similar, or more than whoever was found.
 fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32, excluded: &[u32]) {
+    let Some((Search { state, .. }, _)) = all.first() else {
+        return;
+    };
+    let blocks = state.cells.blocks();
     let bounds: Vec<(f32, f32)> = all
         .iter()
         .map(|(search, best)| {
@@ -890,20 +962,34 @@ fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32,
         .map(|(s, _)| &mut **s)
         .zip(&mut ranked)
         .collect();
-    rank_all(&mut together);
-    for (((search, best), ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
+    rank((0..blocks).collect(), &mut together);
+    for (((search, best), mut ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
         search.work.exhaustive = true;
         *best = search.begin(k, excluded);
+        ranked.shrink();
+        let everybody = ranked.bar == f32::NEG_INFINITY;
         search.compare(ranked.sorted(), floor, margin, excluded, best);
+        // Whether they count is known only after a look at their faces: the best may all not.
+        if !everybody && best.heap.is_empty() {
+            search.in_order(floor, margin, excluded, best);
+        }
     }
 }
 
-/// Ranks all representatives for each search.
-fn rank_all(searches: &mut [(&mut Search, &mut Ranked)]) {
-    let blocks = searches
-        .first()
-        .map_or(0, |(search, _)| search.state.cells.blocks());
-    rank((0..blocks).collect(), searches);
+/// For each search, the estimates of everybody who may count.
+fn estimate_all(state: &State, searches: &mut [Search]) -> Vec<Vec<Estimate>> {
+    let mut all: Vec<Vec<Estimate>> = searches.iter().map(|_| Vec::new()).collect();
+    let plane = &state.cells.plane;
+    for block in 0..state.cells.blocks() {
+        for (search, all) in searches.iter().zip(&mut all) {
+            let everybody = plane.above(&search.probe, block, u32::MAX, f32::NEG_INFINITY);
+            all.extend(everybody.filter(|one| search.may_count(one.1)));
+        }
+    }
+    for search in searches {
+        search.scanned(state.cells.blocks());
+    }
+    all
 }
 
 /// Ranks the representatives of some blocks for each search; all are of one state.
@@ -918,7 +1004,9 @@ fn rank(blocks: Vec<usize>, searches: &mut [(&mut Search, &mut Ranked)]) {
         }
         for (search, ranked) in &mut *searches {
             for estimate in plane.above(&search.probe, *block, u32::MAX, ranked.bar) {
-                ranked.offer(estimate);
+                if search.may_count(estimate.1) {
+                    ranked.offer(estimate);
+                }
             }
         }
     }
@@ -934,27 +1022,18 @@ fn faces(state: &State, searches: &mut [Search], k: usize, effort: FaceEffort) -
         .map(|_| Best::new(k, state.faces.len()))
         .collect();
     let few = state.faces.len() <= FEW;
-    let (many, reach, deviations) = match effort {
+    let (reach, deviations) = match effort {
         FaceEffort::Exact => return exact_faces(state, searches, found),
         FaceEffort::Certified if few => return exact_faces(state, searches, found),
-        FaceEffort::Certified => (CERTIFIED_OPENS, f32::INFINITY, DEVIATIONS),
-        FaceEffort::Open {
-            identities,
-            reach,
-            deviations,
-        } => (identities, reach, deviations),
+        FaceEffort::Certified => (f32::INFINITY, DEVIATIONS),
+        FaceEffort::Open { reach, deviations } => (reach, deviations),
     };
-    let many = many.clamp(1, state.cells.len().max(1));
-    let mut ranked: Vec<_> = searches
-        .iter()
-        .map(|_| Ranked::new(many, f32::INFINITY))
-        .collect();
-    rank_all(&mut searches.iter_mut().zip(&mut ranked).collect::<Vec<_>>());
+    let estimates = estimate_all(state, searches);
     let mut more = Vec::new();
-    for ((search, best), ranked) in searches.iter_mut().zip(&mut found).zip(ranked) {
+    for ((search, best), estimates) in searches.iter_mut().zip(&mut found).zip(estimates) {
         let margin = search.margin(&state.faces.plane) / DEVIATIONS * deviations;
         let mut near = Near::new(k, margin);
-        if search.open(&ranked.sorted(), reach, &mut near, best) {
+        if search.open(estimates, reach, &mut near, best) {
             more.push((search, near, best));
         }
     }

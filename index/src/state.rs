@@ -13,6 +13,7 @@ use crate::{
     embedding::{Embedding, WEIGHT_MIN},
     faces::{Face, Faces},
     id::{FaceId, IdentityId, SourceId, TrackId},
+    identity_state::IdentityState,
     kernel,
     people::{Identity, People},
     plane::Plane,
@@ -81,6 +82,8 @@ pub struct FaceEntry<'a> {
     pub seen_us: i64,
     /// 0 to 1, higher is better.
     pub quality: f32,
+    /// What the writer says of it, a bit each.
+    pub attributes: u16,
     state: &'a State,
     slot: u32,
 }
@@ -189,6 +192,13 @@ impl State {
         self.entries(self.faces.track(track))
     }
 
+    /// What the writer says the identity is; `None` if there is no such identity. Cost: one look-up.
+    #[must_use]
+    pub fn identity_state(&self, identity: IdentityId) -> Option<IdentityState> {
+        let person = self.people.row(identity)?;
+        Some(self.people.get(person).state())
+    }
+
     /// Where the identity lies in the space of faces: the mean of its faces weighted by quality,
     /// scaled to length 1. `None` if there is no such identity.
     ///
@@ -214,6 +224,7 @@ impl State {
             source: SourceId::new(face.source),
             seen_us: face.seen_us,
             quality: face.quality,
+            attributes: face.attributes,
             state: self,
             slot,
         }
@@ -246,7 +257,7 @@ impl State {
     /// Slots of the identity's faces.
     pub(crate) fn slots_of(&self, person: u32) -> impl Iterator<Item = u32> {
         self.runs(person)
-            .flat_map(|(first, count)| first..first + count)
+            .flat_map(|(first, count)| first..first.saturating_add(count))
     }
 
     /// The sum of the identity's faces, made anew.

@@ -6,6 +6,7 @@ use crate::{
     blocks::{NONE, at},
     code::Code,
     id::{FaceId, IdentityId, SourceId, TrackId},
+    identity_state::IdentityState,
     people::source_bit,
     state::{State, Stats, weight},
     store::Damage,
@@ -38,8 +39,11 @@ pub enum VerifyError {
         /// The face.
         face: FaceId,
     },
-    /// An identity is not where the map says, or empty, or its summary does not cover its faces.
-    #[error("identity {identity} is not listed, has no face, or does not cover its faces")]
+    /// An identity is not where the map says, or empty, or in a state that there is not, or its
+    /// summary does not cover its faces.
+    #[error(
+        "identity {identity} is not listed, has no face or no state, or does not cover its faces"
+    )]
     Identity {
         /// The identity.
         identity: IdentityId,
@@ -154,14 +158,16 @@ impl State {
         let row = self.people.get(person);
         let identity = IdentityId::new(row.id);
         let unsound = VerifyError::Identity { identity };
-        if self.people.row(identity) != Some(person) || row.faces == 0 || row.representative == NONE
-        {
+        let listed = self.people.row(identity) == Some(person);
+        let whole = row.faces > 0 && row.representative != NONE;
+        if !listed || !whole || IdentityState::new(row.state).is_none() {
             return Err(unsound);
         }
         let (mut faces, mut total) = (0, 0);
         for slot in self.slots_of(person) {
             let face = self.faces.get(slot);
             let covered = row.sources & source_bit(SourceId::new(face.source)) != 0
+                && row.attributes & face.attributes == face.attributes
                 && (row.seen_first_us..=row.seen_last_us).contains(&face.seen_us);
             if face.identity != person || !covered {
                 return Err(unsound);

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use rollcall_index::{
-    ApplyError, Embedding, FaceId, Filter, IdentityId, Index, Operation, SearchError, SourceId,
-    TrackId,
+    ApplyError, Embedding, FaceId, Filter, IdentityId, IdentityState, Index, Operation,
+    SearchError, SourceId, TrackId,
 };
 
 const DIMENSION: usize = 4;
@@ -17,7 +17,20 @@ fn insert(face: u64, identity: u64, track: u64, values: [f32; DIMENSION]) -> Ope
         source: SourceId::new(1),
         seen_us: 0,
         quality: 0.5,
+        attributes: 0,
         embedding: Embedding::normalise(values.to_vec()).unwrap(),
+    }
+}
+
+fn merge(from: u64, into: u64) -> Operation {
+    let (from, into) = (IdentityId::new(from), IdentityId::new(into));
+    Operation::Merge { from, into }
+}
+
+fn mark(identity: u64, state: u8) -> Operation {
+    Operation::Mark {
+        identity: IdentityId::new(identity),
+        state: IdentityState::new(state).unwrap(),
     }
 }
 
@@ -60,6 +73,15 @@ fn what_is_refused_changes_nothing() {
         identity: IdentityId::new(1),
     };
     assert_eq!(refuse(6, assign), ApplyError::UnknownTrack { at: 1, track });
+    let (face, identity) = (FaceId::new(9), IdentityId::new(9));
+    assert_eq!(
+        refuse(6, Operation::Move { face, identity }),
+        ApplyError::UnknownFace { at: 1, face }
+    );
+    let unknown = ApplyError::UnknownIdentity { at: 1, identity };
+    assert_eq!(refuse(6, mark(9, 1)), unknown);
+    assert_eq!(refuse(6, merge(9, 9)), unknown);
+    assert_eq!(refuse(6, merge(9, 1)), unknown);
     let with = |quality: f32, values: &[f32]| Operation::Insert {
         face: FaceId::new(3),
         identity: IdentityId::new(3),
@@ -67,6 +89,7 @@ fn what_is_refused_changes_nothing() {
         source: SourceId::new(1),
         seen_us: 0,
         quality,
+        attributes: 0,
         embedding: Embedding::normalise(values.to_vec()).unwrap(),
     };
     let face = FaceId::new(3);
@@ -220,6 +243,7 @@ fn a_cell_that_dissolves_leaves_representatives_as_they_were() {
             source: SourceId::new(1),
             seen_us: 0,
             quality: 1.0,
+            attributes: 0,
             embedding: Embedding::normalise(values).unwrap(),
         };
         index.apply(person, &[insert]).unwrap();

@@ -35,6 +35,7 @@ fn step(n: u64) -> Vec<Operation> {
         source: SourceId::new(n % 2),
         seen_us: i64::try_from(n).unwrap(),
         quality: 0.5,
+        attributes: 0,
         embedding: embedding(n),
     }];
     if n.is_multiple_of(5) {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use rollcall_index::{
-    Effort, Embedding, FaceId, Filter, IdentityId, Index, Operation, Similarity, Snapshot,
-    SourceId, State, TrackId,
+    Effort, Embedding, FaceEffort, FaceId, Filter, IdentityId, IdentityState, IdentityStates,
+    Index, Operation, Similarity, Snapshot, SourceId, State, TrackId,
 };
 
 const DIMENSION: usize = 4;
@@ -23,17 +23,24 @@ struct ModelFace {
     source: u64,
     seen_us: i64,
     quality: f32,
+    attributes: u16,
     embedding: Embedding,
 }
 
-/// Faces by id; everything else is worked out when asked for.
+/// Faces by id, and the states of identities that were marked; everything else is worked out when
+/// asked for.
 #[derive(Clone, Default)]
-struct Model(BTreeMap<u64, ModelFace>);
+struct Model(BTreeMap<u64, ModelFace>, BTreeMap<u64, IdentityState>);
 
 impl Model {
     fn apply(&mut self, operations: &[Operation]) -> bool {
         let mut next = self.clone();
-        let done = operations.iter().all(|operation| next.step(operation));
+        let done = operations.iter().all(|operation| {
+            let done = next.step(operation);
+            let Self(faces, states) = &mut next;
+            states.retain(|id, _| faces.values().any(|face| face.identity == *id));
+            done
+        });
         if done {
             *self = next;
         }
@@ -49,6 +56,7 @@ impl Model {
                 source,
                 seen_us,
                 quality,
+                attributes,
                 embedding,
             } => {
                 let new = ModelFace {
@@ -57,23 +65,56 @@ impl Model {
                     source: source.get(),
                     seen_us,
                     quality,
+                    attributes,
                     embedding,
                 };
                 self.0.insert(face.get(), new).is_none()
             }
             Operation::Remove { face } => self.0.remove(&face.get()).is_some(),
             Operation::Assign { track, identity } => {
-                let mut found = false;
-                for face in self.0.values_mut().filter(|face| face.track == track.get()) {
+                self.give(identity.get(), |face| face.track == track.get())
+            }
+            Operation::Move { face, identity } => match self.0.get_mut(&face.get()) {
+                Some(face) => {
                     face.identity = identity.get();
-                    found = true;
+                    true
                 }
-                found
+                None => false,
+            },
+            Operation::Merge { from, into } => {
+                let (from, into) = (from.get(), into.get());
+                let state = self.state(from);
+                if !self.knows(into) {
+                    self.1.insert(into, state);
+                }
+                self.give(into, |face| face.identity == from)
+            }
+            Operation::Mark { identity, state } => {
+                self.1.insert(identity.get(), state);
+                self.knows(identity.get())
             }
         }
     }
 
-    fn passes(face: &ModelFace, filter: &Filter) -> bool {
+    fn knows(&self, identity: u64) -> bool {
+        self.0.values().any(|face| face.identity == identity)
+    }
+
+    fn state(&self, identity: u64) -> IdentityState {
+        self.1.get(&identity).copied().unwrap_or_default()
+    }
+
+    /// Gives faces to an identity; whether there are any.
+    fn give(&mut self, identity: u64, which: impl Fn(&ModelFace) -> bool) -> bool {
+        let mut found = false;
+        for face in self.0.values_mut().filter(|face| which(face)) {
+            face.identity = identity;
+            found = true;
+        }
+        found
+    }
+
+    fn passes(&self, face: &ModelFace, filter: &Filter) -> bool {
         filter
             .sources
             .as_ref()
@@ -84,6 +125,11 @@ impl Model {
             && filter
                 .seen_before_us
                 .is_none_or(|before| face.seen_us < before)
+            && face.attributes & filter.attributes_all == filter.attributes_all
+            && face.attributes & filter.attributes_none == 0
+            && filter
+                .states
+                .is_none_or(|states| states.contains(self.state(face.identity)))
             && filter.exclude_track != Some(TrackId::new(face.track))
     }
 
@@ -94,7 +140,7 @@ impl Model {
         let counts = |id: &u64| {
             self.0
                 .values()
-                .any(|face| face.identity == *id && Self::passes(face, filter))
+                .any(|face| face.identity == *id && self.passes(face, filter))
         };
         let similarity = |id: u64| {
             let members = self.0.values().filter(|face| {
@@ -171,7 +217,7 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
     check_ranking(&ranked, &truth, k);
     for hit in &hits {
         let passing =
-            |face: &&ModelFace| face.identity == hit.identity.get() && Model::passes(face, filter);
+            |face: &&ModelFace| face.identity == hit.identity.get() && model.passes(face, filter);
         let best = model
             .0
             .values()
@@ -195,8 +241,8 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
     let passing = model
         .0
         .iter()
-        .filter(|(_, face)| Model::passes(face, filter));
-    let truth = passing
+        .filter(|(_, face)| model.passes(face, filter));
+    let truth: BTreeMap<_, _> = passing
         .map(|(id, face)| (*id, Some(face.embedding.dot(query).get())))
         .collect();
     let ranked: Vec<_> = hits
@@ -208,6 +254,7 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
         let face = &model.0[&hit.face.get()];
         let found = (hit.identity.get(), hit.track.get(), hit.source.get());
         assert_eq!(found, (face.identity, face.track, face.source));
+        assert_eq!(hit.attributes, face.attributes);
     }
 
     let floor = Similarity::new(0.5).unwrap();
@@ -215,13 +262,12 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
     let found: BTreeSet<u64> = above.iter().map(|hit| hit.face.get()).collect();
     for (id, face) in &model.0 {
         let over = face.embedding.dot(query).get() - 0.5;
-        let expected = Model::passes(face, filter) && over > 0.0;
+        let expected = model.passes(face, filter) && over > 0.0;
         // Within what codes are off by, either is right.
-        let close = Model::passes(face, filter) && over.abs() < TOLERANCE;
+        let close = model.passes(face, filter) && over.abs() < TOLERANCE;
         assert!(close || found.contains(id) == expected, "{id} {over}");
     }
-    let normal = state.who(query, usize::MAX, floor, filter, Effort::Normal);
-    assert!(normal.unwrap().0.len() <= stats.identities);
+    check_efforts(state, model, query, k, filter);
 
     for identity in distinct(|face| face.identity) {
         let listed = state
@@ -229,6 +275,8 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
             .map(|face| face.face.get());
         let expected = model.0.iter().filter(|(_, face)| face.identity == identity);
         assert!(listed.eq(expected.map(|(id, _)| *id)));
+        let kept = state.identity_state(IdentityId::new(identity));
+        assert_eq!(kept, Some(model.state(identity)));
     }
     for track in distinct(|face| face.track) {
         let listed = state
@@ -240,6 +288,44 @@ fn check(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Fil
         let near =
             |(listed, face): &(Embedding, &ModelFace)| listed.dot(&face.embedding).get() > 0.999;
         assert!(pairs.iter().all(near));
+    }
+}
+
+/// Every effort finds what it must: so few vectors, of so few values, are all looked at.
+#[track_caller]
+fn check_efforts(state: &State, model: &Model, query: &Embedding, k: usize, filter: &Filter) {
+    let truth = model.identities(query, filter);
+    for effort in [Effort::Normal, Effort::Cells(64), Effort::Exact] {
+        let found = state.who(query, k, Similarity::LEAST, filter, effort);
+        let hits: Vec<_> = found
+            .unwrap()
+            .0
+            .iter()
+            .map(|hit| {
+                assert_eq!(hit.state, model.state(hit.identity.get()));
+                (hit.identity.get(), hit.similarity.get())
+            })
+            .collect();
+        check_ranking(&hits, &truth, k);
+    }
+    let faces = model
+        .0
+        .iter()
+        .filter(|(_, face)| model.passes(face, filter));
+    let truth = faces
+        .map(|(id, face)| (*id, Some(face.embedding.dot(query).get())))
+        .collect();
+    for reach in [1e6, f32::INFINITY] {
+        let effort = FaceEffort::Open {
+            reach,
+            deviations: 1.0,
+        };
+        let hits = state.faces_like(query, k, filter, effort).unwrap().0;
+        let hits: Vec<_> = hits
+            .iter()
+            .map(|hit| (hit.face.get(), hit.similarity.get()))
+            .collect();
+        check_ranking(&hits, &truth, k);
     }
 }
 
@@ -266,9 +352,13 @@ fn embeddings() -> impl Strategy<Value = Embedding> {
 
 fn operations() -> impl Strategy<Value = Operation> {
     let ids = (0u64..40, 0u64..8, 0u64..6, 0u64..3);
-    let insert = (ids, 0i64..100, 0.0f32..=1.0, embeddings());
+    let said = (0.0f32..=1.0, 0u16..8);
+    let insert = (ids, 0i64..100, said, embeddings());
+    let identities = || (0u64..8).prop_map(IdentityId::new);
+    let faces = || (0u64..40).prop_map(FaceId::new);
     prop_oneof![
-        6 => insert.prop_map(|((face, identity, track, source), seen_us, quality, embedding)| {
+        8 => insert.prop_map(|((face, identity, track, source), seen_us, said, embedding)| {
+            let (quality, attributes) = said;
             Operation::Insert {
                 face: FaceId::new(face),
                 identity: IdentityId::new(identity),
@@ -276,15 +366,23 @@ fn operations() -> impl Strategy<Value = Operation> {
                 source: SourceId::new(source),
                 seen_us,
                 quality,
+                attributes,
                 embedding,
             }
         }),
-        2 => (0u64..40).prop_map(|face| Operation::Remove { face: FaceId::new(face) }),
-        1 => (0u64..6, 0u64..8).prop_map(|(track, identity)| Operation::Assign {
+        2 => faces().prop_map(|face| Operation::Remove { face }),
+        1 => (0u64..6, identities()).prop_map(|(track, identity)| Operation::Assign {
             track: TrackId::new(track),
-            identity: IdentityId::new(identity),
+            identity,
         }),
+        1 => (faces(), identities()).prop_map(|(face, identity)| Operation::Move { face, identity }),
+        1 => (identities(), identities()).prop_map(|(from, into)| Operation::Merge { from, into }),
+        1 => (identities(), states()).prop_map(|(identity, state)| Operation::Mark { identity, state }),
     ]
+}
+
+fn states() -> impl Strategy<Value = IdentityState> {
+    (0u8..3).prop_map(|number| IdentityState::new(number).unwrap())
 }
 
 fn filters() -> impl Strategy<Value = Filter> {
@@ -294,12 +392,20 @@ fn filters() -> impl Strategy<Value = Filter> {
     ));
     let times = (prop::option::of(0i64..100), prop::option::of(0i64..100));
     let track = prop::option::of((0u64..7).prop_map(TrackId::new));
-    (sources, times, track).prop_map(|(sources, (after, before), exclude_track)| Filter {
-        sources,
-        seen_after_us: after,
-        seen_before_us: before,
-        exclude_track,
-    })
+    let bits = || prop_oneof![2 => Just(0u16), 1 => 0u16..8];
+    let states = prop::option::of(prop::collection::vec(states(), 0..3));
+    let states = states.prop_map(|of| of.map(IdentityStates::from_iter));
+    (sources, times, (bits(), bits()), states, track).prop_map(
+        |(sources, (after, before), (all, none), states, exclude_track)| Filter {
+            sources,
+            seen_after_us: after,
+            seen_before_us: before,
+            attributes_all: all,
+            attributes_none: none,
+            states,
+            exclude_track,
+        },
+    )
 }
 
 proptest! {

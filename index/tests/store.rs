@@ -14,8 +14,8 @@ use std::{
 };
 
 use rollcall_index::{
-    Disk, DiskFile, Effort, Embedding, FaceEffort, FaceId, Filter, IdentityId, Index, Operation,
-    RealDisk, SearchError, Similarity, SourceId, State, StoreError, TrackId,
+    Disk, DiskFile, Effort, Embedding, FaceEffort, FaceId, Filter, IdentityId, IdentityState,
+    Index, Operation, RealDisk, SearchError, Similarity, SourceId, State, StoreError, TrackId,
 };
 
 const DIMENSION: usize = 64;
@@ -36,7 +36,7 @@ fn embedding(person: u64, seed: u64) -> Embedding {
     Embedding::normalise(values.take(DIMENSION).collect()).unwrap()
 }
 
-/// Step n adds faces, moves an earlier track, and takes away an older face.
+/// Step n adds faces, moves a track, merges and splits, and takes away an older face.
 fn step(n: u64) -> Vec<Operation> {
     let person = n * 7 % 400;
     let mut operations: Vec<Operation> = (0..3)
@@ -47,12 +47,24 @@ fn step(n: u64) -> Vec<Operation> {
             source: SourceId::new(n % 2),
             seen_us: i64::try_from(n).unwrap(),
             quality: 0.5,
+            attributes: 0,
             embedding: embedding(person, n * 3 + k),
         })
         .collect();
     if n.is_multiple_of(5) {
         let (track, identity) = (TrackId::new(n), IdentityId::new(n % 11));
         operations.push(Operation::Assign { track, identity });
+        let state = IdentityState::new(u8::try_from(n % 8).unwrap()).unwrap();
+        operations.push(Operation::Mark { identity, state });
+        if n.is_multiple_of(20) {
+            let into = IdentityId::new(n % 7);
+            operations.push(Operation::Merge {
+                from: identity,
+                into,
+            });
+            let face = FaceId::new(n * 3);
+            operations.push(Operation::Move { face, identity });
+        }
     }
     if n > 100 && n.is_multiple_of(2) {
         operations.push(Operation::Remove {
@@ -69,7 +81,10 @@ fn digest(state: &State) -> String {
     let filter = Filter::default();
     let identities = state.search_identities(&query, 5, &filter).unwrap();
     let faces = state.search_faces(&query, 5, &filter).unwrap();
-    format!("{} {stats:?} {identities:?} {faces:?}", state.sequence())
+    let known = (0..400).map(|id| state.identity_state(IdentityId::new(id)));
+    let states: Vec<_> = known.map(|state| state.map(IdentityState::get)).collect();
+    let sequence = state.sequence();
+    format!("{sequence} {stats:?} {identities:?} {faces:?} {states:?}")
 }
 
 fn open(folder: &Path) -> Index {
@@ -105,6 +120,51 @@ fn what_was_checkpointed_is_there_again() {
     assert_eq!(open(folder.path()).newest().sequence(), 540);
 }
 
+/// Merging changes what no checkpoint since the faces were inserted has written anew.
+#[test]
+fn what_was_merged_after_a_checkpoint_is_merged_in_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut alone = Index::new(DIMENSION);
+    let mut index = open(folder.path());
+    let faces = |person: u64, count: u64| {
+        (0..count).map(move |face| Operation::Insert {
+            face: FaceId::new(person * 1000 + face),
+            identity: IdentityId::new(person),
+            track: TrackId::new(person * 1000 + face / 8),
+            source: SourceId::new(1),
+            seen_us: 0,
+            quality: 0.5,
+            attributes: 3,
+            embedding: embedding(person, face),
+        })
+    };
+    let inserted: Vec<Operation> = faces(1, 500)
+        .chain(faces(2, 300))
+        .chain(faces(3, 7))
+        .collect();
+    let mut sequence = 0;
+    let mut step = |operations: &[Operation]| {
+        sequence += 1;
+        index.apply(sequence, operations).unwrap();
+        alone.apply(sequence, operations).unwrap();
+        index.checkpoint().unwrap();
+        let found = digest(open_again(&mut index, folder.path()).newest());
+        assert_eq!(found, digest(alone.newest()));
+    };
+    step(&inserted);
+    for (from, into) in [(1, 2), (2, 3), (3, 9)] {
+        let (from, into) = (IdentityId::new(from), IdentityId::new(into));
+        step(&[Operation::Merge { from, into }]);
+    }
+}
+
+/// Closes the index and opens what is in its folder.
+fn open_again<'a>(index: &'a mut Index, folder: &Path) -> &'a Index {
+    *index = Index::new(DIMENSION);
+    *index = open(folder);
+    index
+}
+
 #[test]
 fn files_do_not_grow_without_bound() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,6 +184,7 @@ fn files_do_not_grow_without_bound() {
             source: SourceId::new(1),
             seen_us: 0,
             quality: 1.0,
+            attributes: 0,
             embedding: embedding(n % 7, n),
         });
         index.apply(n, &operations).unwrap();
@@ -375,7 +436,14 @@ fn look(folder: &Path, whole: &str) -> bool {
         &Filter::default(),
         Effort::Normal,
     );
-    for error in [faces.err(), people.err()].into_iter().flatten() {
+    // A filter leads through identities and faces that a search without one does not touch.
+    let filter = Filter {
+        sources: Some(vec![SourceId::new(1)]),
+        states: Some((1..8).filter_map(IdentityState::new).collect()),
+        ..Filter::default()
+    };
+    let few = state.search_identities(&query, 5, &filter);
+    for error in [faces.err(), people.err(), few.err()].into_iter().flatten() {
         assert!(matches!(error, SearchError::Damaged(_)), "{error}");
     }
     if state.verify().is_ok() {

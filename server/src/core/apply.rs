@@ -89,6 +89,7 @@ pub(crate) fn index_operations(
                 source: SourceId::new(track.source_id),
                 seen_us: seen_us(track, exemplar.face.map_or(track.start_us, |f| f.time_us)),
                 quality: exemplar.quality,
+                attributes: 0,
                 embedding,
             }),
     );

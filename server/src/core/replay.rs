@@ -232,6 +232,7 @@ fn insert(
         source: SourceId::new(survivor.source),
         seen_us: survivor.seen_us,
         quality: survivor.quality,
+        attributes: 0,
         embedding,
     })
 }

@@ -80,7 +80,7 @@ impl Options {
             sources: (!self.sources.is_empty()).then_some(sources),
             seen_after_us: self.seen_after_us,
             seen_before_us: self.seen_before_us,
-            exclude_track: None,
+            ..Filter::default()
         }
     }
 }
@@ -316,6 +316,7 @@ mod tests {
                 source: SourceId::new(1),
                 seen_us: 0,
                 quality: 1.0,
+                attributes: 0,
                 embedding: Embedding::normalise(vec![*cosine, (1.0 - cosine * cosine).sqrt()])
                     .unwrap(),
             })

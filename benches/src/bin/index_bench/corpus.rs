@@ -95,6 +95,7 @@ impl Corpus {
             source: SourceId::new(u64::from(self.sources[row])),
             seen_us: self.times[row],
             quality: 1.0,
+            attributes: 0,
             embedding,
         })
     }

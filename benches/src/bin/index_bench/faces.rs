@@ -10,16 +10,17 @@ use serde_json::{Value, json};
 use crate::corpus::Corpus;
 use crate::report::{Report, enough, fnir, percentile, qps, round};
 
-/// Efforts measured: identities opened, reach, deviations.
-const OPEN: [(usize, f32, f32); 8] = [
-    (32, -1.0, 1.5),
-    (128, -1.0, 1.5),
-    (256, -1.0, 1.5),
-    (512, -1.0, 1.5),
-    (1024, -1.0, 1.5),
-    (256, 0.15, 1.5),
-    (256, 0.2, 2.0),
-    (256, 0.2, 2.5),
+/// Efforts measured: reach, deviations.
+const OPEN: [(f32, f32); 9] = [
+    (1.0, 1.5),
+    (1.5, 1.5),
+    (2.0, 1.5),
+    (2.0, 2.0),
+    (2.25, 2.0),
+    (2.5, 2.5),
+    (3.0, 2.0),
+    (3.0, 2.5),
+    (3.5, 3.0),
 ];
 
 /// A line for each effort with `only` in its name.
@@ -29,14 +30,9 @@ pub(crate) fn measure(
     report: &Report<'_>,
     only: &str,
 ) -> Result<()> {
-    let open = |(identities, reach, deviations)| {
-        let name = format!("{identities} identities, reach {reach}, {deviations} deviations");
-        let effort = FaceEffort::Open {
-            identities,
-            reach,
-            deviations,
-        };
-        (name, effort)
+    let open = |(reach, deviations)| {
+        let name = format!("reach {reach}, {deviations} deviations");
+        (name, FaceEffort::Open { reach, deviations })
     };
     let mut efforts: Vec<(String, FaceEffort)> = OPEN.into_iter().map(open).collect();
     efforts.push(("normal (default)".to_owned(), FaceEffort::NORMAL));
