@@ -49,8 +49,8 @@ struct Arguments {
     /// Passes over the queries of who; the last one counts.
     #[arg(long, default_value_t = 2)]
     passes: usize,
-    /// How long readers read, without a writer and beside one.
-    #[arg(long, default_value_t = 10.0)]
+    /// How long readers read, without a writer and beside one, and batches are asked again.
+    #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Queries at most.
     #[arg(long)]
@@ -95,7 +95,7 @@ fn run(arguments: &Arguments, cores: &Cores, out: &mut dyn Write) -> Result<()> 
         faces::measure(&corpus, &fresh, &report, &arguments.only)?;
     }
     if asked(Question::Batch) {
-        batch::measure(&corpus, &fresh, &report, cores)?;
+        batch::measure(&corpus, &fresh, &report, cores, arguments.seconds)?;
     }
     if asked(Question::Insert) {
         insert::measure(&corpus, folder, &report)?;
