@@ -55,8 +55,8 @@ pub enum Operation {
     /// Makes all faces of an identity another's; the first is gone. An identity that exists keeps
     /// its state; one that does not exist yet takes over that of the first: it is renamed.
     ///
-    /// Cost: that of the identity with fewer faces, some ten nanoseconds for each of them, and of a
-    /// copied page for every 256 of them that was published since it last changed; at most 31 are
+    /// Cost: that of the identity with fewer faces, some twenty nanoseconds for each of them, and a
+    /// copied page for every 256 of them that was published since it last changed; at most 32 are
     /// moved one by one.
     Merge {
         /// Whose the faces are; must have a face here.

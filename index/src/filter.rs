@@ -37,6 +37,8 @@ pub(crate) struct Sieve<'a> {
     filter: &'a Filter,
     /// The bits of the sources that are let through.
     sources: u64,
+    /// There may be identities of which no face counts.
+    narrows: bool,
 }
 
 impl<'a> Sieve<'a> {
@@ -48,6 +50,11 @@ impl<'a> Sieve<'a> {
         Self {
             filter,
             sources: filter.sources.as_ref().map_or(u64::MAX, bits),
+            narrows: filter.sources.is_some()
+                || filter.seen_after_us.is_some()
+                || filter.seen_before_us.is_some()
+                || filter.attributes_all | filter.attributes_none != 0
+                || filter.states.is_some(),
         }
     }
 
@@ -68,15 +75,6 @@ impl<'a> Sieve<'a> {
             && filter.exclude_track != Some(TrackId::new(face.track))
     }
 
-    /// Whether faces have to be looked at one by one to know which identities count.
-    fn by_face(&self) -> bool {
-        let filter = self.filter;
-        filter.sources.is_some()
-            || filter.seen_after_us.is_some()
-            || filter.seen_before_us.is_some()
-            || filter.attributes_all | filter.attributes_none != 0
-    }
-
     /// Whether an identity's state matters.
     pub(crate) fn by_state(&self) -> bool {
         self.filter.states.is_some()
@@ -84,7 +82,7 @@ impl<'a> Sieve<'a> {
 
     /// Whether there may be identities of which no face counts.
     pub(crate) fn narrows(&self) -> bool {
-        self.by_face() || self.by_state()
+        self.narrows
     }
 
     /// Whether every face counts.

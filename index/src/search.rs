@@ -860,10 +860,11 @@ impl<'a> Search<'a> {
         best: &mut Best<u64>,
     ) -> bool {
         let people = estimates.len();
-        let reach = if reach.is_finite() {
+        // Where sketches say nothing, everybody may have hits.
+        let reach = if reach.is_finite() && near.margin.is_finite() {
             reach * spread(&estimates)
         } else {
-            reach
+            f32::INFINITY
         };
         let mut opened = Vec::new();
         let mut most = OPENED_FIRST;
@@ -919,6 +920,7 @@ fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> 
         Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
         Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
     };
+    let few = state.people.len() <= PEOPLE_FEW;
     let mut all: Vec<(&mut Search, &mut Best<u64>)> = searches.iter_mut().zip(&mut found).collect();
     for (search, best) in &mut all {
         let margin = search.margin(&state.cells.plane);
@@ -928,14 +930,14 @@ fn identities(searches: &mut [Search], k: usize, floor: f32, effort: Effort) -> 
                 search.in_order(f32::NEG_INFINITY, margin, &excluded, best);
             }
             Effort::Cells(many) => search.in_cells(many, k, margin, &excluded, best),
-            Effort::Normal if state.people.len() > PEOPLE_FEW => {
+            Effort::Normal if !few => {
                 search.in_cells(CELLS, k, margin * NORMAL, &excluded, best);
             }
             Effort::Normal => {}
         }
     }
     if effort == Effort::Normal {
-        all.retain(|(_, best)| best.best() < SURE);
+        all.retain(|(_, best)| few || best.best() < SURE);
         everywhere(all, k, floor, &excluded);
     }
     found
@@ -951,7 +953,7 @@ fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32,
         .iter()
         .map(|(search, best)| {
             let margin = search.margin(&search.state.cells.plane) * NORMAL;
-            (floor.max(best.best()), margin)
+            (floor.max(best.bar()), margin)
         })
         .collect();
     let begun = all.iter().zip(&bounds);

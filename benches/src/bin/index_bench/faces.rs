@@ -11,15 +11,14 @@ use crate::corpus::Corpus;
 use crate::report::{Report, enough, fnir, percentile, qps, round};
 
 /// Efforts measured: reach, deviations.
-const OPEN: [(f32, f32); 9] = [
+const OPEN: [(f32, f32); 8] = [
     (1.0, 1.5),
     (1.5, 1.5),
-    (2.0, 1.5),
-    (2.0, 2.0),
+    (1.75, 1.5),
+    (2.0, 1.75),
     (2.25, 2.0),
-    (2.5, 2.5),
-    (3.0, 2.0),
-    (3.0, 2.5),
+    (2.75, 2.5),
+    (3.0, 3.0),
     (3.5, 3.0),
 ];
 
