@@ -14,6 +14,7 @@ use crate::{
     kernel::{self, BLOCK},
     plane::{Estimate, Plane},
     store::{Parts, PartsReader},
+    two_means::two_means,
 };
 
 /// A cell with more representatives is split.
@@ -22,8 +23,6 @@ const FULL: u32 = 256;
 const SPARSE: u32 = 32;
 /// Either half of a split has at least this many.
 const HALF_MIN: usize = 64;
-/// Rounds of 2-means.
-const ROUNDS: usize = 6;
 /// Centres that are compared by their codes when a representative is placed.
 const NEAR: usize = 8;
 
@@ -43,7 +42,7 @@ struct Cell {
 pub(crate) struct Cells {
     pub(crate) plane: Plane,
     blocks: Blocks,
-    /// By slot, whose representative it is.
+    /// By slot, whose representative it is, as `People::owner` understands it.
     owners: Column,
     /// By block, the cell it belongs to.
     homes: Column,
@@ -119,6 +118,7 @@ impl Cells {
         cells.filter(|count| *count > 0)
     }
 
+    /// Whose it is, as `People::owner` understands it.
     #[inline]
     pub(crate) fn owner(&self, slot: u32) -> u32 {
         let owners: &[u32] = bytemuck::cast_slice(self.owners.row(at(slot) / BLOCK));
@@ -131,7 +131,8 @@ impl Cells {
         kernel::prefetch(&row[at(slot) % BLOCK * size_of::<u32>()..][..size_of::<u32>()]);
     }
 
-    fn set_owner(&mut self, slot: u32, owner: u32) {
+    /// Keeps another owner.
+    pub(crate) fn set_owner(&mut self, slot: u32, owner: u32) {
         let owners = self.owners.row_mut(at(slot) / BLOCK);
         bytemuck::cast_slice_mut::<u8, u32>(owners)[at(slot) % BLOCK] = owner;
     }
@@ -338,7 +339,7 @@ impl Cells {
             .map(|slot| (self.owner(*slot), self.plane.code(at(*slot))))
             .collect();
         let vectors: Vec<Vec<f32>> = members.iter().map(|(_, code)| decode(code)).collect();
-        let (sides, centres) = two_means(&vectors);
+        let (sides, centres) = two_means(&vectors, HALF_MIN);
         self.empty(cell);
         let cells = centres.map(|centre| self.new_cell(&Code::of(&centre)));
         for ((owner, code), side) in members.into_iter().zip(sides) {
@@ -378,63 +379,4 @@ pub(crate) fn decode(code: &Code) -> Vec<f32> {
         .iter()
         .map(|value| f32::from(*value) * code.step)
         .collect()
-}
-
-/// Two groups of unit vectors that lie near each other, neither smaller than [`HALF_MIN`] if there
-/// are twice as many, and their centres. True: the second group.
-fn two_means(vectors: &[Vec<f32>]) -> (Vec<bool>, [Vec<f32>; 2]) {
-    // Begin with the vector least similar to the first, and the one least similar to that.
-    let far = |from: &[f32]| {
-        let cosine = |vector: &Vec<f32>| kernel::dot(from, vector);
-        vectors
-            .iter()
-            .min_by(|a, b| cosine(a).total_cmp(&cosine(b)))
-    };
-    let first = far(&vectors[0]).expect("there are vectors").clone();
-    let second = far(&first).expect("there are vectors").clone();
-    let mut centres = [first, second];
-    let mut sides = Vec::new();
-    for _ in 0..ROUNDS {
-        let lean =
-            |vector: &Vec<f32>| kernel::dot(&centres[1], vector) - kernel::dot(&centres[0], vector);
-        let leans: Vec<f32> = vectors.iter().map(lean).collect();
-        let mut sorted = leans.clone();
-        sorted.sort_unstable_by(f32::total_cmp);
-        let least = HALF_MIN.min(vectors.len() / 2);
-        // The border lies at 0, or where the smaller group is large enough.
-        let border = 0.0f32.clamp(sorted[least], sorted[vectors.len() - least]);
-        sides = leans.iter().map(|lean| *lean >= border).collect();
-        if sides.iter().all(|side| *side == sides[0]) {
-            // Equal vectors: any half will do.
-            sides = (0..vectors.len()).map(|at| at % 2 == 1).collect();
-        }
-        let mean = |of: bool| {
-            mean(
-                vectors
-                    .iter()
-                    .zip(&sides)
-                    .filter(|(_, side)| **side == of)
-                    .map(|(v, _)| v),
-            )
-        };
-        centres = [mean(false), mean(true)];
-    }
-    (sides, centres)
-}
-
-/// The direction of the mean.
-fn mean<'a>(vectors: impl Iterator<Item = &'a Vec<f32>> + Clone) -> Vec<f32> {
-    let mut first = vectors.clone();
-    let mut sum = first.next().expect("no group is empty").clone();
-    for vector in first {
-        for (sum, value) in sum.iter_mut().zip(vector) {
-            *sum += value;
-        }
-    }
-    let norm = kernel::round(kernel::norm(sum.iter().map(|v| f64::from(*v))));
-    if norm < 1e-6 {
-        return vectors.clone().next().expect("no group is empty").clone();
-    }
-    sum.iter_mut().for_each(|value| *value /= norm);
-    sum
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     apply::Operation,
-    blocks::{NONE, WHOLE},
+    blocks::{NONE, WHOLE, at},
+    cells::decode,
     code::Code,
     faces::{Face, Faces},
     id::{FaceId, IdentityId},
-    people::{Identity, SUM_FROM},
-    state::{State, term, weight},
+    modes::{self, CLOSE, Mode, SAMPLE},
+    people::{Identity, SUM_FROM, modal_owner, mode_owner},
+    state::{State, concentration, direction, term, weight},
 };
 
 /// Operations that were checked, taking effect. From here on a surprise is our own bug.
@@ -98,13 +100,16 @@ impl<'a> Change<'a> {
         let person = self.state.people.row(from);
         let from = person.expect("checked: it is here");
         let into = self.person(into);
+        self.forget_modes(from);
+        self.forget_modes(into);
         let people = &mut self.state.people;
         let (source, target) = (*people.get(from), *people.get(into));
         if target.faces == 0 {
             people.edit(into).state = source.state;
         }
-        self.touch(from);
-        self.touch(into);
+        // As if they had no faces before: they are looked at anew.
+        self.touched.insert(from, 0);
+        self.touched.insert(into, 0);
         if target.faces < source.faces {
             // Whoever has more faces keeps them; it is cheaper to give it the other's name.
             self.state.people.swap_names(from, into);
@@ -166,15 +171,15 @@ impl<'a> Change<'a> {
 
     /// The identity's row; it is made if it is not there, and as new if it has lost its last face.
     fn person(&mut self, identity: IdentityId) -> u32 {
-        let people = &mut self.state.people;
-        match people.row(identity) {
+        match self.state.people.row(identity) {
             Some(person) => {
-                if people.get(person).faces == 0 {
-                    people.empty(person);
+                if self.state.people.get(person).faces == 0 {
+                    self.forget_modes(person);
+                    self.state.people.empty(person);
                 }
                 person
             }
-            None => people.add(identity),
+            None => self.state.people.add(identity),
         }
     }
 
@@ -214,6 +219,21 @@ impl<'a> Change<'a> {
         if let Some(sum) = people.sum_mut(person) {
             term(&faces.plane, slot, face.quality, 1.0, sum);
         }
+        if people.first_mode(person) != NONE {
+            let mode = self.state.nearest_mode(person, slot);
+            self.joined_mode(mode, slot);
+        }
+    }
+
+    fn joined_mode(&mut self, mode: u32, slot: u32) {
+        let State { people, faces, .. } = &mut *self.state;
+        let row = people.modes.edit(mode);
+        row.faces += 1;
+        row.weight += u64::from(weight(faces.get(slot).quality));
+        let number = u8::try_from(row.number).unwrap_or(0);
+        faces.set_mode(slot, number);
+        let quality = faces.get(slot).quality;
+        term(&faces.plane, slot, quality, 1.0, people.modes.sum_mut(mode));
     }
 
     /// Accounts for the face that goes from `slot`; its identity is none the smaller yet.
@@ -224,6 +244,23 @@ impl<'a> Change<'a> {
         people.edit(face.identity).weight -= u64::from(weight(face.quality));
         if let Some(sum) = people.sum_mut(face.identity) {
             term(&faces.plane, slot, face.quality, -1.0, sum);
+        }
+        let number = u32::from(face.mode);
+        let mode = people.modes_of(face.identity);
+        let mode = mode
+            .into_iter()
+            .find(|mode| people.modes.get(*mode).number == number);
+        if let Some(mode) = mode {
+            let row = people.modes.edit(mode);
+            row.faces -= 1;
+            row.weight -= u64::from(weight(face.quality));
+            term(
+                &faces.plane,
+                slot,
+                face.quality,
+                -1.0,
+                people.modes.sum_mut(mode),
+            );
         }
     }
 
@@ -270,38 +307,143 @@ impl<'a> Change<'a> {
     }
 
     fn represent(&mut self, person: u32, before: u32) {
-        let state = &mut *self.state;
-        let row = *state.people.get(person);
-        let people = &mut state.people;
-        let mut moved = |owner: u32, slot: u32| people.edit(owner).representative = slot;
+        let row = *self.state.people.get(person);
         if row.faces == 0 {
-            if row.representative != NONE {
-                state.cells.remove(row.representative, &mut moved);
+            self.forget_modes(person);
+            // Read only now: it may have moved.
+            let representative = self.state.people.get(person).representative;
+            if representative != NONE {
+                self.take_out(representative);
             }
-            state.people.remove(person);
+            self.state.people.remove(person);
             return;
         }
+        let state = &mut *self.state;
         let direction = state.representative_of(person);
-        if state.people.get(person).sum == NONE && row.faces > SUM_FROM {
+        if row.sum == NONE && row.faces > SUM_FROM {
             let sum = state.sum_of(person);
             state.people.keep_sum(person, &sum);
         } else if row.faces <= SUM_FROM / 2 {
-            state.people.drop_sum(person);
+            self.forget_modes(person);
+            self.state.people.drop_sum(person);
         }
-        let people = &mut state.people;
-        let mut moved = |owner: u32, slot: u32| people.edit(owner).representative = slot;
-        // As it grows it may come to lie nearer to another cell.
+        // As it grows it may come to lie nearer to another cell, and to have other modes.
         let doubled = before.checked_ilog2() != row.faces.checked_ilog2();
-        if row.representative != NONE && !doubled {
-            state
-                .cells
-                .update(row.representative, &Code::of(&direction));
+        if doubled {
+            self.forget_modes(person);
+        }
+        let representative = self.state.people.get(person).representative;
+        self.put_in(person, representative, &direction, doubled);
+        if doubled {
+            self.find_modes(person);
+        } else {
+            self.represent_modes(person, &direction);
+        }
+    }
+
+    /// Brings the representatives of an identity's modes up to date; those without faces go.
+    fn represent_modes(&mut self, person: u32, whole: &[f32]) {
+        let modes: Vec<u32> = self.state.people.modes_of(person).collect();
+        let of = |mode: &u32| self.state.people.modes.get(*mode).faces > 0;
+        if modes.iter().filter(|mode| of(mode)).count() < 2 {
+            self.forget_modes(person);
             return;
         }
-        if row.representative != NONE {
-            state.cells.remove(row.representative, &mut moved);
+        let mut next = NONE;
+        for mode in modes.into_iter().rev() {
+            let Mode {
+                faces,
+                weight,
+                representative,
+                ..
+            } = *self.state.people.modes.get(mode);
+            if faces == 0 {
+                self.take_out(representative);
+                self.state.people.modes.remove(mode);
+                continue;
+            }
+            self.state.people.modes.edit(mode).next = next;
+            next = mode;
+            let direction = direction(self.state.people.modes.sum(mode), weight);
+            let direction = direction.unwrap_or_else(|| whole.to_vec());
+            self.put_in(mode_owner(mode), representative, &direction, false);
         }
-        state.cells.insert(person, &direction, &mut moved);
+        self.state.people.set_first_mode(person, next);
+    }
+
+    /// Looks for modes among the faces of an identity that has none.
+    fn find_modes(&mut self, person: u32) {
+        let state = &mut *self.state;
+        let row = *state.people.get(person);
+        if state
+            .people
+            .sum(person)
+            .is_none_or(|sum| concentration(sum, row.weight) > CLOSE)
+        {
+            return;
+        }
+        let slots: Vec<u32> = state.slots_of(person).collect();
+        let sample = slots.iter().step_by(slots.len().div_ceil(SAMPLE));
+        let vector = |slot: &u32| decode(&state.faces.plane.code(at(*slot)));
+        let means = modes::find(sample.map(vector).collect());
+        if means.is_empty() {
+            return;
+        }
+        let mut first = NONE;
+        for (number, mean) in (1..).zip(&means) {
+            first = self.state.people.modes.add(person, number, first);
+            self.put_in(mode_owner(first), NONE, mean, true);
+        }
+        self.state.people.set_first_mode(person, first);
+        for slot in slots {
+            let mode = self.state.nearest_mode(person, slot);
+            self.joined_mode(mode, slot);
+        }
+        let kept = modal_owner(person);
+        self.state
+            .cells
+            .set_owner(self.state.people.get(person).representative, kept);
+        let whole = self.state.representative_of(person);
+        self.represent_modes(person, &whole);
+    }
+
+    /// Leaves an identity with one representative.
+    fn forget_modes(&mut self, person: u32) {
+        let mut mode = self.state.people.first_mode(person);
+        if mode == NONE {
+            return;
+        }
+        while mode != NONE {
+            self.take_out(self.state.people.modes.get(mode).representative);
+            mode = self.state.people.modes.remove(mode);
+        }
+        self.state.people.set_first_mode(person, NONE);
+        let representative = self.state.people.get(person).representative;
+        if representative != NONE {
+            self.state.cells.set_owner(representative, person);
+        }
+    }
+
+    /// Puts a representative where it was, or, if it is new or to be placed anew, into the nearest
+    /// cell.
+    fn put_in(&mut self, owner: u32, slot: u32, direction: &[f32], anew: bool) {
+        if slot != NONE && !anew {
+            self.state.cells.update(slot, &Code::of(direction));
+            return;
+        }
+        if slot != NONE {
+            self.take_out(slot);
+        }
+        let State { people, cells, .. } = &mut *self.state;
+        cells.insert(owner, direction, &mut |owner, slot| {
+            people.placed(owner, slot)
+        });
+    }
+
+    /// Takes a representative out of its cell.
+    fn take_out(&mut self, slot: u32) {
+        let State { people, cells, .. } = &mut *self.state;
+        cells.remove(slot, &mut |owner, slot| people.placed(owner, slot));
     }
 }
 

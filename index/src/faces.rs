@@ -29,8 +29,8 @@ pub(crate) struct Face {
     next: u32,
     /// What the writer says of it, a bit each.
     pub(crate) attributes: u16,
-    /// Which mode of its identity it belongs to: for the time when an identity has more than one.
-    mode: u8,
+    /// The number of its identity's mode that it belongs to. Of an identity without modes: anything.
+    pub(crate) mode: u8,
     unused: u8,
 }
 
@@ -211,6 +211,10 @@ impl Faces {
 
     pub(crate) fn set_identity(&mut self, slot: u32, identity: u32) {
         self.edit(slot).identity = identity;
+    }
+
+    pub(crate) fn set_mode(&mut self, slot: u32, mode: u8) {
+        self.edit(slot).mode = mode;
     }
 
     fn edit(&mut self, slot: u32) -> &mut Face {

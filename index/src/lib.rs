@@ -43,6 +43,7 @@ mod filter;
 mod id;
 mod identity_state;
 mod kernel;
+mod modes;
 mod people;
 mod plane;
 mod rotate;
@@ -50,6 +51,7 @@ mod search;
 mod slots;
 mod state;
 mod store;
+mod two_means;
 mod verify;
 
 pub use apply::{ApplyError, Operation};

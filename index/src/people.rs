@@ -9,12 +9,19 @@ use crate::{
     id::{IdentityId, SourceId},
     identity_state::IdentityState,
     kernel,
+    modes::{MODES_MAX, Modes},
     slots::Slots,
     store::{Parts, PartsReader},
 };
 
-/// An identity with more faces keeps their sum; others add them up when needed.
+/// An identity with more faces keeps their sum, and may have modes; others add them up when needed.
 pub(crate) const SUM_FROM: u32 = 32;
+/// Of an owner of a representative: the identity has modes, and so several representatives.
+const MODAL: u32 = 1 << 31;
+/// Of such an owner: the rest is the row of a mode, not of the identity.
+const MODE: u32 = 1 << 30;
+/// After a sum: its identity's first mode, and nothing.
+const AFTER_SUM: usize = 2 * size_of::<u32>();
 
 /// An identity. Its faces are in whole blocks, which hold 32 each, and in one run of slots, the
 /// tail, which has at least one.
@@ -115,6 +122,26 @@ pub(crate) struct People {
     sums: Column,
     /// Free ones lead on by their first value.
     sum_rows: Rows,
+    pub(crate) modes: Modes,
+}
+
+/// Whose a representative is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The row of the identity.
+    pub(crate) person: u32,
+    /// It has other representatives too.
+    pub(crate) modal: bool,
+}
+
+/// How the owner of a mode's representative is kept.
+pub(crate) fn mode_owner(mode: u32) -> u32 {
+    MODAL | MODE | mode
+}
+
+/// How the owner of the representative of all faces is kept, if the identity has modes.
+pub(crate) fn modal_owner(person: u32) -> u32 {
+    MODAL | person
 }
 
 impl People {
@@ -123,8 +150,9 @@ impl People {
             people: Column::new(size_of::<Identity>()).hot(),
             by_id: Slots::new(),
             rows: Rows::new(),
-            sums: Column::new(padded * size_of::<i32>()),
+            sums: Column::new(padded * size_of::<i32>() + AFTER_SUM),
             sum_rows: Rows::new(),
+            modes: Modes::new(padded),
         }
     }
 
@@ -134,6 +162,7 @@ impl People {
         parts.save(&self.sums);
         self.rows.save(parts);
         self.sum_rows.save(parts);
+        self.modes.save(parts);
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
@@ -144,6 +173,7 @@ impl People {
             sums: parts.column(new.sums)?,
             rows: Rows::load(parts)?,
             sum_rows: Rows::load(parts)?,
+            modes: Modes::load(padded, parts)?,
         })
     }
 
@@ -153,7 +183,8 @@ impl People {
 
     /// Bytes that searches may read, and the others.
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        (self.people.bytes(), self.by_id.bytes() + self.sums.bytes())
+        let cold = self.by_id.bytes() + self.sums.bytes() + self.modes.bytes();
+        (self.people.bytes(), cold)
     }
 
     #[inline]
@@ -226,7 +257,10 @@ impl People {
     pub(crate) fn sum(&self, person: u32) -> Option<&[i32]> {
         match self.get(person).sum {
             NONE => None,
-            sum => Some(bytemuck::cast_slice(self.sums.row(at(sum)))),
+            sum => {
+                let row = self.sums.row(at(sum));
+                Some(bytemuck::cast_slice(&row[..row.len() - AFTER_SUM]))
+            }
         }
     }
 
@@ -234,7 +268,11 @@ impl People {
     pub(crate) fn sum_mut(&mut self, person: u32) -> Option<&mut [i32]> {
         match self.get(person).sum {
             NONE => None,
-            sum => Some(bytemuck::cast_slice_mut(self.sums.row_mut(at(sum)))),
+            sum => {
+                let row = self.sums.row_mut(at(sum));
+                let end = row.len() - AFTER_SUM;
+                Some(bytemuck::cast_slice_mut(&mut row[..end]))
+            }
         }
     }
 
@@ -242,8 +280,66 @@ impl People {
     pub(crate) fn keep_sum(&mut self, person: u32, sum: &[i32]) {
         let next = |sums: &Column, number| *sums.get(number);
         let number = self.sum_rows.take(&mut self.sums, next);
-        bytemuck::cast_slice_mut(self.sums.row_mut(at(number))).copy_from_slice(sum);
         self.edit(person).sum = number;
+        if let Some(kept) = self.sum_mut(person) {
+            kept.copy_from_slice(sum);
+        }
+        self.set_first_mode(person, NONE);
+    }
+
+    /// The identity's first mode; the others follow.
+    pub(crate) fn first_mode(&self, person: u32) -> u32 {
+        match self.get(person).sum {
+            NONE => NONE,
+            sum => {
+                let row: &[u32] = bytemuck::cast_slice(self.sums.row(at(sum)));
+                row[row.len() - 2]
+            }
+        }
+    }
+
+    /// Keeps the identity's first mode, which is nothing without a sum.
+    pub(crate) fn set_first_mode(&mut self, person: u32, mode: u32) {
+        let sum = self.get(person).sum;
+        let row: &mut [u32] = bytemuck::cast_slice_mut(self.sums.row_mut(at(sum)));
+        let at = row.len() - 2;
+        (row[at], row[at + 1]) = (mode, 0);
+    }
+
+    /// Rows of the identity's modes.
+    pub(crate) fn modes_of(&self, person: u32) -> impl Iterator<Item = u32> {
+        let mut next = self.first_mode(person);
+        let chain = std::iter::from_fn(move || {
+            let mode = next;
+            (mode != NONE).then(|| {
+                next = self.modes.get(mode).next;
+                mode
+            })
+        });
+        chain.take(MODES_MAX)
+    }
+
+    /// Whose a representative is, as its cell keeps it.
+    #[inline]
+    pub(crate) fn owner(&self, kept: u32) -> Owner {
+        let modal = kept & MODAL != 0;
+        let rest = kept & !(MODAL | MODE);
+        let person = if modal && kept & MODE != 0 {
+            self.modes.get(rest).person
+        } else {
+            rest
+        };
+        Owner { person, modal }
+    }
+
+    /// The representative of this owner is in this slot from here on.
+    pub(crate) fn placed(&mut self, kept: u32, slot: u32) {
+        let rest = kept & !(MODAL | MODE);
+        if kept & MODAL != 0 && kept & MODE != 0 {
+            self.modes.edit(rest).representative = slot;
+        } else {
+            self.edit(rest).representative = slot;
+        }
     }
 
     /// Keeps no sum any more.

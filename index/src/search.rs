@@ -3,19 +3,23 @@
 //! Sketches say roughly how similar everything worth looking at is; codes say it well for the best
 //! of those. How much is worth looking at is the [`Effort`].
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+};
 
 use rayon::prelude::*;
 
 use crate::{
     blocks::{at, row},
-    code::{Probe, sketch_deviation},
+    code::{Code, Probe, sketch_deviation},
     embedding::{Embedding, Similarity},
     faces::Face,
     filter::{Filter, Sieve},
     id::{FaceId, IdentityId, SourceId, TrackId},
     identity_state::IdentityState,
     kernel::BLOCK,
+    people::Owner,
     plane::{Estimate, Plane},
     state::State,
     store::Damage,
@@ -169,6 +173,8 @@ pub struct Work {
 /// The k best of what was offered, best first; ties go to the lower id.
 struct Best<Id> {
     k: usize,
+    /// Rows of identities with several representatives that were offered, or refused.
+    modal: HashSet<u32>,
     /// The worst of them on top.
     heap: BinaryHeap<Reverse<(Similarity, Reverse<Id>, u32)>>,
 }
@@ -178,6 +184,7 @@ impl<Id: Ord + Copy> Best<Id> {
     fn new(k: usize, of: usize) -> Self {
         Self {
             k,
+            modal: HashSet::new(),
             heap: BinaryHeap::with_capacity(k.min(of)),
         }
     }
@@ -534,7 +541,7 @@ impl State {
             if search.excluded().contains(&person) {
                 search.without(person)
             } else {
-                Some(search.representative(self.people.get(person).representative))
+                Some(search.most_similar(person))
             }
         }))
     }
@@ -617,10 +624,12 @@ impl<'a> Search<'a> {
     fn without(&self, person: u32) -> Option<Similarity> {
         let track = self.sieve.excluded_track()?;
         let rest = self.state.representative_without(person, track)?;
-        let code = crate::code::Code::of(&rest);
-        Some(Similarity::from_dot(
-            self.probe.cosine(&code.values, code.step),
-        ))
+        let modes = self.state.modes_without(person, track);
+        let similarity = |vector: &Vec<f32>| {
+            let code = Code::of(vector);
+            Similarity::from_dot(self.probe.cosine(&code.values, code.step))
+        };
+        modes.iter().chain([&rest]).map(similarity).max()
     }
 
     fn representative(&mut self, slot: u32) -> Similarity {
@@ -651,6 +660,20 @@ impl<'a> Search<'a> {
         self.sieve.passes(face) && (!self.sieve.by_state() || self.sieve.takes_state(identity()))
     }
 
+    fn owner(&self, slot: u32) -> Owner {
+        self.state.people.owner(self.state.cells.owner(slot))
+    }
+
+    /// The cosine to the most similar of the identity's representatives.
+    fn most_similar(&mut self, person: u32) -> Similarity {
+        let people = &self.state.people;
+        let modes = people.modes_of(person);
+        let modes = modes.map(|mode| people.modes.get(mode).representative);
+        let all = std::iter::once(people.get(person).representative).chain(modes);
+        let similarities = all.map(|slot| self.representative(slot));
+        similarities.max().unwrap_or(Similarity::LEAST)
+    }
+
     /// Whether a face of the identity passes the filter.
     fn counts(&self, person: u32) -> bool {
         let state = self.state;
@@ -669,7 +692,7 @@ impl<'a> Search<'a> {
         !self.sieve.narrows()
             || self
                 .sieve
-                .may_pass(state.people.get(state.cells.owner(slot)))
+                .may_pass(state.people.get(self.owner(slot).person))
     }
 
     /// Hits to begin with: the identities with faces in the excluded track, which have other
@@ -705,14 +728,22 @@ impl<'a> Search<'a> {
     }
 
     fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
-        let person = self.state.cells.owner(slot);
+        let Owner { person, modal } = self.owner(slot);
+        // Of several representatives the most similar one counts, and the others no more.
+        if modal && !best.modal.insert(person) {
+            return;
+        }
         // A look at all faces may cost more than one at a code: it comes last where the code can
         // say no.
         let full = best.is_full();
         if excluded.contains(&person) || !full && !self.counts(person) {
             return;
         }
-        let similarity = self.representative(slot);
+        let similarity = if modal {
+            self.most_similar(person)
+        } else {
+            self.representative(slot)
+        };
         if !full || similarity.get() >= best.bar() && self.counts(person) {
             best.offer(similarity, self.state.people.get(person).id, person);
         }
@@ -866,7 +897,7 @@ impl<'a> Search<'a> {
         } else {
             f32::INFINITY
         };
-        let mut opened = Vec::new();
+        let (mut opened, mut modal) = (Vec::new(), HashSet::new());
         let mut most = OPENED_FIRST;
         while !estimates.is_empty() {
             let rest = if estimates.len() > most {
@@ -880,8 +911,9 @@ impl<'a> Search<'a> {
                 if some[0].0 + reach < best.bar() {
                     return false;
                 }
-                let owner = |Estimate(_, slot): &Estimate| self.state.cells.owner(*slot);
-                let owners: Vec<u32> = some.iter().map(owner).collect();
+                let owners = some.iter().map(|Estimate(_, slot)| self.owner(*slot));
+                let new = owners.filter(|owner| !owner.modal || modal.insert(owner.person));
+                let owners: Vec<u32> = new.map(|owner| owner.person).collect();
                 self.scan_people(&owners, near, best);
                 self.compare_faces(near, best);
                 opened.extend(owners);

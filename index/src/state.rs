@@ -10,6 +10,7 @@ use std::{
 use crate::{
     blocks::{NONE, at},
     cells::{Cells, decode},
+    code::Probe,
     embedding::{Embedding, WEIGHT_MIN},
     faces::{Face, Faces},
     id::{FaceId, IdentityId, SourceId, TrackId},
@@ -266,7 +267,7 @@ impl State {
     }
 
     /// The sum of those faces of the identity, and of their weights.
-    fn sum_where(&self, person: u32, counts: impl Fn(&Face) -> bool) -> (Vec<i32>, u64) {
+    pub(crate) fn sum_where(&self, person: u32, counts: impl Fn(&Face) -> bool) -> (Vec<i32>, u64) {
         let mut sum = vec![0; self.rotation.padded()];
         let mut total = 0;
         for slot in self.slots_of(person) {
@@ -313,6 +314,39 @@ impl State {
         Some(direction(&sum, total).unwrap_or_else(|| self.best_of(person, counts)))
     }
 
+    /// The identity's mode whose representative is most similar to a face; it has some.
+    pub(crate) fn nearest_mode(&self, person: u32, slot: u32) -> u32 {
+        let probe = Probe::of(&decode(&self.faces.plane.code(at(slot))));
+        let similarity = |mode: &u32| {
+            let slot = self.people.modes.get(*mode).representative;
+            self.cells.plane.cosine(&probe, at(slot))
+        };
+        let modes = self.people.modes_of(person);
+        let best = modes.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+        best.expect("the identity has modes")
+    }
+
+    /// The representatives of an identity's modes without the faces of a track, rotated; those of
+    /// modes that have others.
+    pub(crate) fn modes_without(&self, person: u32, track: TrackId) -> Vec<Vec<f32>> {
+        let gone = self
+            .faces
+            .track(track)
+            .map(|slot| (slot, *self.faces.get(slot)));
+        let gone: Vec<(u32, Face)> = gone.filter(|(_, face)| face.identity == person).collect();
+        let without = |mode: u32| {
+            let row = self.people.modes.get(mode);
+            let mine = |face: &Face| u32::from(face.mode) == row.number;
+            let (mut sum, mut total) = (self.people.modes.sum(mode).to_vec(), row.weight);
+            for (slot, face) in gone.iter().filter(|(_, face)| mine(face)) {
+                term(&self.faces.plane, *slot, face.quality, -1.0, &mut sum);
+                total = total.saturating_sub(u64::from(weight(face.quality)));
+            }
+            (total > 0).then(|| direction(&sum, total)).flatten()
+        };
+        self.people.modes_of(person).filter_map(without).collect()
+    }
+
     /// The best of those faces; there is one.
     fn best_of(&self, person: u32, counts: impl Fn(&Face) -> bool) -> Vec<f32> {
         let better = |a: &u32, b: &u32| {
@@ -328,8 +362,17 @@ impl State {
     }
 }
 
+/// The length of the mean of unit vectors with this sum, whose weights sum to `total`: 1 if they are
+/// equal, 0 if they cancel each other out.
+pub(crate) fn concentration(sum: &[i32], total: u64) -> f32 {
+    let norm = kernel::norm(sum.iter().map(|value| f64::from(*value)));
+    #[expect(clippy::cast_precision_loss, reason = "compared with a threshold")]
+    let total = total.max(1) as f64;
+    kernel::round(norm / total)
+}
+
 /// The direction of a sum whose weights sum to `total`; `None` if it points nowhere.
-fn direction(sum: &[i32], total: u64) -> Option<Vec<f32>> {
+pub(crate) fn direction(sum: &[i32], total: u64) -> Option<Vec<f32>> {
     let norm = kernel::norm(sum.iter().map(|value| f64::from(*value)));
     #[expect(clippy::cast_precision_loss, reason = "compared with a tolerance")]
     let least = total as f64 * CANCELLED;

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use crate::{
     blocks::{NONE, at},
     code::Code,
+    faces::Face,
     id::{FaceId, IdentityId, SourceId, TrackId},
     identity_state::IdentityState,
-    people::source_bit,
-    state::{State, Stats, weight},
+    people::{Owner, source_bit},
+    state::{State, Stats, direction, weight},
     store::Damage,
 };
 
@@ -117,7 +118,8 @@ impl State {
             .cells
             .check()
             .map_err(|what| VerifyError::Cells { what })?;
-        same("representatives", representatives, self.people.len())?;
+        let expected = self.people.len() + self.people.modes.len();
+        same("representatives", representatives, expected)?;
         let holding =
             (0..self.faces.plane.blocks() * 32).filter(|slot| self.faces.plane.holds(*slot));
         same("codes", holding.count(), self.faces.len())?;
@@ -187,10 +189,45 @@ impl State {
         }
         let code = Code::of(&self.representative_of(person));
         let kept = self.cells.plane.code(at(row.representative));
-        if code != kept || self.cells.owner(row.representative) != person {
+        let whose = self.people.owner(self.cells.owner(row.representative));
+        let modal = self.people.first_mode(person) != NONE;
+        if code != kept || whose != (Owner { person, modal }) {
             return Err(VerifyError::Representative { identity });
         }
-        Ok(())
+        self.verify_modes(person)
+    }
+
+    fn verify_modes(&self, person: u32) -> Result<(), VerifyError> {
+        let identity = IdentityId::new(self.people.get(person).id);
+        let modes: Vec<u32> = self.people.modes_of(person).collect();
+        let mut faces = 0;
+        for mode in &modes {
+            let row = self.people.modes.get(*mode);
+            let mine = |face: &Face| u32::from(face.mode) == row.number;
+            let (sum, total) = self.sum_where(person, mine);
+            if sum != self.people.modes.sum(*mode) || total != row.weight {
+                return Err(VerifyError::Sum { identity });
+            }
+            let whose = self.people.owner(self.cells.owner(row.representative));
+            let code = direction(&sum, total).map(|direction| Code::of(&direction));
+            let kept = self.cells.plane.code(at(row.representative));
+            let own = whose
+                == (Owner {
+                    person,
+                    modal: true,
+                })
+                && row.person == person;
+            if !own || row.faces == 0 || code.is_some_and(|code| code != kept) {
+                return Err(VerifyError::Representative { identity });
+            }
+            faces += row.faces;
+        }
+        let covered = faces == self.people.get(person).faces;
+        if modes.is_empty() || modes.len() > 1 && covered {
+            Ok(())
+        } else {
+            Err(VerifyError::Identity { identity })
+        }
     }
 }
 
