@@ -51,7 +51,8 @@ pub(crate) fn measure(
     index.checkpoint()?;
     drop(index);
     // Opened as the other one was: what a checkpoint keeps in memory may be faster.
-    let churned = Index::open(folder, CONTRACT, corpus.dimension)?;
+    let mut churned = Index::open(folder, CONTRACT, corpus.dimension)?;
+    churned.check()?;
     for (name, state) in [("fresh", fresh), ("churned", churned.newest())] {
         who::ask(corpus, state, Effort::Normal)?;
         let who = who::ask(corpus, state, Effort::Normal)?;

@@ -87,7 +87,12 @@ fn run(arguments: &Arguments, cores: &Cores, out: &mut dyn Write) -> Result<()> 
         open::measure(&corpus, folder, &report)?;
     }
     // The folder is locked as long as the index is there, but not by its snapshot.
-    let fresh = Index::open(folder, CONTRACT, corpus.dimension)?.publish();
+    let fresh = {
+        let mut index = Index::open(folder, CONTRACT, corpus.dimension)?;
+        // Reads everything once: the disk is not what is measured.
+        index.check()?;
+        index.publish()
+    };
     if asked(Question::Who) {
         who::measure(&corpus, &fresh, &report, &arguments.only, arguments.passes)?;
     }
