@@ -14,15 +14,15 @@ use crate::who::{WHO, floor};
 
 /// Queries in a call at most.
 const QUERIES_MAX: usize = 1000;
-/// Passes are made for as many seconds.
-const SECONDS: f64 = 2.0;
 
-/// Asks the same queries one a call, and all in one call on one thread and on every core.
+/// Asks the same queries one a call, and all in one call on one thread and on every core: each again
+/// and again for `seconds`.
 pub(crate) fn measure(
     corpus: &Corpus,
     state: &State,
     report: &Report<'_>,
     cores: &Cores,
+    seconds: f64,
 ) -> Result<()> {
     let filter = Filter::default();
     let who = |queries: &[Embedding]| {
@@ -42,8 +42,16 @@ pub(crate) fn measure(
         Ok(())
     };
     let pools = pools(cores)?;
-    compare("who normal", corpus, report, &pools, one_who, who)?;
-    compare("faces normal", corpus, report, &pools, one_face, faces)
+    compare("who normal", corpus, report, &pools, seconds, one_who, who)?;
+    compare(
+        "faces normal",
+        corpus,
+        report,
+        &pools,
+        seconds,
+        one_face,
+        faces,
+    )
 }
 
 /// A pool of one thread, and one of a thread for each core if there are more.
@@ -65,6 +73,7 @@ fn compare(
     corpus: &Corpus,
     report: &Report<'_>,
     pools: &[ThreadPool],
+    seconds: f64,
     one: impl Fn(&Embedding) -> Result<(), SearchError>,
     all: impl Fn(&[Embedding]) -> Result<(), SearchError> + Sync,
 ) -> Result<()> {
@@ -77,7 +86,7 @@ fn compare(
             break;
         }
     }
-    let single = rate(queries.len(), || queries.iter().try_for_each(&one))?;
+    let single = rate(seconds, queries.len(), || queries.iter().try_for_each(&one))?;
     let setting = format!("{name}, {} queries", queries.len());
     report.line(
         "batch",
@@ -85,7 +94,7 @@ fn compare(
         &json!({"qps": single.round()}),
     )?;
     for pool in pools {
-        let many = rate(queries.len(), || pool.install(|| all(&queries)))?;
+        let many = rate(seconds, queries.len(), || pool.install(|| all(&queries)))?;
         report.line(
             "batch",
             &format!(
@@ -99,9 +108,9 @@ fn compare(
 }
 
 /// Queries a second, of the fastest pass: two at least, and more where they are short.
-fn rate(queries: usize, pass: impl Fn() -> Result<(), SearchError>) -> Result<f64> {
+fn rate(seconds: f64, queries: usize, pass: impl Fn() -> Result<(), SearchError>) -> Result<f64> {
     let (mut best, mut passes, begin) = (f64::INFINITY, 0, Instant::now());
-    while passes < 2 || begin.elapsed().as_secs_f64() < SECONDS {
+    while passes < 2 || begin.elapsed().as_secs_f64() < seconds {
         let begun = Instant::now();
         pass()?;
         best = best.min(begun.elapsed().as_secs_f64());
