@@ -48,6 +48,7 @@ mod plane;
 mod rotate;
 mod search;
 mod slots;
+mod sound;
 mod state;
 mod store;
 mod verify;

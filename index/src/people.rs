@@ -10,6 +10,7 @@ use crate::{
     identity_state::IdentityState,
     kernel,
     slots::Slots,
+    sound::{Marks, sound},
     store::{Parts, PartsReader},
 };
 
@@ -138,13 +139,44 @@ impl People {
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
         let new = Self::new(padded);
+        let people = parts.column(new.people)?;
+        let by_id = Slots::load(parts)?;
+        let sums = parts.column(new.sums)?;
         Some(Self {
-            people: parts.column(new.people)?,
-            by_id: Slots::load(parts)?,
-            sums: parts.column(new.sums)?,
-            rows: Rows::load(parts)?,
-            sum_rows: Rows::load(parts)?,
+            rows: Rows::load(&people, parts)?,
+            sum_rows: Rows::load(&sums, parts)?,
+            people,
+            by_id,
+            sums,
         })
+    }
+
+    /// Checks that rows and sums are either free or somebody's, and that the map has everybody.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let lives = |person: u32| self.get(person).faces > 0;
+        self.rows
+            .check(|person| self.get(person).tail, |person| !lives(person))?;
+        self.by_id.check(at(self.rows.count), |person| {
+            lives(person).then(|| self.get(person).id)
+        })?;
+        let living = self.living().count();
+        sound(living == self.len(), || {
+            format!("{} of {living} identities are listed", self.len())
+        })?;
+        let mut sums = Marks::new(at(self.sum_rows.count));
+        for person in self.living() {
+            let sum = self.get(person).sum;
+            sound(sum == NONE || sums.add(sum), || {
+                format!("identity row {person} has sum {sum}")
+            })?;
+        }
+        let next = |sum| *self.sums.get(at(sum));
+        self.sum_rows.check(next, |sum| !sums.contains(sum))
+    }
+
+    /// Rows in use, in order.
+    pub(crate) fn living(&self) -> impl Iterator<Item = u32> {
+        (0..self.rows.count).filter(|person| self.get(*person).faces > 0)
     }
 
     pub(crate) fn len(&self) -> usize {

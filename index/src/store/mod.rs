@@ -35,14 +35,14 @@ const ALIGN: usize = 64;
 /// A segment of which less than one in this many bytes is in use is written anew.
 const SPARSE: u64 = 2;
 
-/// Where a file of the index is not what was written to it.
+/// What is wrong with the files of the index: they are not what was written to them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: damaged at byte {offset}")]
+#[error("{path}: {what}")]
 pub struct Damage {
-    /// The file.
+    /// The file, or the folder.
     pub path: PathBuf,
-    /// Where in it the damaged page begins.
-    pub offset: usize,
+    /// What is wrong.
+    pub what: String,
 }
 
 /// Why an index could not be opened or written. Whatever it is, the index can be made anew from
@@ -267,11 +267,22 @@ impl Store {
         &self.damage
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn parts(&self, path: &Path, manifest: &Manifest) -> Result<Parts, StoreError> {
         let damaged = |what: &str| StoreError::Damaged {
             path: path.to_owned(),
             what: what.to_owned(),
         };
+        let numbers: Vec<u64> = manifest.segments.iter().map(|segment| segment.0).collect();
+        // The next segment must not be written over one that is mapped.
+        let last = numbers.last().copied().unwrap_or(0);
+        let next = last < manifest.next_segment && manifest.next_segment < u64::MAX;
+        if !numbers.is_sorted_by(|a, b| a < b) || !next {
+            return Err(damaged("segments are not numbered in order"));
+        }
         let mut segments = Vec::with_capacity(manifest.segments.len());
         for (number, length) in &manifest.segments {
             let path = self.segment_path(*number);
@@ -303,6 +314,11 @@ impl Store {
                 column.push(Page::mapped(mapped));
             }
             parts.columns.push(column);
+        }
+        // Pages named again and again would take more memory than the files have bytes.
+        let pages: usize = parts.columns.iter().map(Column::bytes).sum();
+        if pages > segments.iter().map(|segment| segment.bytes()).sum() {
+            return Err(damaged("pages lie in the same place"));
         }
         Ok(parts)
     }
@@ -352,10 +368,8 @@ impl Store {
         }
         // Pages of sparse segments were read above for the first time, perhaps.
         if let Some(damage) = self.damage.get() {
-            return Err(StoreError::Damaged {
-                path: damage.path.clone(),
-                what: format!("damaged at byte {}", damage.offset),
-            });
+            let Damage { path, what } = damage.clone();
+            return Err(StoreError::Damaged { path, what });
         }
         let mut next = Parts {
             columns: Vec::new(),
