@@ -6,6 +6,8 @@
 //! last checkpoint that came to its end.
 
 mod disk;
+#[cfg(test)]
+mod hostile;
 #[allow(unsafe_code, reason = "mapping a file")]
 mod map;
 
@@ -92,7 +94,7 @@ pub enum StoreError {
 }
 
 /// The manifest, as it is archived.
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Debug)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Debug)]
 struct Manifest {
     /// What embeddings these are, in the words of the caller, and their number of values.
     contract: String,
@@ -107,7 +109,7 @@ struct Manifest {
     numbers: Vec<u64>,
 }
 
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Debug)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Debug)]
 struct ManifestColumn {
     page_words: u32,
     pages: Vec<ManifestPage>,
@@ -449,19 +451,10 @@ impl Store {
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let (path, new) = (self.folder.join(MANIFEST), self.folder.join(MANIFEST_NEW));
-        let body = rkyv::to_bytes::<rkyv::rancor::Error>(manifest).map_err(|error| {
-            StoreError::Damaged {
-                path: path.clone(),
-                what: format!("cannot be archived: {error}"),
-            }
+        let bytes = manifest_bytes(manifest).map_err(|error| StoreError::Damaged {
+            path: path.clone(),
+            what: format!("cannot be archived: {error}"),
         })?;
-        let mut bytes = Vec::with_capacity(HEADER + body.len());
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&body);
         let io = |source| StoreError::Io {
             path: path.clone(),
             source,
@@ -507,6 +500,24 @@ fn sparse_segments(parts: &Parts) -> Vec<u64> {
         .iter()
         .filter(|(_, (used, whole))| used * SPARSE < *whole);
     sparse.map(|(number, _)| *number).collect()
+}
+
+/// The manifest's file: a header, and the body.
+fn manifest_bytes(manifest: &Manifest) -> Result<Vec<u8>, rkyv::rancor::Error> {
+    Ok(with_header(&rkyv::to_bytes::<rkyv::rancor::Error>(
+        manifest,
+    )?))
+}
+
+fn with_header(body: &[u8]) -> Vec<u8> {
+    let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, StoreError> {
