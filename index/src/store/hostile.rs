@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use rand::{Rng, SeedableRng, rngs::SmallRng, seq::{IndexedMutRandom, IndexedRandom}};
+use rand::{
+    Rng, SeedableRng,
+    rngs::SmallRng,
+    seq::{IndexedMutRandom, IndexedRandom},
+};
 
 use super::{HEADER, MANIFEST, Manifest, manifest_bytes, read_manifest, with_header};
 use crate::{
