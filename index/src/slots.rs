@@ -267,6 +267,8 @@ impl Slots {
         }
         self.overflow_count += 1;
         self.overflow.reach(index(self.overflow_count));
+        // A file may have anything behind the last.
+        *self.overflow.get_mut(index(self.overflow_count)) = Bucket::zeroed();
         self.overflow_count
     }
 
@@ -295,6 +297,7 @@ impl Slots {
             overflow = bucket.next;
         }
         self.buckets.reach(self.count);
+        *self.buckets.get_mut(self.count) = Bucket::zeroed();
         self.count += 1;
         for slot in entries {
             self.put(hash(id_of(slot)), slot);
