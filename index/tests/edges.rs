@@ -273,7 +273,8 @@ fn a_vector_of_another_length_is_refused_by_everything() {
     let error = index.apply(2, &[insert(2, 1, short.clone())]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "operation 0: face 2 has an embedding of 63 values, the index holds 64"
+        "operation 0: face 2 has an embedding of 63 values, the index holds 64; embed it with the \
+         model that the index was made with"
     );
     let expected = SearchError::WrongDimension {
         found: 63,
