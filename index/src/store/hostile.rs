@@ -325,7 +325,15 @@ fn change(random: &mut SmallRng, index: &mut Index) {
         .expect("what was sound stays so");
 }
 
-fn round(number: u64, honest: &Folder) {
+/// What has become of a folder; in this order, the positions of a count.
+#[derive(Clone, Copy)]
+enum End {
+    Refused,
+    Damaged,
+    Changed,
+}
+
+fn round(number: u64, honest: &Folder) -> End {
     let mut random = SmallRng::seed_from_u64(number);
     let mut folder = honest.clone();
     for _ in 0..random.random_range(1..4) {
@@ -346,14 +354,14 @@ fn round(number: u64, honest: &Folder) {
     let place = tempfile::tempdir().unwrap();
     folder.write(place.path(), &manifest);
     let Ok(mut index) = Index::open(place.path(), CONTRACT, DIMENSION) else {
-        return;
+        return End::Refused;
     };
     let bytes: usize = folder.segments.values().map(Vec::len).sum();
     assert!(index.newest().stats().bytes <= bytes);
     ask(&mut random, &index.publish());
     if index.check().is_err() {
         assert!(index.apply(u64::MAX, &[insert(1 << 40, 1)]).is_err());
-        return;
+        return End::Damaged;
     }
     ask(&mut random, index.newest());
     change(&mut random, &mut index);
@@ -362,6 +370,7 @@ fn round(number: u64, honest: &Folder) {
     drop(index);
     let mut again = Index::open(place.path(), CONTRACT, DIMENSION).unwrap();
     again.check().expect("what was sound stays so");
+    End::Changed
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -376,10 +385,12 @@ fn no_folder_makes_it_panic_or_hang() {
     let rounds = number(ROUNDS_VARIABLE).unwrap_or(ROUNDS);
     let (begins, begun) = mpsc::channel();
     let worker = thread::spawn(move || {
+        let mut ends = [0; 3];
         for number in first..first + rounds {
             begins.send(number).unwrap();
-            round(number, &honest);
+            ends[round(number, &honest) as usize] += 1;
         }
+        ends
     });
     let mut last = first;
     loop {
@@ -389,5 +400,8 @@ fn no_folder_makes_it_panic_or_hang() {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    assert!(worker.join().is_ok(), "round {last} panicked");
+    let ends = worker.join();
+    let ends = ends.unwrap_or_else(|_| panic!("round {last} panicked"));
+    eprintln!("refused, damaged, changed: {ends:?} of {rounds} rounds");
+    assert!(rounds < ROUNDS || ends.iter().all(|count| *count > 0));
 }
