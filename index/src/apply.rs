@@ -118,7 +118,8 @@ pub enum ApplyError {
     },
     /// The embedding comes from another model than the index's.
     #[error(
-        "operation {at}: face {face} has an embedding of {found} values, the index holds {expected}"
+        "operation {at}: face {face} has an embedding of {found} values, the index holds {expected}; \
+         embed it with the model that the index was made with"
     )]
     WrongDimension {
         /// Position of the operation, from 0.

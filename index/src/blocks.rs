@@ -6,6 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     column::Column,
     kernel::BLOCK,
+    sound::{Marks, sound},
     store::{Parts, PartsReader},
 };
 
@@ -15,6 +16,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 const LENGTHS: usize = 6;
 /// The length that is a whole block.
 pub(crate) const WHOLE: u8 = 5;
+/// No more blocks than this: their slots are numbered in 32 bits.
+pub(crate) const BLOCKS_MAX: usize = at(NONE / 32);
 
 /// What is known of a block.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -53,10 +56,38 @@ impl Rows {
         parts.number(self.free);
     }
 
-    pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
-        Some(Self {
+    /// The rows of `column`.
+    pub(crate) fn load(column: &Column, parts: &mut PartsReader) -> Option<Self> {
+        let rows = Self {
             count: parts.number()?,
             free: parts.number()?,
+        };
+        (at(rows.count) <= column.rows() && rows.may_be(rows.free)).then_some(rows)
+    }
+
+    /// Whether it is a row ever given out, or none.
+    fn may_be(self, row: u32) -> bool {
+        row == NONE || row < self.count
+    }
+
+    /// Checks that the list of free rows leads through all that are free, and ends; `next` as for
+    /// [`Self::take`].
+    pub(crate) fn check(
+        self,
+        next: impl Fn(u32) -> u32,
+        is_free: impl Fn(u32) -> bool,
+    ) -> Result<(), String> {
+        let mut listed = Marks::new(at(self.count));
+        let mut row = self.free;
+        while row != NONE {
+            sound(listed.add(row) && is_free(row), || {
+                format!("the list of free rows leads to row {row}")
+            })?;
+            row = next(row);
+        }
+        let free = (0..self.count).filter(|row| is_free(*row)).count();
+        sound(free == listed.len(), || {
+            format!("{} of {free} free rows are listed", listed.len())
         })
     }
 
@@ -107,12 +138,61 @@ impl Blocks {
 
     pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
         let blocks = parts.column(Self::new().blocks)?;
-        let rows = Rows::load(parts)?;
+        let rows = Rows::load(&blocks, parts)?;
         let mut room = [NONE; LENGTHS];
         for room in &mut room {
             *room = parts.number()?;
         }
-        (at(rows.count) <= blocks.rows()).then_some(Self { blocks, rows, room })
+        let fits = at(rows.count) <= BLOCKS_MAX && room.iter().all(|block| rows.may_be(*block));
+        fits.then_some(Self { blocks, rows, room })
+    }
+
+    /// Checks that runs are whole, and that each block which is free or has room is in the list of
+    /// those, once.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut with_room = 0;
+        for block in 0..self.rows.count {
+            let Block { used, length, .. } = *self.get(block);
+            let length = u8::try_from(length).unwrap_or(u8::MAX);
+            let whole = |lane: u32| [0, mask(length)].contains(&(used >> lane & mask(length)));
+            let whole = length <= WHOLE && (0..32).step_by(1 << length).all(whole);
+            sound(whole, || format!("block {block} holds no whole runs"))?;
+            with_room += usize::from(used != 0 && used != u32::MAX);
+        }
+        let is_free = |block| self.get(block).used == 0;
+        self.rows.check(|block| self.get(block).next, is_free)?;
+        let mut listed = Marks::new(self.count());
+        for (length, first) in (0..).zip(self.room) {
+            let (mut block, mut before) = (first, NONE);
+            while block != NONE {
+                let row = self.get(block);
+                let fits = row.length == length && ![0, u32::MAX].contains(&row.used);
+                sound(listed.add(block) && fits && row.previous == before, || {
+                    format!("a list of blocks with room leads to block {block}")
+                })?;
+                (block, before) = (row.next, block);
+            }
+        }
+        sound(listed.len() == with_room, || {
+            format!(
+                "{} of {with_room} blocks with room are listed",
+                listed.len()
+            )
+        })
+    }
+
+    /// The blocks of the list that begins with `first`, at most `most`: the lists of a damaged file
+    /// lead anywhere.
+    pub(crate) fn list(&self, first: u32, most: usize) -> impl Iterator<Item = u32> {
+        let mut next = first;
+        let blocks = std::iter::from_fn(move || {
+            let block = next;
+            (block < self.rows.count).then(|| {
+                next = self.get(block).next;
+                block
+            })
+        });
+        blocks.take(most.min(self.count()))
     }
 
     /// Blocks there are, free ones included.
@@ -227,7 +307,7 @@ impl Blocks {
 
 /// Numbers of rows are 32 bits wide in files and in rows.
 #[inline]
-pub(crate) fn at(number: u32) -> usize {
+pub(crate) const fn at(number: u32) -> usize {
     // Rollcall runs on 32-bit machines and wider ones only.
     number as usize
 }

@@ -6,6 +6,7 @@
 //! neighbouring cell: representatives are placed anew whenever their identity has doubled.
 
 mod settle;
+mod sound;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -85,16 +86,22 @@ impl Cells {
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
         let new = Self::new(padded);
-        Some(Self {
-            plane: new.plane.load(parts)?,
-            blocks: Blocks::load(parts)?,
-            owners: parts.column(new.owners)?,
-            homes: parts.column(new.homes)?,
-            cells: parts.column(new.cells)?,
+        let plane = new.plane.load(parts)?;
+        let blocks = Blocks::load(parts)?;
+        let owners = parts.column(new.owners)?;
+        let homes = parts.column(new.homes)?;
+        let cells = parts.column(new.cells)?;
+        let cells = Self {
+            plane,
+            blocks,
+            owners,
+            homes,
             centres: new.centres.load(parts)?,
-            rows: Rows::load(parts)?,
+            rows: Rows::load(&cells, parts)?,
+            cells,
             representatives: parts.number()?,
-        })
+        };
+        cells.fits().then_some(cells)
     }
 
     /// Representatives.
@@ -153,14 +160,8 @@ impl Cells {
 
     /// The blocks of a cell.
     pub(crate) fn blocks_of(&self, cell: u32) -> impl Iterator<Item = usize> {
-        let mut next = self.cell(cell).head;
-        std::iter::from_fn(move || {
-            let block = next;
-            (block != NONE).then(|| {
-                next = self.blocks.get(block).next;
-                at(block)
-            })
-        })
+        let Cell { head, count } = *self.cell(cell);
+        self.blocks.list(head, at(count).div_ceil(BLOCK)).map(at)
     }
 
     /// The `many` cells whose centres are most similar to the query, nearest first. All of them, in
@@ -348,30 +349,6 @@ impl Cells {
             let slot = self.put(cells[usize::from(side)], owner, &code);
             moved(owner, slot);
         }
-    }
-
-    /// The first thing wrong, in words, and how many representatives there are otherwise.
-    pub(crate) fn check(&self) -> Result<usize, String> {
-        let mut found = 0;
-        for cell in 0..self.rows.count {
-            let count = self.cell(cell).count;
-            if count == 0 {
-                continue;
-            }
-            let slots = self.slots_of(cell);
-            if slots.len() != at(count) {
-                return Err(format!("cell {cell} holds {} of {count}", slots.len()));
-            }
-            if let Some(slot) = slots.iter().find(|slot| self.home(**slot) != cell) {
-                return Err(format!("slot {slot} does not know its cell {cell}"));
-            }
-            found += slots.len();
-        }
-        let (taken, rows) = (self.blocks.taken(), found.div_ceil(BLOCK));
-        if found != self.representatives || taken < rows * BLOCK {
-            return Err(format!("{found} of {} in cells", self.representatives));
-        }
-        Ok(found)
     }
 }
 

@@ -215,9 +215,10 @@ impl Embedding {
         ))
     }
 
-    /// Takes values that are already known to be an embedding's.
-    pub(crate) fn from_unit(values: &[f32]) -> Self {
-        Self(values.into())
+    /// The first axis of `dimension` values, at least one.
+    pub(crate) fn axis(dimension: usize) -> Self {
+        let values = (0..dimension).map(|at| if at == 0 { 1.0 } else { 0.0 });
+        Self(values.collect())
     }
 }
 

@@ -7,8 +7,10 @@ use crate::{
     code::Code,
     column::Column,
     id::{FaceId, SourceId, TrackId},
+    kernel::BLOCK,
     plane::Plane,
     slots::Slots,
+    sound::{Marks, sound},
     store::{Parts, PartsReader},
 };
 
@@ -92,13 +94,39 @@ impl Faces {
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
         let new = Self::new(padded);
-        Some(Self {
+        let faces = Self {
             plane: new.plane.load(parts)?,
             blocks: Blocks::load(parts)?,
             rows: parts.column(new.rows)?,
             by_id: Slots::load(parts)?,
             by_track: Slots::load(parts)?,
-        })
+        };
+        let blocks = faces.blocks.count();
+        (blocks <= faces.plane.blocks() && blocks * BLOCK <= faces.rows.rows()).then_some(faces)
+    }
+
+    /// Checks that the maps, the lists of tracks and the vectors are those of the faces in `taken`.
+    pub(crate) fn check(&self, taken: &Marks) -> Result<(), String> {
+        let slots = self.blocks.count() * BLOCK;
+        let face = |slot: u32| taken.contains(slot).then(|| self.get(slot));
+        self.by_id.check(slots, |slot| Some(face(slot)?.face))?;
+        self.by_track.check(slots, |slot| Some(face(slot)?.track))?;
+        let mut listed = Marks::new(slots);
+        for head in self.by_track.iter() {
+            let mut slot = head;
+            while slot != NONE {
+                let fits = face(slot).is_some_and(|face| face.track == self.get(head).track);
+                sound(fits && listed.add(slot), || {
+                    format!("the list of a track leads to face slot {slot}")
+                })?;
+                slot = self.get(slot).next;
+            }
+        }
+        sound([self.len(), listed.len()] == [taken.len(); 2], || {
+            let (mapped, tracked) = (self.len(), listed.len());
+            format!("{} faces, {mapped} by id, {tracked} by track", taken.len())
+        })?;
+        self.plane.check(|slot| taken.contains(slot))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -128,13 +156,15 @@ impl Faces {
     /// Slots of the faces of a track, the newest first.
     pub(crate) fn track(&self, track: TrackId) -> impl Iterator<Item = u32> {
         let mut next = self.track_head(track.get()).unwrap_or(NONE);
-        std::iter::from_fn(move || {
+        let slots = std::iter::from_fn(move || {
             let slot = next;
             (slot != NONE).then(|| {
                 next = self.get(slot).next;
                 slot
             })
-        })
+        });
+        // The lists of a damaged file may be circles.
+        slots.take(self.rows.rows())
     }
 
     fn track_head(&self, track: u64) -> Option<u32> {
@@ -166,7 +196,7 @@ impl Faces {
 
     fn reach(&mut self, slot: u32) {
         self.rows.reach(at(slot));
-        self.plane.reach(at(slot) / crate::kernel::BLOCK);
+        self.plane.reach(at(slot) / BLOCK);
     }
 
     /// Takes a face out; its slot stays taken.

@@ -52,6 +52,7 @@ mod plane;
 mod rotate;
 mod search;
 mod slots;
+mod sound;
 mod state;
 mod store;
 mod two_means;

@@ -7,6 +7,7 @@ use crate::{
     blocks::{NONE, Rows, at},
     column::Column,
     kernel,
+    sound::{Marks, sound},
     store::{Parts, PartsReader},
     two_means::two_means,
 };
@@ -67,12 +68,26 @@ impl Modes {
     }
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
-        let new = Self::new(padded);
+        let modes = parts.column(Self::new(padded).modes)?;
         Some(Self {
-            modes: parts.column(new.modes)?,
-            rows: Rows::load(parts)?,
+            rows: Rows::load(&modes, parts)?,
+            modes,
             count: parts.number()?,
         })
+    }
+
+    /// Checks that all but these rows are free.
+    pub(crate) fn check(&self, taken: &Marks) -> Result<(), String> {
+        sound(taken.len() == self.len(), || {
+            format!("{} of {} modes are somebody's", taken.len(), self.len())
+        })?;
+        self.rows
+            .check(|mode| self.get(mode).next, |mode| !taken.contains(mode))
+    }
+
+    /// No modes yet, of as many as there may be.
+    pub(crate) fn marks(&self) -> Marks {
+        Marks::new(at(self.rows.count))
     }
 
     /// How many there are.

@@ -11,6 +11,7 @@ use crate::{
     kernel,
     modes::{MODES_MAX, Modes},
     slots::Slots,
+    sound::{Marks, sound},
     store::{Parts, PartsReader},
 };
 
@@ -167,14 +168,60 @@ impl People {
 
     pub(crate) fn load(padded: usize, parts: &mut PartsReader) -> Option<Self> {
         let new = Self::new(padded);
+        let people = parts.column(new.people)?;
+        let by_id = Slots::load(parts)?;
+        let sums = parts.column(new.sums)?;
         Some(Self {
-            people: parts.column(new.people)?,
-            by_id: Slots::load(parts)?,
-            sums: parts.column(new.sums)?,
-            rows: Rows::load(parts)?,
-            sum_rows: Rows::load(parts)?,
+            rows: Rows::load(&people, parts)?,
+            sum_rows: Rows::load(&sums, parts)?,
             modes: Modes::load(padded, parts)?,
+            people,
+            by_id,
+            sums,
         })
+    }
+
+    /// Checks that rows and sums are either free or somebody's, and that the map has everybody.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let lives = |person: u32| self.get(person).faces > 0;
+        self.rows
+            .check(|person| self.get(person).tail, |person| !lives(person))?;
+        self.by_id.check(at(self.rows.count), |person| {
+            lives(person).then(|| self.get(person).id)
+        })?;
+        let living = self.living().count();
+        sound(living == self.len(), || {
+            format!("{} of {living} identities are listed", self.len())
+        })?;
+        let mut sums = Marks::new(at(self.sum_rows.count));
+        for person in self.living() {
+            let sum = self.get(person).sum;
+            sound(sum == NONE || sums.add(sum), || {
+                format!("identity row {person} has sum {sum}")
+            })?;
+        }
+        let next = |sum| *self.sums.get(at(sum));
+        self.sum_rows.check(next, |sum| !sums.contains(sum))?;
+        let mut modes = self.modes.marks();
+        for person in self.living() {
+            let mut last = NONE;
+            for mode in self.modes_of(person) {
+                let row = self.modes.get(mode);
+                sound(row.person == person && modes.add(mode), || {
+                    format!("identity row {person} has mode {mode}")
+                })?;
+                last = row.next;
+            }
+            sound(last == NONE, || {
+                format!("the modes of identity row {person} do not end")
+            })?;
+        }
+        self.modes.check(&modes)
+    }
+
+    /// Rows in use, in order.
+    pub(crate) fn living(&self) -> impl Iterator<Item = u32> {
+        (0..self.rows.count).filter(|person| self.get(*person).faces > 0)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -330,6 +377,20 @@ impl People {
             rest
         };
         Owner { person, modal }
+    }
+
+    /// The slot of this owner's representative, by what is known of the owner; `None` if there is no
+    /// such owner.
+    pub(crate) fn place(&self, kept: u32) -> Option<u32> {
+        let rest = kept & !(MODAL | MODE);
+        if kept & MODAL != 0 && kept & MODE != 0 {
+            let mode = self.modes.get(rest);
+            return (mode.faces > 0).then_some(mode.representative);
+        }
+        let modal = kept & MODAL != 0;
+        let row = self.get(rest);
+        let lives = row.faces > 0 && modal == (self.first_mode(rest) != NONE);
+        lives.then_some(row.representative)
     }
 
     /// The representative of this owner is in this slot from here on.

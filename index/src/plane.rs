@@ -4,10 +4,11 @@
 use std::cmp::Ordering;
 
 use crate::{
-    blocks::{at, row},
+    blocks::{BLOCKS_MAX, at, row},
     code::{Code, Probe},
     column::Column,
     kernel::{self, BLOCK},
+    sound::sound,
     store::{Parts, PartsReader},
 };
 
@@ -74,12 +75,31 @@ impl Plane {
 
     /// The saved vectors of a plane like this one.
     pub(crate) fn load(self, parts: &mut PartsReader) -> Option<Self> {
-        Some(Self {
+        let plane = Self {
             padded: self.padded,
             sketches: parts.column(self.sketches)?,
             codes: parts.column(self.codes)?,
             widest: f32::from_bits(parts.number()?),
-        })
+        };
+        let fits = plane.blocks() <= BLOCKS_MAX && plane.widest.is_finite();
+        fits.then_some(plane)
+    }
+
+    /// Checks that there are vectors in the slots that `holds` names and in no others, and that
+    /// nothing computed from one can be without bounds.
+    pub(crate) fn check(&self, holds: impl Fn(u32) -> bool) -> Result<(), String> {
+        for slot in 0..self.blocks() * BLOCK {
+            let scale = self.scale(slot);
+            // Written so that NaN fails.
+            let fits = if holds(row(slot)) {
+                let (_, step) = self.values(slot);
+                scale > 0.0 && scale <= self.widest && step > 0.0 && step <= 1.0
+            } else {
+                scale.is_nan()
+            };
+            sound(fits, || format!("slot {slot} has scale {scale}"))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn padded(&self) -> usize {

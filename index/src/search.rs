@@ -145,7 +145,10 @@ pub struct FaceHit {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
     /// The query comes from another model than the index's.
-    #[error("the query has {found} values, the index holds embeddings of {expected}")]
+    #[error(
+        "the query has {found} values, the index holds embeddings of {expected}; ask with the model \
+         that the index was made with"
+    )]
     WrongDimension {
         /// How many values the query has.
         found: usize,

@@ -6,6 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     column::Column,
+    sound::{Marks, sound},
     store::{Parts, PartsReader},
 };
 
@@ -26,6 +27,14 @@ struct Bucket {
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    /// Tags and slots of the entries in use.
+    fn entries(self) -> impl Iterator<Item = (u8, u32)> {
+        let all = self.tags.into_iter().zip(self.slots);
+        all.filter(|(tag, _)| *tag != 0)
+    }
+}
 
 /// Slots by id. The ids themselves are kept by the slots.
 #[derive(Clone, Debug)]
@@ -73,7 +82,65 @@ impl Slots {
             overflow_free: parts.number()?,
             entries: parts.number()?,
         };
-        (slots.count > 0 && slots.count <= slots.buckets.rows()).then_some(slots)
+        let overflow = index(slots.overflow_count);
+        let fits = (1..=slots.buckets.rows()).contains(&slots.count)
+            && (overflow == 0 || overflow < slots.overflow.rows())
+            && slots.overflow_free <= slots.overflow_count
+            && slots.entries <= (slots.count + overflow) * ENTRIES;
+        fits.then_some(slots)
+    }
+
+    /// Checks that every entry is where its id is looked for, that no id and no slot has two, and that
+    /// every overflow bucket is in one list. `id_of` says whose a slot below `slots` is; `None` if it
+    /// is nobody's.
+    pub(crate) fn check(
+        &self,
+        slots: usize,
+        id_of: impl Fn(u32) -> Option<u64>,
+    ) -> Result<(), String> {
+        let mut found = Marks::new(slots);
+        let mut listed = Marks::new(index(self.overflow_count) + 1);
+        let mut list = |number| {
+            sound(listed.add(number), || {
+                format!("a list of a map leads to overflow bucket {number}")
+            })
+        };
+        let mut ids = Vec::new();
+        for home in 0..self.count {
+            ids.clear();
+            let mut overflow = NONE;
+            loop {
+                let bucket = self.bucket(home, overflow);
+                for (entry, slot) in bucket.entries() {
+                    let id = if found.add(slot) { id_of(slot) } else { None };
+                    let here = |id: &u64| {
+                        let hash = hash(*id);
+                        tag(hash) == entry && self.bucket_of(hash) == home
+                    };
+                    let id = id.filter(here);
+                    ids.push(id.ok_or_else(|| format!("a map has an entry for slot {slot}"))?);
+                }
+                overflow = bucket.next;
+                if overflow == NONE {
+                    break;
+                }
+                list(overflow)?;
+            }
+            ids.sort_unstable();
+            let twice = ids.windows(2).any(|pair| pair[0] == pair[1]);
+            sound(!twice, || format!("bucket {home} of a map has an id twice"))?;
+        }
+        let mut free = self.overflow_free;
+        while free != NONE {
+            list(free)?;
+            free = self.bucket(0, free).next;
+        }
+        sound(listed.len() == index(self.overflow_count), || {
+            "overflow buckets of a map are in no list".to_owned()
+        })?;
+        sound(found.len() == self.entries, || {
+            format!("a map has {} entries, not {}", found.len(), self.entries)
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -99,16 +166,18 @@ impl Slots {
     pub(crate) fn get(&self, id: u64, id_of: impl Fn(u32) -> u64) -> Option<u32> {
         let hash = hash(id);
         let mut bucket: &Bucket = self.buckets.get(self.bucket_of(hash));
+        let mut left = self.overflow_count;
         loop {
             for (entry, slot) in bucket.tags.iter().zip(bucket.slots) {
                 if *entry == tag(hash) && id_of(slot) == id {
                     return Some(slot);
                 }
             }
-            // A bucket of a damaged page leads nowhere.
-            if bucket.next == NONE || bucket.next > self.overflow_count {
+            // A bucket of a damaged file may lead anywhere, and in circles.
+            if bucket.next == NONE || bucket.next > self.overflow_count || left == 0 {
                 return None;
             }
+            left -= 1;
             bucket = self.overflow.get(index(bucket.next));
         }
     }
@@ -198,6 +267,8 @@ impl Slots {
         }
         self.overflow_count += 1;
         self.overflow.reach(index(self.overflow_count));
+        // A file may have anything behind the last.
+        *self.overflow.get_mut(index(self.overflow_count)) = Bucket::zeroed();
         self.overflow_count
     }
 
@@ -213,8 +284,7 @@ impl Slots {
         let mut overflow = NONE;
         loop {
             let bucket = *self.bucket(from, overflow);
-            let used = bucket.tags.iter().zip(bucket.slots);
-            entries.extend(used.filter(|(entry, _)| **entry != 0).map(|(_, slot)| slot));
+            entries.extend(bucket.entries().map(|(_, slot)| slot));
             if overflow == NONE {
                 *self.bucket_mut(from, NONE) = Bucket::zeroed();
             } else {
@@ -227,6 +297,7 @@ impl Slots {
             overflow = bucket.next;
         }
         self.buckets.reach(self.count);
+        *self.buckets.get_mut(self.count) = Bucket::zeroed();
         self.count += 1;
         for slot in entries {
             self.put(hash(id_of(slot)), slot);
@@ -235,19 +306,20 @@ impl Slots {
 
     /// Every entry.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..self.count).flat_map(move |home| {
-            let mut next = Some(*self.bucket(home, NONE));
-            std::iter::from_fn(move || {
-                let bucket = next?;
-                let more = bucket.next != NONE && bucket.next <= self.overflow_count;
-                next = more.then(|| *self.bucket(home, bucket.next));
-                Some(bucket)
-            })
-            .flat_map(|bucket| {
-                let used = bucket.tags.into_iter().zip(bucket.slots);
-                used.filter(|(entry, _)| *entry != 0).map(|(_, slot)| slot)
-            })
-        })
+        let (mut home, mut overflow) = (0, NONE);
+        // Each overflow bucket is in one list; those of a damaged file may be circles.
+        let mut left = self.overflow_count;
+        let buckets = std::iter::from_fn(move || {
+            let bucket = (home < self.count).then(|| *self.bucket(home, overflow))?;
+            overflow = bucket.next;
+            if overflow == NONE || overflow > self.overflow_count || left == 0 {
+                (home, overflow) = (home + 1, NONE);
+            } else {
+                left -= 1;
+            }
+            Some(bucket)
+        });
+        buckets.flat_map(|bucket| bucket.entries().map(|(_, slot)| slot))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    blocks::{NONE, at},
+    blocks::at,
     cells::{Cells, decode},
     code::Probe,
     embedding::{Embedding, WEIGHT_MIN},
@@ -16,7 +16,7 @@ use crate::{
     id::{FaceId, IdentityId, SourceId, TrackId},
     identity_state::IdentityState,
     kernel,
-    people::{Identity, People},
+    people::People,
     plane::Plane,
     rotate::Rotation,
     store::{Checkpoint, Damage, Disk, Parts, RealDisk, Store, StoreError, Wanted, made_for},
@@ -249,22 +249,18 @@ impl State {
     }
 
     fn unrotated(&self, rotated: Vec<f32>) -> Embedding {
-        let values = self.rotation.backward(rotated);
-        Embedding::normalise(values.clone()).unwrap_or_else(|_| Embedding::from_unit(&values))
+        // A damaged code may have no direction.
+        Embedding::normalise(self.rotation.backward(rotated))
+            .unwrap_or_else(|_| Embedding::axis(self.dimension))
     }
 
     /// Runs of slots with the identity's faces: whole blocks, then the tail.
     pub(crate) fn runs(&self, person: u32) -> impl Iterator<Item = (u32, u32)> {
-        let Identity { tail, chain, .. } = *self.people.get(person);
-        let used = self.people.get(person).tail_faces();
-        let mut next = chain;
-        let blocks = std::iter::from_fn(move || {
-            let block = next;
-            (block != NONE).then(|| {
-                next = self.faces.blocks.get(block).next;
-                (block * 32, 32)
-            })
-        });
+        let row = self.people.get(person);
+        let (tail, used) = (row.tail, row.tail_faces());
+        let whole = at((row.faces - used) / 32);
+        let blocks = self.faces.blocks.list(row.chain, whole);
+        let blocks = blocks.map(|block| (block * 32, 32));
         blocks.chain((used > 0).then_some((tail, used)))
     }
 
@@ -318,7 +314,8 @@ impl State {
                 for slot in gone {
                     let quality = self.faces.get(slot).quality;
                     term(&self.faces.plane, slot, quality, -1.0, &mut sum);
-                    total -= u64::from(weight(quality));
+                    // Less than nothing only if the identity is damaged.
+                    total = total.saturating_sub(u64::from(weight(quality)));
                 }
                 (sum, total)
             }
@@ -360,7 +357,7 @@ impl State {
         self.people.modes_of(person).filter_map(without).collect()
     }
 
-    /// The best of those faces; there is one.
+    /// The best of those faces. There is one, unless the identity is damaged.
     fn best_of(&self, person: u32, counts: impl Fn(&Face) -> bool) -> Vec<f32> {
         let better = |a: &u32, b: &u32| {
             let (a, b) = (self.faces.get(*a), self.faces.get(*b));
@@ -370,8 +367,10 @@ impl State {
         let slots = self
             .slots_of(person)
             .filter(|slot| counts(self.faces.get(*slot)));
-        let best = slots.max_by(better).expect("an identity has faces");
-        decode(&self.faces.plane.code(at(best)))
+        match slots.max_by(better) {
+            Some(best) => decode(&self.faces.plane.code(at(best))),
+            None => vec![0.0; self.rotation.padded()],
+        }
     }
 }
 
@@ -524,10 +523,11 @@ impl Index {
 
     /// Checks every page that was not touched yet, and copies what every search reads into memory
     /// (in huge pages where the system has them), once; [`Index::apply`] does so before its first
-    /// change: what is built on a damaged page is worse than nothing. Until then searches work on
-    /// the mapped files.
+    /// change: what is built on a damaged page is worse than nothing. Then checks that rows, lists
+    /// and maps fit together, which checksums say nothing of if it was not this program that wrote
+    /// them. Until then searches work on the mapped files; their answers may be wrong, if those are.
     ///
-    /// Cost: the files are read.
+    /// Cost: the files are read, and a few passes over the rows of faces and identities.
     ///
     /// # Errors
     /// [`Damage`], the first found.
@@ -536,6 +536,13 @@ impl Index {
             let mut parts = self.state.save();
             parts.warm();
             self.state = self.state.with(parts);
+            if let Some(store) = &self.store
+                && self.state.damage.get().is_none()
+                && let Err(what) = self.state.check_tables()
+            {
+                let path = store.folder().to_owned();
+                let _ = self.state.damage.set(Damage { path, what });
+            }
         }
         match self.state.damage.get() {
             None => Ok(()),

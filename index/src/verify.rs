@@ -64,9 +64,9 @@ pub enum VerifyError {
     /// A file of the index is not what was written to it.
     #[error("{0}")]
     Damaged(Damage),
-    /// The cells are not sound.
-    #[error("cells: {what}")]
-    Cells {
+    /// Rows, lists and maps do not fit together.
+    #[error("{what}")]
+    Tables {
         /// What is wrong.
         what: String,
     },
@@ -90,6 +90,9 @@ impl State {
     }
 
     fn verify_tables(&self) -> Result<Stats, VerifyError> {
+        // First: what follows trusts every list.
+        self.check_tables()
+            .map_err(|what| VerifyError::Tables { what })?;
         let mut of_people = HashSet::new();
         let mut taken = 0;
         for person in self.people.all() {
@@ -114,15 +117,6 @@ impl State {
         same("faces of identities", of_people.len(), self.faces.len())?;
         same("slots", self.faces.blocks.taken(), taken)?;
         same("tracks", self.faces.tracks(), tracks.len())?;
-        let representatives = self
-            .cells
-            .check()
-            .map_err(|what| VerifyError::Cells { what })?;
-        let expected = self.people.len() + self.people.modes.len();
-        same("representatives", representatives, expected)?;
-        let holding =
-            (0..self.faces.plane.blocks() * 32).filter(|slot| self.faces.plane.holds(*slot));
-        same("codes", holding.count(), self.faces.len())?;
         Ok(self.stats())
     }
 

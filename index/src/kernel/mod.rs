@@ -120,7 +120,9 @@ pub(crate) fn add_scaled(sum: &mut [i32], code: &[i8], factor: f32) {
 pub(crate) fn nearest_small(value: f32) -> i32 {
     // 1.5 * 2^23: adding it leaves the rounded value in the lowest bits of the mantissa.
     const SHIFT: f32 = 12_582_912.0;
-    (value + SHIFT).to_bits().cast_signed() - SHIFT.to_bits().cast_signed()
+    let bits = (value + SHIFT).to_bits().cast_signed();
+    // What does not lie within becomes anything.
+    bits.wrapping_sub(SHIFT.to_bits().cast_signed())
 }
 
 /// Asks for the cache lines of `bytes` before they are needed.

@@ -11,7 +11,7 @@ use std::{
 
 use memmap2::Mmap;
 
-use super::Damage;
+use super::{ALIGN, Damage};
 
 const WORD: usize = size_of::<u64>();
 
@@ -61,7 +61,7 @@ impl Segment {
 #[derive(Debug)]
 pub(crate) struct MappedPage {
     segment: Arc<Segment>,
-    /// In bytes, a multiple of 8.
+    /// In bytes, a multiple of [`ALIGN`].
     offset: usize,
     bytes: usize,
     checksum: u32,
@@ -72,7 +72,7 @@ pub(crate) struct MappedPage {
 }
 
 impl MappedPage {
-    /// A page within its segment; `None` if it does not lie within, or not on a word.
+    /// A page within its segment; `None` if it does not lie within, or where no page begins.
     pub(super) fn new(
         segment: Arc<Segment>,
         offset: usize,
@@ -81,7 +81,7 @@ impl MappedPage {
     ) -> Option<Self> {
         let bytes = words.checked_mul(WORD)?;
         let end = offset.checked_add(bytes)?;
-        (offset.is_multiple_of(WORD) && end <= segment.map.len()).then(|| Self {
+        (offset.is_multiple_of(ALIGN) && end <= segment.map.len()).then(|| Self {
             segment,
             offset,
             bytes,
@@ -124,7 +124,7 @@ impl MappedPage {
         }
         let _ = self.segment.damage.set(Damage {
             path: self.segment.path.clone(),
-            offset: self.offset,
+            what: format!("damaged at byte {}", self.offset),
         });
         let void = || vec![u64::MAX; self.bytes / WORD].into();
         self.void.get_or_init(void)

@@ -6,6 +6,8 @@
 //! last checkpoint that came to its end.
 
 mod disk;
+#[cfg(test)]
+mod hostile;
 #[allow(unsafe_code, reason = "mapping a file")]
 mod map;
 
@@ -35,14 +37,14 @@ const ALIGN: usize = 64;
 /// A segment of which less than one in this many bytes is in use is written anew.
 const SPARSE: u64 = 2;
 
-/// Where a file of the index is not what was written to it.
+/// What is wrong with the files of the index: they are not what was written to them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: damaged at byte {offset}")]
+#[error("{path}: {what}")]
 pub struct Damage {
-    /// The file.
+    /// The file, or the folder.
     pub path: PathBuf,
-    /// Where in it the damaged page begins.
-    pub offset: usize,
+    /// What is wrong.
+    pub what: String,
 }
 
 /// Why an index could not be opened or written. Whatever it is, the index can be made anew from
@@ -92,7 +94,7 @@ pub enum StoreError {
 }
 
 /// The manifest, as it is archived.
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Debug)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Debug)]
 struct Manifest {
     /// What embeddings these are, in the words of the caller, and their number of values.
     contract: String,
@@ -107,7 +109,7 @@ struct Manifest {
     numbers: Vec<u64>,
 }
 
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Debug)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Debug)]
 struct ManifestColumn {
     page_words: u32,
     pages: Vec<ManifestPage>,
@@ -280,11 +282,22 @@ impl Store {
         &self.damage
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn parts(&self, path: &Path, manifest: &Manifest) -> Result<Parts, StoreError> {
         let damaged = |what: &str| StoreError::Damaged {
             path: path.to_owned(),
             what: what.to_owned(),
         };
+        let numbers: Vec<u64> = manifest.segments.iter().map(|segment| segment.0).collect();
+        // The next segment must not be written over one that is mapped.
+        let last = numbers.last().copied().unwrap_or(0);
+        let next = last < manifest.next_segment && manifest.next_segment < u64::MAX;
+        if !numbers.is_sorted_by(|a, b| a < b) || !next {
+            return Err(damaged("segments are not numbered in order"));
+        }
         let mut segments = Vec::with_capacity(manifest.segments.len());
         for (number, length) in &manifest.segments {
             let path = self.segment_path(*number);
@@ -316,6 +329,11 @@ impl Store {
                 column.push(Page::mapped(mapped));
             }
             parts.columns.push(column);
+        }
+        // Pages named again and again would take more memory than the files have bytes.
+        let pages: usize = parts.columns.iter().map(Column::bytes).sum();
+        if pages > segments.iter().map(|segment| segment.bytes()).sum() {
+            return Err(damaged("pages lie in the same place"));
         }
         Ok(parts)
     }
@@ -365,10 +383,8 @@ impl Store {
         }
         // Pages of sparse segments were read above for the first time, perhaps.
         if let Some(damage) = self.damage.get() {
-            return Err(StoreError::Damaged {
-                path: damage.path.clone(),
-                what: format!("damaged at byte {}", damage.offset),
-            });
+            let Damage { path, what } = damage.clone();
+            return Err(StoreError::Damaged { path, what });
         }
         let mut next = Parts {
             columns: Vec::new(),
@@ -448,19 +464,10 @@ impl Store {
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let (path, new) = (self.folder.join(MANIFEST), self.folder.join(MANIFEST_NEW));
-        let body = rkyv::to_bytes::<rkyv::rancor::Error>(manifest).map_err(|error| {
-            StoreError::Damaged {
-                path: path.clone(),
-                what: format!("cannot be archived: {error}"),
-            }
+        let bytes = manifest_bytes(manifest).map_err(|error| StoreError::Damaged {
+            path: path.clone(),
+            what: format!("cannot be archived: {error}"),
         })?;
-        let mut bytes = Vec::with_capacity(HEADER + body.len());
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&body);
         let io = |source| StoreError::Io {
             path: path.clone(),
             source,
@@ -518,6 +525,24 @@ pub(crate) fn made_for(folder: &Path) -> Result<(String, usize), StoreError> {
     let manifest = read_manifest(&path, &bytes)?;
     let dimension = usize::try_from(manifest.dimension).unwrap_or(usize::MAX);
     Ok((manifest.contract, dimension))
+}
+
+/// The manifest's file: a header, and the body.
+fn manifest_bytes(manifest: &Manifest) -> Result<Vec<u8>, rkyv::rancor::Error> {
+    Ok(with_header(&rkyv::to_bytes::<rkyv::rancor::Error>(
+        manifest,
+    )?))
+}
+
+fn with_header(body: &[u8]) -> Vec<u8> {
+    let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, StoreError> {
