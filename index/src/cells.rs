@@ -121,6 +121,15 @@ impl Cells {
         self.blocks.count()
     }
 
+    /// Blocks with representatives, in order.
+    pub(crate) fn taken_blocks(&self) -> Vec<usize> {
+        let taken = |block: &u32| self.blocks.get(*block).used != 0;
+        (0..row(self.blocks.count()))
+            .filter(taken)
+            .map(at)
+            .collect()
+    }
+
     /// How many representatives each cell has.
     pub(crate) fn fill(&self) -> impl Iterator<Item = usize> {
         let cells = (0..self.rows.count).map(|cell| at(self.cell(cell).count));

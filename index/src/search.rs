@@ -755,10 +755,8 @@ impl<'a> Search<'a> {
     /// Everybody, in the order of their estimates, until nobody further down can be among the hits, or
     /// reach `floor` or whoever was found.
     fn in_order(&mut self, floor: f32, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
-        let cells = &self.state.cells;
-        let all = cells.plane.all(&self.probe);
-        let all: Vec<Estimate> = all.filter(|one| self.may_count(one.1)).collect();
-        self.scanned(cells.blocks());
+        let all = estimate_all(self.state, std::slice::from_mut(self)).pop();
+        let all = all.unwrap_or_default();
         self.work.exhaustive = true;
         let mut heap = BinaryHeap::from(all);
         while let Some(Estimate(estimate, slot)) = heap.pop() {
@@ -983,7 +981,7 @@ fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32,
     let Some((Search { state, .. }, _)) = all.first() else {
         return;
     };
-    let blocks = state.cells.blocks();
+    let blocks = state.cells.taken_blocks();
     let bounds: Vec<(f32, f32)> = all
         .iter()
         .map(|(search, best)| {
@@ -999,7 +997,7 @@ fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32,
         .map(|(s, _)| &mut **s)
         .zip(&mut ranked)
         .collect();
-    rank((0..blocks).collect(), &mut together);
+    rank(blocks, &mut together);
     for (((search, best), mut ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
         search.work.exhaustive = true;
         *best = search.begin(k, excluded);
@@ -1017,14 +1015,15 @@ fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>)>, k: usize, floor: f32,
 fn estimate_all(state: &State, searches: &mut [Search]) -> Vec<Vec<Estimate>> {
     let mut all: Vec<Vec<Estimate>> = searches.iter().map(|_| Vec::new()).collect();
     let plane = &state.cells.plane;
-    for block in 0..state.cells.blocks() {
+    let blocks = state.cells.taken_blocks();
+    for block in blocks.iter().copied() {
         for (search, all) in searches.iter().zip(&mut all) {
             let everybody = plane.above(&search.probe, block, u32::MAX, f32::NEG_INFINITY);
             all.extend(everybody.filter(|one| search.may_count(one.1)));
         }
     }
     for search in searches {
-        search.scanned(state.cells.blocks());
+        search.scanned(blocks.len());
     }
     all
 }
