@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 use rollcall_index::{Effort, Embedding, FaceEffort, Filter, SearchError, State};
 use serde_json::json;
 
@@ -41,7 +41,12 @@ pub(crate) fn measure(
         state.faces_like(query, WHO, &filter, FaceEffort::NORMAL)?;
         Ok(())
     };
-    let pools = pools(cores)?;
+    let mut counts = vec![1, cores.count()];
+    counts.dedup();
+    let pools = counts
+        .into_iter()
+        .map(|count| cores.pool(count))
+        .collect::<Result<Vec<_>>>()?;
     compare("who normal", corpus, report, &pools, seconds, one_who, who)?;
     compare(
         "faces normal",
@@ -52,20 +57,6 @@ pub(crate) fn measure(
         one_face,
         faces,
     )
-}
-
-/// A pool of one thread, and one of a thread for each core if there are more.
-fn pools(cores: &Cores) -> Result<Vec<ThreadPool>> {
-    // Threads run where the one may that starts them.
-    cores.unpin()?;
-    let mut counts = vec![1, cores.count()];
-    counts.dedup();
-    let pools = counts
-        .into_iter()
-        .map(|count| ThreadPoolBuilder::new().num_threads(count).build())
-        .collect::<Result<_, _>>()?;
-    cores.pin(0)?;
-    Ok(pools)
 }
 
 fn compare(

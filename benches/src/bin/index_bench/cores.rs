@@ -1,6 +1,7 @@
 //! The cores a thread may run on.
 
 use anyhow::Result;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The cores this program was given.
@@ -27,9 +28,13 @@ impl Cores {
         keep_to(&[self.0[self.count() - 1 - number % self.count()]])
     }
 
-    /// Lets the calling thread run on every core again.
-    pub(crate) fn unpin(&self) -> Result<()> {
-        keep_to(&self.0)
+    /// A pool of `threads` that may run on every core. The calling thread is pinned to the first.
+    pub(crate) fn pool(&self, threads: usize) -> Result<ThreadPool> {
+        // Threads run where the one may that starts them.
+        keep_to(&self.0)?;
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        self.pin(0)?;
+        Ok(pool?)
     }
 }
 

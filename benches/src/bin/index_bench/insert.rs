@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::CONTRACT;
 use crate::corpus::Corpus;
-use crate::report::{Report, memory_mb, percentile, round};
+use crate::report::{Report, forget_peak, memory_mb, percentile, round};
 use crate::who::floor;
 
 /// The share of the corpus' faces that are inserted again, and how many at most.
@@ -24,6 +24,7 @@ const SECONDS: f64 = 60.0;
 pub(crate) fn all(corpus: &Corpus, index: &mut Index, report: Option<&Report<'_>>) -> Result<()> {
     let rows = corpus.in_tracks((0..corpus.faces()).collect());
     let tracks = rows.chunk_by(|a, b| corpus.same_track(*a, *b));
+    forget_peak();
     let run = run(index, corpus, tracks, None, |_| ())?;
     let Some(report) = report else { return Ok(()) };
     let stats = index.newest().stats();

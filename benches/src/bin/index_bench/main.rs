@@ -5,6 +5,7 @@
 //! all of that is.
 
 mod batch;
+mod build;
 mod churn;
 mod cores;
 mod corpus;
@@ -59,6 +60,7 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Question {
+    Build,
     Insert,
     Open,
     Who,
@@ -80,6 +82,14 @@ fn run(arguments: &Arguments, cores: &Cores, out: &mut dyn Write) -> Result<()> 
     let asked =
         |question| arguments.questions.is_empty() || arguments.questions.contains(&question);
     let scratch = tempfile::tempdir_in(&corpus.folder)?;
+    if asked(Question::Build) {
+        let built = scratch.path().join("built");
+        build::measure(&corpus, &built, &report, cores)?;
+        std::fs::remove_dir_all(built)?;
+    }
+    if arguments.questions == [Question::Build] {
+        return Ok(());
+    }
     let made = scratch.path().join("index");
     let folder = arguments.index.as_deref().unwrap_or(&made);
     make(&corpus, folder, asked(Question::Insert).then_some(&report))?;

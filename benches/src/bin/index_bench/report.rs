@@ -99,3 +99,8 @@ pub(crate) fn memory_mb(what: &str) -> Option<u64> {
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024)
 }
+
+/// Lets `VmHWM` begin anew; where the kernel does not allow that, it stays that of all questions.
+pub(crate) fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}

@@ -126,6 +126,7 @@ fn every_question_is_answered() {
             .find(found)
             .unwrap_or_else(|| panic!("{question}: {setting}"))
     };
+    assert_eq!(line("build", "identity given")["rank1"], 1.0);
     assert_eq!(line("who", "default")["rank1"], 1.0);
     assert!(line("faces", "default")["recall_at_10"].as_f64().unwrap() > 0.9);
     assert_eq!(
