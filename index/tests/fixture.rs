@@ -21,7 +21,10 @@ fn fixture() -> PathBuf {
 /// Person 1 has two kinds of faces, which lie along axes 0 and 4; others one each.
 fn insert(face: u64) -> Operation {
     let identity = if face % 5 < 3 { 1 } else { face % 5 };
-    let kind = if identity == 1 { face % 2 * 4 } else { identity };
+    let kind = match identity {
+        1 => face % 2 * 4,
+        other => 2 * other - 3,
+    };
     let mut values = vec![0.0; DIMENSION];
     values[usize::try_from(kind).unwrap()] = 1.0;
     values[7] = f32::from(u8::try_from(face % 7).unwrap()) / 32.0;
