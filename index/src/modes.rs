@@ -18,7 +18,7 @@ pub(crate) const MODES_MAX: usize = 4;
 pub(crate) const SAMPLE: usize = 64;
 /// Two kinds of faces are modes if the cosine of their means is below this; faces of one person
 /// that differ by chance alone have means more similar than that.
-const APART: f32 = 0.45;
+const APART: f32 = 0.35;
 /// A mode has at least one in this many of the faces.
 const SHARE_MIN: usize = 8;
 /// An identity whose faces lie this close together (the length of the mean of its unit vectors) has
