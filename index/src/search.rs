@@ -94,7 +94,7 @@ pub struct IdentityHit {
     pub identity: IdentityId,
     /// What the writer says it is.
     pub state: IdentityState,
-    /// Cosine of the query to the identity's representative.
+    /// Cosine of the query to the most similar of the identity's representatives.
     pub similarity: Similarity,
 }
 
@@ -155,12 +155,25 @@ struct Search<'a> {
     work: Work,
 }
 
+/// For each query, what was found, and what it took.
+type Answers<Hit> = Vec<(Vec<Hit>, Work)>;
+
+/// The answers to all queries, of which some are asked `together`.
+fn in_parallel<Hit: Send>(
+    queries: &[Embedding],
+    together: impl Fn(&[Embedding]) -> Result<Answers<Hit>, SearchError> + Sync + Send,
+) -> Result<Answers<Hit>, SearchError> {
+    let answers: Result<Vec<_>, _> = queries.par_chunks(TOGETHER).map(together).collect();
+    Ok(answers?.into_iter().flatten().collect())
+}
+
 impl State {
     /// The `k` identities whose representatives are most similar to `query`, most similar first;
     /// ties go to the lower id. Fewer if there are fewer; none for `k` = 0.
     ///
     /// An identity counts if at least one of its faces passes `filter`. Its representative is the
-    /// mean of all its faces, those that do not pass included, except the excluded track's.
+    /// mean of all its faces, those that do not pass included, except the excluded track's. Where
+    /// its faces are of several kinds, the mean of each kind is one too, and the most similar counts.
     ///
     /// As [`State::who`] with [`Effort::Certified`].
     ///
@@ -178,8 +191,8 @@ impl State {
     }
 
     /// As [`State::search_identities`], with an effort, and what it took. With [`Effort::Normal`]
-    /// whoever is at least `floor` similar is found; the other hits are the most similar of those
-    /// who happened to be looked at.
+    /// whoever is at least `floor` similar is found, unless somebody in the nearest cells is sure;
+    /// the other hits are the most similar of those who happened to be looked at.
     ///
     /// Cost: with [`Effort::Normal`], the sketches of the nearest cells, or everybody's, at 3 to 8
     /// nanoseconds each, and some tens of codes; `benches/README.md` has what was measured.
@@ -214,11 +227,9 @@ impl State {
         filter: &Filter,
         effort: Effort,
     ) -> Result<Vec<(Vec<IdentityHit>, Work)>, SearchError> {
-        let answers: Result<Vec<_>, _> = queries
-            .par_chunks(TOGETHER)
-            .map(|queries| self.who_together(queries, k, floor, filter, effort))
-            .collect();
-        Ok(answers?.into_iter().flatten().collect())
+        in_parallel(queries, |some| {
+            self.who_together(some, k, floor, filter, effort)
+        })
     }
 
     fn who_together(
@@ -228,21 +239,14 @@ impl State {
         floor: Similarity,
         filter: &Filter,
         effort: Effort,
-    ) -> Result<Vec<(Vec<IdentityHit>, Work)>, SearchError> {
-        let mut searches = self.searches(queries, filter)?;
-        let found = if k == 0 {
-            searches.iter().map(|_| Best::new(0, 0)).collect()
-        } else {
-            people::identities(&mut searches, k, floor.get(), effort)
-        };
+    ) -> Result<Answers<IdentityHit>, SearchError> {
+        let find = |searches: &mut [Search]| people::identities(searches, k, floor.get(), effort);
         let hit = |(similarity, person)| IdentityHit {
             identity: IdentityId::new(self.people.get(person).id),
             state: self.people.get(person).state(),
             similarity,
         };
-        let answers = found.into_iter().zip(&searches);
-        let answers = answers.map(|(best, s)| (best.into_slots().map(hit).collect(), s.work));
-        self.sound(answers.collect())
+        self.together(queries, k, filter, find, hit)
     }
 
     /// The face of `identity` most similar to `query` among those that pass `filter`, and the cosine
@@ -313,11 +317,7 @@ impl State {
         filter: &Filter,
         effort: FaceEffort,
     ) -> Result<Vec<(Vec<FaceHit>, Work)>, SearchError> {
-        let answers: Result<Vec<_>, _> = queries
-            .par_chunks(TOGETHER)
-            .map(|queries| self.faces_together(queries, k, filter, effort))
-            .collect();
-        Ok(answers?.into_iter().flatten().collect())
+        in_parallel(queries, |some| self.faces_together(some, k, filter, effort))
     }
 
     fn faces_together(
@@ -326,16 +326,29 @@ impl State {
         k: usize,
         filter: &Filter,
         effort: FaceEffort,
-    ) -> Result<Vec<(Vec<FaceHit>, Work)>, SearchError> {
+    ) -> Result<Answers<FaceHit>, SearchError> {
+        let find = |searches: &mut [Search]| faces::faces(self, searches, k, effort);
+        let hit = |(similarity, slot)| self.face_hit(slot, similarity);
+        self.together(queries, k, filter, find, hit)
+    }
+
+    /// What `find` finds for each query, and what that took; nothing for `k` = 0.
+    fn together<Hit>(
+        &self,
+        queries: &[Embedding],
+        k: usize,
+        filter: &Filter,
+        find: impl FnOnce(&mut [Search]) -> Vec<Best<u64>>,
+        hit: impl Fn((Similarity, u32)) -> Hit,
+    ) -> Result<Answers<Hit>, SearchError> {
         let mut searches = self.searches(queries, filter)?;
         let found = if k == 0 {
             searches.iter().map(|_| Best::new(0, 0)).collect()
         } else {
-            faces::faces(self, &mut searches, k, effort)
+            find(&mut searches)
         };
-        let hit = |(similarity, slot)| self.face_hit(slot, similarity);
         let answers = found.into_iter().zip(&searches);
-        let answers = answers.map(|(best, s)| (best.into_slots().map(hit).collect(), s.work));
+        let answers = answers.map(|(best, s)| (best.into_slots().map(&hit).collect(), s.work));
         self.sound(answers.collect())
     }
 

@@ -9,7 +9,7 @@ use crate::{embedding::Similarity, plane::Estimate};
 
 /// The k best of what was offered, best first; ties go to the lower id.
 pub(super) struct Best<Id> {
-    pub(super) k: usize,
+    k: usize,
     /// Rows of identities with several representatives that were offered, or refused.
     pub(super) modal: HashSet<u32>,
     /// The worst of them on top.
@@ -65,11 +65,11 @@ impl<Id: Ord + Copy> Best<Id> {
 
 /// Of all estimates that were offered, those above a floor, and the best of the others.
 pub(super) struct Ranked {
-    pub(super) entries: Vec<Estimate>,
+    entries: Vec<Estimate>,
     /// How many of the best are kept whatever the floor.
-    pub(super) keep: usize,
+    keep: usize,
     /// What is above this is kept even if it is not among the best.
-    pub(super) floor: f32,
+    floor: f32,
     /// Nothing below has a chance any more.
     pub(super) bar: f32,
 }
@@ -123,7 +123,7 @@ impl Ranked {
 /// Faces gathered until their codes are compared.
 pub(super) struct Near {
     /// Hits asked for.
-    pub(super) k: usize,
+    k: usize,
     /// How far below a hit's cosine its estimate may be.
     pub(super) margin: f32,
     /// Codes compared at once, at most.

@@ -45,14 +45,14 @@ impl Search<'_> {
         best.into_slots().next()
     }
 
-    pub(super) fn offer_exact(&mut self, slot: u32, best: &mut Best<u64>) {
+    fn offer_exact(&mut self, slot: u32, best: &mut Best<u64>) {
         if let Some(similarity) = self.face(slot) {
             best.offer(similarity, self.state.faces.get(slot).face, slot);
         }
     }
 
     /// Offers the faces of identities.
-    pub(super) fn scan_people(&mut self, people: &[u32], near: &mut Near, best: &mut Best<u64>) {
+    fn scan_people(&mut self, people: &[u32], near: &mut Near, best: &mut Best<u64>) {
         let state = self.state;
         for person in people.iter().take(AHEAD) {
             state.people.prefetch(*person);
@@ -78,13 +78,7 @@ impl Search<'_> {
 
     /// Offers those faces of a block.
     #[inline]
-    pub(super) fn scan_block(
-        &mut self,
-        block: usize,
-        faces: u32,
-        near: &mut Near,
-        best: &mut Best<u64>,
-    ) {
+    fn scan_block(&mut self, block: usize, faces: u32, near: &mut Near, best: &mut Best<u64>) {
         let state = self.state;
         for estimate in state.faces.plane.above(&self.probe, block, faces, near.bar) {
             if near.opened.is_empty() && self.sieve.is_open()
@@ -98,12 +92,12 @@ impl Search<'_> {
         }
     }
 
-    pub(super) fn takes(&self, face: &Face, near: &Near) -> bool {
+    fn takes(&self, face: &Face, near: &Near) -> bool {
         self.passes(face) && near.opened.binary_search(&face.identity).is_err()
     }
 
     /// Looks at the codes of the faces gathered, best estimates first, as far as they may be hits.
-    pub(super) fn compare_faces(&mut self, near: &mut Near, best: &mut Best<u64>) {
+    fn compare_faces(&mut self, near: &mut Near, best: &mut Best<u64>) {
         let plane = &self.state.faces.plane;
         let entries = near.drain();
         for Estimate(estimate, slot) in plane.in_turn(&entries, |_| {}) {
@@ -117,7 +111,7 @@ impl Search<'_> {
 
     /// Offers the faces of the identities that may have hits, most similar first. True: they are so
     /// many that all faces not offered yet have to be looked at.
-    pub(super) fn open(
+    fn open(
         &mut self,
         mut estimates: Vec<Estimate>,
         reach: f32,
@@ -166,7 +160,7 @@ impl Search<'_> {
 }
 
 /// The standard deviation of estimates.
-pub(super) fn spread(estimates: &[Estimate]) -> f32 {
+fn spread(estimates: &[Estimate]) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "a standard deviation")]
     let count = estimates.len().max(1) as f32;
     let mean = estimates.iter().map(|one| one.0).sum::<f32>() / count;
@@ -206,7 +200,7 @@ pub(super) fn faces(
 }
 
 /// Every face, by code.
-pub(super) fn exact_faces(
+fn exact_faces(
     state: &State,
     searches: &mut [Search],
     mut found: Vec<Best<u64>>,
@@ -221,7 +215,7 @@ pub(super) fn exact_faces(
 }
 
 /// Offers the faces of all identities that were not opened.
-pub(super) fn others(state: &State, mut searches: Vec<(&mut Search, Near, &mut Best<u64>)>) {
+fn others(state: &State, mut searches: Vec<(&mut Search, Near, &mut Best<u64>)>) {
     if searches.is_empty() {
         return;
     }

@@ -25,7 +25,7 @@ const PEOPLE_FEW: usize = 16 << 10;
 impl Search<'_> {
     /// Hits to begin with: the identities with faces in the excluded track, which have other
     /// representatives than the cells do.
-    pub(super) fn begin(&self, k: usize, excluded: &[u32]) -> Best<u64> {
+    fn begin(&self, k: usize, excluded: &[u32]) -> Best<u64> {
         let people = &self.state.people;
         let mut best = Best::new(k, people.len());
         for person in excluded {
@@ -39,13 +39,13 @@ impl Search<'_> {
     }
 
     /// As many of the best estimates as are looked at by code for `k` hits.
-    pub(super) fn ranked(&self, k: usize, floor: f32) -> Ranked {
+    fn ranked(&self, k: usize, floor: f32) -> Ranked {
         let keep = RANKED_MIN.max(k.saturating_mul(PER_HIT));
         Ranked::new(keep.min(self.state.cells.len().max(1)), floor)
     }
 
     /// Everybody, by code.
-    pub(super) fn exact(&mut self, excluded: &[u32], best: &mut Best<u64>) {
+    fn exact(&mut self, excluded: &[u32], best: &mut Best<u64>) {
         let cells = &self.state.cells;
         for slot in 0..row(cells.blocks() * BLOCK) {
             if cells.plane.holds(at(slot)) {
@@ -55,7 +55,7 @@ impl Search<'_> {
         self.work.exhaustive = true;
     }
 
-    pub(super) fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
+    fn offer_person(&mut self, slot: u32, excluded: &[u32], best: &mut Best<u64>) {
         let Owner { person, modal } = self.owner(slot);
         // Of several representatives the most similar one counts, and the others no more.
         if modal && !best.modal.insert(person) {
@@ -79,13 +79,7 @@ impl Search<'_> {
 
     /// Everybody, in the order of their estimates, until nobody further down can be among the hits, or
     /// reach `floor` or whoever was found.
-    pub(super) fn in_order(
-        &mut self,
-        floor: f32,
-        margin: f32,
-        excluded: &[u32],
-        best: &mut Best<u64>,
-    ) {
+    fn in_order(&mut self, floor: f32, margin: f32, excluded: &[u32], best: &mut Best<u64>) {
         let all = estimate_all(self.state, std::slice::from_mut(self)).pop();
         let all = all.unwrap_or_default();
         self.work.exhaustive = true;
@@ -100,7 +94,7 @@ impl Search<'_> {
     }
 
     /// The representatives of the nearest cells.
-    pub(super) fn in_cells(
+    fn in_cells(
         &mut self,
         many: usize,
         k: usize,
@@ -112,12 +106,13 @@ impl Search<'_> {
         let mut ranked = self.ranked(k, f32::INFINITY);
         let near = cells.nearest(&self.probe, many);
         let blocks = near.iter().flat_map(|cell| cells.blocks_of(*cell));
-        rank(blocks.collect(), &mut [(&mut *self, &mut ranked)]);
+        let blocks: Vec<usize> = blocks.collect();
+        rank(&blocks, &mut [(&mut *self, &mut ranked)]);
         self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
     }
 
     /// Looks at codes, best estimates first, until the others can neither be hits nor reach `floor`.
-    pub(super) fn compare(
+    fn compare(
         &mut self,
         ranked: Vec<Estimate>,
         floor: f32,
@@ -170,42 +165,38 @@ pub(super) fn identities(
         }
     }
     if effort == Effort::Normal {
-        all.retain(|(_, best)| few || best.best() < SURE);
-        everywhere(all, k, floor, &excluded);
+        let unsure = all.into_iter().filter_map(|(search, best)| {
+            let floor = floor.max(best.bar());
+            if !few {
+                if best.best() >= SURE {
+                    return None;
+                }
+                // Whoever is in the cells is looked at again.
+                *best = search.begin(k, &excluded);
+            }
+            Some((search, best, floor))
+        });
+        everywhere(unsure.collect(), k, &excluded);
     }
     found
 }
 
-/// Everybody who may be at least `floor` similar, or more than whoever was found.
-pub(super) fn everywhere(
-    mut all: Vec<(&mut Search, &mut Best<u64>)>,
-    k: usize,
-    floor: f32,
-    excluded: &[u32],
-) {
-    let Some((Search { state, .. }, _)) = all.first() else {
+/// Everybody who may be at least as similar as the floor beside each search.
+fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>, f32)>, k: usize, excluded: &[u32]) {
+    let Some((Search { state, .. }, ..)) = all.first() else {
         return;
     };
+    let plane = &state.cells.plane;
     let blocks = state.cells.taken_blocks();
-    let bounds: Vec<(f32, f32)> = all
-        .iter()
-        .map(|(search, best)| {
-            let margin = search.margin(&search.state.cells.plane) * NORMAL;
-            (floor.max(best.bar()), margin)
-        })
-        .collect();
-    let begun = all.iter().zip(&bounds);
-    let begun = begun.map(|((search, _), (floor, margin))| search.ranked(k, floor - margin));
+    let margin = |search: &Search| search.margin(plane) * NORMAL;
+    let begun = all.iter();
+    let begun = begun.map(|(search, _, floor)| search.ranked(k, floor - margin(search)));
     let mut ranked: Vec<Ranked> = begun.collect();
-    let mut together: Vec<_> = all
-        .iter_mut()
-        .map(|(s, _)| &mut **s)
-        .zip(&mut ranked)
-        .collect();
-    rank(blocks, &mut together);
-    for (((search, best), mut ranked), (floor, margin)) in all.into_iter().zip(ranked).zip(bounds) {
+    let searches = all.iter_mut().map(|(search, ..)| &mut **search);
+    rank(&blocks, &mut searches.zip(&mut ranked).collect::<Vec<_>>());
+    for ((search, best, floor), mut ranked) in all.into_iter().zip(ranked) {
+        let margin = margin(search);
         search.work.exhaustive = true;
-        *best = search.begin(k, excluded);
         ranked.shrink();
         let everybody = ranked.bar == f32::NEG_INFINITY;
         search.compare(ranked.sorted(), floor, margin, excluded, best);
@@ -219,22 +210,36 @@ pub(super) fn everywhere(
 /// For each search, the estimates of everybody who may count.
 pub(super) fn estimate_all(state: &State, searches: &mut [Search]) -> Vec<Vec<Estimate>> {
     let mut all: Vec<Vec<Estimate>> = searches.iter().map(|_| Vec::new()).collect();
-    let plane = &state.cells.plane;
+    let mut together: Vec<_> = searches.iter_mut().zip(&mut all).collect();
     let blocks = state.cells.taken_blocks();
-    for block in blocks.iter().copied() {
-        for (search, all) in searches.iter().zip(&mut all) {
-            let everybody = plane.above(&search.probe, block, u32::MAX, f32::NEG_INFINITY);
-            all.extend(everybody.filter(|one| search.may_count(one.1)));
-        }
-    }
-    for search in searches {
-        search.scanned(blocks.len());
-    }
+    each(
+        &blocks,
+        &mut together,
+        |_| f32::NEG_INFINITY,
+        |all, one| all.push(one),
+    );
     all
 }
 
 /// Ranks the representatives of some blocks for each search; all are of one state.
-pub(super) fn rank(blocks: Vec<usize>, searches: &mut [(&mut Search, &mut Ranked)]) {
+fn rank(blocks: &[usize], searches: &mut [(&mut Search, &mut Ranked)]) {
+    each(
+        blocks,
+        searches,
+        |ranked| ranked.bar,
+        |ranked, one| ranked.offer(one),
+    );
+}
+
+/// Gives each search what those in some blocks who may count are estimated at, above its bar; all
+/// are of one state.
+#[inline]
+fn each<Taker>(
+    blocks: &[usize],
+    searches: &mut [(&mut Search, &mut Taker)],
+    bar: impl Fn(&Taker) -> f32,
+    take: impl Fn(&mut Taker, Estimate),
+) {
     let Some((Search { state, .. }, _)) = searches.first() else {
         return;
     };
@@ -243,10 +248,10 @@ pub(super) fn rank(blocks: Vec<usize>, searches: &mut [(&mut Search, &mut Ranked
         if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
             plane.prefetch_block(*ahead);
         }
-        for (search, ranked) in &mut *searches {
-            for estimate in plane.above(&search.probe, *block, u32::MAX, ranked.bar) {
+        for (search, taker) in &mut *searches {
+            for estimate in plane.above(&search.probe, *block, u32::MAX, bar(taker)) {
                 if search.may_count(estimate.1) {
-                    ranked.offer(estimate);
+                    take(taker, estimate);
                 }
             }
         }
