@@ -6,6 +6,9 @@
 mod best;
 mod faces;
 mod people;
+mod under_way;
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -36,6 +39,8 @@ const SKETCH_DIMENSION_MIN: usize = 64;
 const FEW: usize = 64;
 /// Queries that are asked together: their tables and a block of sketches fit the nearest cache.
 const TOGETHER: usize = 8;
+/// Queries that are under way at once: some kilobytes each.
+const AT_ONCE: usize = 1024;
 /// Blocks of sketches asked for ahead of their use.
 const BLOCKS_AHEAD: usize = 2;
 
@@ -150,7 +155,7 @@ pub struct Work {
 /// A search under way.
 struct Search<'a> {
     state: &'a State,
-    probe: Probe,
+    probe: Arc<Probe>,
     sieve: Sieve<'a>,
     work: Work,
 }
@@ -228,9 +233,12 @@ impl State {
         filter: &Filter,
         effort: Effort,
     ) -> Result<Vec<(Vec<IdentityHit>, Work)>, SearchError> {
-        in_parallel(queries, |some| {
-            self.who_together(some, k, floor, filter, effort)
-        })
+        let ask = |some: &[Embedding]| self.who_together(some, k, floor, filter, effort);
+        if effort == Effort::Normal {
+            let answers: Result<Vec<_>, _> = queries.chunks(AT_ONCE).map(ask).collect();
+            return Ok(answers?.into_iter().flatten().collect());
+        }
+        in_parallel(queries, ask)
     }
 
     fn who_together(
@@ -469,7 +477,7 @@ impl<'a> Search<'a> {
     fn new(state: &'a State, query: &Embedding, filter: &'a Filter) -> Self {
         Self {
             state,
-            probe: Probe::of(&state.rotation.forward(query.as_slice())),
+            probe: Arc::new(Probe::of(&state.rotation.forward(query.as_slice()))),
             sieve: Sieve::new(filter),
             work: Work::default(),
         }
