@@ -9,26 +9,22 @@ use std::arch::x86_64::{
     _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
 };
-use std::sync::OnceLock;
 
 use super::{BLOCK, Table};
 
-/// Proof that this CPU has AVX2: only [`Avx2::get`] can make one.
+/// Proof that this CPU has AVX2: only [`Avx2::detect`] can make one.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(());
 
 impl Avx2 {
     /// The proof, where it holds.
-    #[inline]
-    pub(super) fn get() -> Option<Self> {
-        static HAS: OnceLock<bool> = OnceLock::new();
-        HAS.get_or_init(|| is_x86_feature_detected!("avx2"))
-            .then_some(Self(()))
+    pub(super) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
     #[inline]
     pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
-        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
         unsafe { dot_codes(code, query) }
     }
 
@@ -41,7 +37,7 @@ impl Avx2 {
         floor: f32,
         estimates: &mut [f32; BLOCK],
     ) -> u32 {
-        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
         unsafe { scan(block, scales, table, floor, estimates) }
     }
 }

@@ -4,8 +4,16 @@
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "instructions that only some machines have")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions that only some machines have")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code, reason = "instructions that only some machines have")]
+mod neon;
 mod scalar;
+mod set;
 
+use set::Set;
 use simsimd::SpatialSimilarity;
 
 /// Vectors of a block, which are scanned together.
@@ -66,11 +74,7 @@ pub(crate) fn norm(values: impl Iterator<Item = f64>) -> f64 {
 /// ±[`crate::code::QUERY_MAX`].
 pub(crate) fn dot_codes(code: &[i8], query: &[i16]) -> i32 {
     debug_assert!(code.len() == query.len() && code.len().is_multiple_of(LANES));
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.dot_codes(code, query);
-    }
-    scalar::dot_codes(code, query)
+    Set::widest().dot_codes(code, query)
 }
 
 /// A query as sketches are compared with it.
@@ -101,11 +105,7 @@ pub(crate) fn scan(
     estimates: &mut [f32; BLOCK],
 ) -> u32 {
     debug_assert!(block.len() == table.entries.len() && block.len().is_multiple_of(LANES * 4));
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.scan(block, scales, table, floor, estimates);
-    }
-    scalar::scan(block, scales, table, floor, estimates)
+    Set::widest().scan(block, scales, table, floor, estimates)
 }
 
 /// Adds `factor * code`, rounded to integers, to `sum`. All of the same length.
@@ -130,18 +130,16 @@ pub(crate) fn nearest_small(value: f32) -> i32 {
 pub(crate) fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     avx2::prefetch(bytes);
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    neon::prefetch(bytes);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = bytes;
 }
 
-/// The instructions in use: `avx2` or `scalar`.
+/// The instructions in use: `avx512`, `avx2`, `neon` or `scalar`.
 #[must_use]
 pub fn instructions() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    if avx2::Avx2::get().is_some() {
-        return "avx2";
-    }
-    "scalar"
+    Set::widest().name()
 }
 
 #[cfg(test)]
@@ -183,7 +181,10 @@ mod tests {
             let (code, query): (Vec<i8>, Vec<i16>) = values.into_iter().unzip();
             let range = skip..skip + lanes.min(8) * LANES;
             let (code, query) = (&code[range.clone()], &query[range]);
-            prop_assert_eq!(dot_codes(code, query), scalar::dot_codes(code, query));
+            let expected = scalar::dot_codes(code, query);
+            for set in Set::available() {
+                prop_assert_eq!(set.dot_codes(code, query), expected, "{}", set.name());
+            }
         }
 
         #[test]
@@ -197,14 +198,18 @@ mod tests {
             let (block, table): (Vec<u8>, Vec<u8>) = bytes.into_iter().unzip();
             let range = skip..skip + length * 256;
             let scales: [f32; BLOCK] = scales.try_into().unwrap();
-            let (mut fast, mut slow) = ([9.0; BLOCK], [7.0; BLOCK]);
             let (step, base, floor) = factors;
-            let table = Table { entries: &table[range.clone()], step, base };
-            let above = scan(&block[range.clone()], &scales, table, floor, &mut fast);
-            let expected = scalar::scan(&block[range], &scales, table, floor, &mut slow);
-            prop_assert_eq!(above, expected);
-            for lane in (0..BLOCK).filter(|lane| above >> lane & 1 == 1) {
-                prop_assert_eq!(fast[lane].to_bits(), slow[lane].to_bits());
+            let (block, entries) = (&block[range.clone()], &table[range]);
+            let table = Table { entries, step, base };
+            let mut slow = [7.0; BLOCK];
+            let expected = scalar::scan(block, &scales, table, floor, &mut slow);
+            for set in Set::available() {
+                let mut fast = [9.0; BLOCK];
+                let above = set.scan(block, &scales, table, floor, &mut fast);
+                prop_assert_eq!(above, expected, "{}", set.name());
+                for lane in (0..BLOCK).filter(|lane| above >> lane & 1 == 1) {
+                    prop_assert_eq!(fast[lane].to_bits(), slow[lane].to_bits(), "{}", set.name());
+                }
             }
         }
 
@@ -228,20 +233,30 @@ mod tests {
         assert!(dot_scalar(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
     }
 
+    #[test]
+    fn the_widest_instructions_are_in_use() {
+        let names: Vec<_> = Set::available().map(Set::name).collect();
+        println!("kernels compared: {}", names.join(" "));
+        assert_eq!(names.first(), Some(&instructions()));
+        assert_eq!(names.last(), Some(&"scalar"));
+    }
+
     /// Largest magnitudes everywhere: no partial sum may overflow.
     #[test]
     fn extremes_do_not_overflow() {
         let (code, query) = (vec![-128i8; 1024], vec![8191i16; 1024]);
-        assert_eq!(dot_codes(&code, &query), -128 * 8191 * 1024);
-        let (block, table) = (vec![0xFFu8; 4096], vec![LUT_MAX; 4096]);
+        let (block, entries) = (vec![0xFFu8; 4096], vec![LUT_MAX; 4096]);
         let table = Table {
-            entries: &table,
+            entries: &entries,
             step: 1.0,
             base: 0.0,
         };
-        let mut estimates = [0.0; BLOCK];
-        let above = scan(&block, &[1.0; BLOCK], table, 0.0, &mut estimates);
-        assert_eq!(above, u32::MAX);
-        assert_eq!(estimates, [256.0 * f32::from(LUT_MAX); BLOCK]);
+        for set in Set::available() {
+            assert_eq!(set.dot_codes(&code, &query), -128 * 8191 * 1024);
+            let mut estimates = [0.0; BLOCK];
+            let above = set.scan(&block, &[1.0; BLOCK], table, 0.0, &mut estimates);
+            assert_eq!(above, u32::MAX);
+            assert_eq!(estimates, [256.0 * f32::from(LUT_MAX); BLOCK]);
+        }
     }
 }
