@@ -104,12 +104,14 @@ fn scan(
 #[target_feature(enable = "avx512f,avx512bw")]
 fn add_groups(totals: &mut [__m512i; 2], block: &[u8], entries: &[u8]) {
     let nibble = _mm512_set1_epi8(15);
-    // 32 groups at a time, four in each register: eight entries of at most 31 are added to a byte.
-    for (block, entries) in block.chunks(512).zip(entries.chunks(512)) {
+    // 16 groups at a time, four in each register: four entries of at most 31 are added to a byte.
+    let (blocks, _) = block.as_chunks::<256>();
+    let (tables, _) = entries.as_chunks::<256>();
+    for (block, entries) in blocks.iter().zip(tables) {
         let mut bytes = [_mm512_setzero_si512(); 2];
-        let (blocks, _) = block.as_chunks::<64>();
+        let (groups, _) = block.as_chunks::<64>();
         let (entries, _) = entries.as_chunks::<64>();
-        for (codes, entries) in blocks.iter().zip(entries) {
+        for (codes, entries) in groups.iter().zip(entries) {
             let (codes, entries) = (load_64(codes), load_64(entries));
             let low = _mm512_and_si512(codes, nibble);
             let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);

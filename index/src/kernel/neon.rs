@@ -9,7 +9,7 @@ use std::arch::{
         vld1q_u32, vmlal_high_s16, vmlal_s16, vmovl_high_s8, vmovl_high_u16, vmovl_s8, vmovl_u16,
         vmulq_f32, vqtbl1q_u8, vshrq_n_u8, vst1q_f32,
     },
-    asm,
+    asm, is_aarch64_feature_detected,
 };
 
 use super::{BLOCK, Table};
@@ -119,11 +119,13 @@ fn scan(
 fn add_groups(totals: &mut [uint16x8_t; 4], block: &[u8], entries: &[u8]) {
     let nibble = vdupq_n_u8(15);
     // Eight groups at a time: eight entries of at most 31 are added to a byte.
-    for (block, entries) in block.chunks(128).zip(entries.chunks(128)) {
+    let (blocks, _) = block.as_chunks::<128>();
+    let (tables, _) = entries.as_chunks::<128>();
+    for (block, entries) in blocks.iter().zip(tables) {
         let mut bytes = [vdupq_n_u8(0); 2];
-        let (blocks, _) = block.as_chunks::<16>();
+        let (groups, _) = block.as_chunks::<16>();
         let (entries, _) = entries.as_chunks::<16>();
-        for (codes, entries) in blocks.iter().zip(entries) {
+        for (codes, entries) in groups.iter().zip(entries) {
             let (codes, entries) = (load_u8(codes), load_u8(entries));
             let (low, high) = (vandq_u8(codes, nibble), vshrq_n_u8::<4>(codes));
             bytes[0] = vaddq_u8(bytes[0], vqtbl1q_u8(entries, low));
