@@ -8,6 +8,8 @@
 mod settle;
 mod sound;
 
+use std::collections::BinaryHeap;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
@@ -62,12 +64,12 @@ impl<F: FnMut(u32, u32)> Moved for F {}
 impl Cells {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            plane: Plane::new(padded, true),
+            plane: Plane::new(padded).with_hot_codes().with_heads(),
             blocks: Blocks::new(),
             owners: Column::new(BLOCK * size_of::<u32>()).hot(),
             homes: Column::new(size_of::<u64>()),
             cells: Column::new(size_of::<Cell>()).hot(),
-            centres: Plane::new(padded, true),
+            centres: Plane::new(padded).with_hot_codes(),
             rows: Rows::new(),
             representatives: 0,
         }
@@ -121,15 +123,6 @@ impl Cells {
         self.blocks.count()
     }
 
-    /// Blocks with representatives, in order.
-    pub(crate) fn taken_blocks(&self) -> Vec<usize> {
-        let taken = |block: &u32| self.blocks.get(*block).used != 0;
-        (0..row(self.blocks.count()))
-            .filter(taken)
-            .map(at)
-            .collect()
-    }
-
     /// How many representatives each cell has.
     pub(crate) fn fill(&self) -> impl Iterator<Item = usize> {
         let cells = (0..self.rows.count).map(|cell| at(self.cell(cell).count));
@@ -173,9 +166,23 @@ impl Cells {
         self.blocks.list(head, at(count).div_ceil(BLOCK)).map(at)
     }
 
+    /// The blocks of each of the `many` cells whose centres are most similar to the query.
+    pub(crate) fn nearest(&self, probe: &Probe, many: usize) -> impl Iterator<Item = Vec<usize>> {
+        let cells = self.nearest_cells(probe, many).into_iter();
+        cells.map(|cell| self.blocks_of(cell).collect())
+    }
+
+    /// The blocks of each cell, the cell first whose centre is the nearest to the query by its sketch.
+    pub(crate) fn nearest_first(&self, probe: &Probe) -> impl Iterator<Item = Vec<usize>> {
+        // As a rule a few are asked for: they are not sorted.
+        let mut cells = BinaryHeap::from(self.centres.all(probe));
+        let next = move || cells.pop().map(|Estimate(_, cell)| cell);
+        std::iter::from_fn(next).map(|cell| self.blocks_of(cell).collect())
+    }
+
     /// The `many` cells whose centres are most similar to the query, nearest first. All of them, in
     /// no order, if there are no more.
-    pub(crate) fn nearest(&self, probe: &Probe, many: usize) -> Vec<u32> {
+    fn nearest_cells(&self, probe: &Probe, many: usize) -> Vec<u32> {
         let cells = at(self.rows.count);
         if cells <= many {
             return (0..self.rows.count)
@@ -183,7 +190,7 @@ impl Cells {
                 .collect();
         }
         // By sketch first, twice as many as are wanted; then by code.
-        let mut estimated: Vec<Estimate> = self.centres.all(probe).collect();
+        let mut estimated = self.centres.all(probe);
         let keep = many * 2;
         if estimated.len() > keep {
             estimated.select_nth_unstable_by(keep, |a, b| b.cmp(a));
@@ -200,10 +207,15 @@ impl Cells {
             .collect()
     }
 
+    /// Cells, free ones included.
+    pub(crate) fn many(&self) -> usize {
+        at(self.rows.count)
+    }
+
     /// The cell whose centre is most similar.
     fn nearest_one(&self, rotated: &[f32]) -> Option<u32> {
         let probe = Probe::of(rotated);
-        let near = self.nearest(&probe, NEAR).into_iter();
+        let near = self.nearest_cells(&probe, NEAR).into_iter();
         near.map(|cell| (self.centres.cosine(&probe, at(cell)), cell))
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
             .map(|(_, cell)| cell)

@@ -5,7 +5,7 @@
 //! with a Theoretical Error Bound for Approximate Nearest Neighbor Search", SIGMOD 2024, with one
 //! difference: vectors are not centred, so one prepared query serves every cell.
 
-use crate::kernel::{self, LUT_MAX, NIBBLE, Table};
+use crate::kernel::{self, Bar, LUT_MAX, NIBBLE, Table};
 
 /// Largest magnitude of a 16-bit query value: 1024 products with 8-bit codes fit 32 bits.
 pub(crate) const QUERY_MAX: i16 = 8191;
@@ -63,6 +63,17 @@ pub(crate) fn sketch_deviation(scale: f32, padded: usize) -> f32 {
     ((inverse * inverse - 1.0).max(0.0) / (padded - 1.0)).sqrt()
 }
 
+/// As [`sketch_deviation`], of the estimate that a share of the sketch gives: its head alone does not
+/// see what the rest would set right.
+fn head_deviation(scale: f32, padded: usize, share: f32) -> f32 {
+    // As there, but the signs of a share of the values, whose cosine to that share of the vector is f too,
+    // see the rest of the query as noise.
+    #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
+    let padded = padded as f32;
+    let inverse = scale * padded.sqrt();
+    ((inverse * inverse / share - 1.0).max(0.0) / (padded - 1.0)).sqrt()
+}
+
 /// A query, prepared for both.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
@@ -71,6 +82,32 @@ pub(crate) struct Probe {
     table: Vec<u8>,
     table_step: f32,
     base: f32,
+    /// By group, the sum of the magnitudes.
+    spans: Vec<f32>,
+}
+
+/// Makes bars of floors, for one query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bars {
+    /// From a floor to the least sum of the head: `(floor - slack) * factor + offset`.
+    slack: f32,
+    factor: f32,
+    offset: f32,
+}
+
+impl Bars {
+    /// Those whose estimates are above `floor`.
+    pub(crate) fn above(self, floor: f32) -> Bar {
+        let least = floor - self.slack;
+        // Below zero the smallest scale would count, not the largest.
+        let head = if least > 0.0 {
+            let sum = kernel::nearest((least * self.factor + self.offset).ceil());
+            u16::try_from(sum.max(0)).unwrap_or(u16::MAX)
+        } else {
+            0
+        };
+        Bar { floor, head }
+    }
 }
 
 impl Probe {
@@ -85,8 +122,9 @@ impl Probe {
                 .clamp(-QUERY_MAX, QUERY_MAX)
         };
         let (groups, _) = rotated.as_chunks::<NIBBLE>();
-        let spans = groups.iter().map(|g| g.iter().map(|v| v.abs()).sum());
-        let widest = spans.clone().fold(0.0f32, f32::max);
+        let span = |group: &[f32; NIBBLE]| group.iter().map(|v| v.abs()).sum();
+        let spans: Vec<f32> = groups.iter().map(span).collect();
+        let widest = spans.iter().copied().fold(0.0f32, f32::max);
         let table_step = (2.0 * widest / f32::from(LUT_MAX)).max(f32::MIN_POSITIVE);
         let per_entry = 2.0 / table_step;
         let mut table = vec![0; groups.len() * ENTRIES];
@@ -99,7 +137,8 @@ impl Probe {
             value_step,
             table,
             table_step,
-            base: -spans.sum::<f32>(),
+            base: -spans.iter().sum::<f32>(),
+            spans,
         }
     }
 
@@ -119,6 +158,26 @@ impl Probe {
             entries: &self.table,
             step: self.table_step,
             base: self.base,
+        }
+    }
+
+    /// Makes bars for sketches of which none has a larger scale than `widest`, and whose heads have so many
+    /// groups. What a head says may be off by as many of its standard deviations as what the whole sketch
+    /// says may be by its own, `deviations`.
+    pub(crate) fn bars(&self, widest: f32, head: usize, deviations: f32) -> Bars {
+        let groups = self.table.len() / ENTRIES;
+        #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
+        let share = head as f32 / groups as f32;
+        let padded = groups * NIBBLE;
+        let table = self.table_deviation(widest);
+        let whole = sketch_deviation(widest, padded).hypot(table);
+        let part = head_deviation(widest, padded, share).hypot(table / share.sqrt());
+        let per_step = 1.0 / self.table_step;
+        let base: f32 = self.spans.iter().take(head).sum();
+        Bars {
+            slack: deviations * (part - whole),
+            factor: share / widest.max(f32::MIN_POSITIVE) * per_step,
+            offset: base * per_step,
         }
     }
 
@@ -170,9 +229,11 @@ mod tests {
                 bytes
             })
             .collect();
-        let mut estimates = [0.0; BLOCK];
+        let (mut estimates, mut sums) = ([0.0; BLOCK], [0; BLOCK]);
         let scales = [code.scale; BLOCK];
-        kernel::scan(&block, &scales, probe.table(), -2.0, &mut estimates);
+        let table = probe.table();
+        kernel::add(&block, table.entries, &mut sums);
+        kernel::estimate(&sums, &scales, table, -2.0, &mut estimates);
         estimates[5]
     }
 

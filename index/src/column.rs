@@ -213,6 +213,16 @@ impl Column {
         bytemuck::cast_slice(words)
     }
 
+    /// The rows of each page, in order, as many as [`Self::page_rows`], one after the other.
+    pub(crate) fn rows_by_page(&self) -> impl Iterator<Item = &[u8]> {
+        self.pages().map(|page| bytemuck::cast_slice(page.words()))
+    }
+
+    /// Rows of a page.
+    pub(crate) fn page_rows(&self) -> usize {
+        1 << self.shift
+    }
+
     /// The bytes of a row, to be changed. Copies the page if it is shared.
     ///
     /// # Panics

@@ -76,7 +76,7 @@ pub(crate) struct Faces {
 impl Faces {
     pub(crate) fn new(padded: usize) -> Self {
         Self {
-            plane: Plane::new(padded, false),
+            plane: Plane::new(padded),
             blocks: Blocks::new(),
             rows: Column::new(size_of::<Face>()),
             by_id: Slots::new(),

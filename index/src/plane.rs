@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 
 use crate::{
     blocks::{BLOCKS_MAX, at, row},
-    code::{Code, Probe},
+    code::{Bars, Code, Probe},
     column::Column,
-    kernel::{self, BLOCK},
+    kernel::{self, BLOCK, Bar, Sums},
     sound::sound,
     store::{Parts, PartsReader},
 };
@@ -26,8 +26,14 @@ const BLOCK_AHEAD_BYTES: usize = 512;
 #[derive(Clone, Debug)]
 pub(crate) struct Plane {
     padded: usize,
-    /// By block: a group of 16 bytes for every four values, then 32 scales.
-    sketches: Column,
+    /// Groups of a block's head.
+    head: usize,
+    /// By block: 16 bytes for each group of four values, of the head; then, if the head is everything, 32
+    /// scales.
+    heads: Column,
+    /// By block: the other groups, then 32 scales. Where many blocks are looked at, heads lie together:
+    /// they are often all that is read.
+    tails: Option<Column>,
     /// By block: 32 codes, then 32 steps.
     codes: Column,
     /// The largest scale there ever was: the widest error of a sketch here.
@@ -55,20 +61,44 @@ impl Ord for Estimate {
 }
 
 impl Plane {
-    /// No vectors, of `padded` values each. Sketches are hot, and codes if so said.
-    pub(crate) fn new(padded: usize, hot_codes: bool) -> Self {
+    /// No vectors, of `padded` values each. Sketches are hot.
+    pub(crate) fn new(padded: usize) -> Self {
         let floats = BLOCK * FLOAT;
-        let codes = Column::new(padded * BLOCK + floats);
+        let groups = padded / 4;
         Self {
             padded,
-            sketches: Column::new(padded / 4 * GROUP + floats).hot(),
-            codes: if hot_codes { codes.hot() } else { codes },
+            head: groups,
+            heads: Column::new(groups * GROUP + floats).hot(),
+            tails: None,
+            codes: Column::new(padded * BLOCK + floats),
             widest: 0.0,
         }
     }
 
+    /// The same, but codes are hot too.
+    pub(crate) fn with_hot_codes(self) -> Self {
+        Self {
+            codes: self.codes.hot(),
+            ..self
+        }
+    }
+
+    /// The same, but the heads of blocks lie together.
+    pub(crate) fn with_heads(self) -> Self {
+        let groups = self.padded / 4;
+        let head = kernel::head(groups);
+        let rest = (groups - head) * GROUP + BLOCK * FLOAT;
+        Self {
+            head,
+            heads: Column::new(head * GROUP).hot(),
+            tails: Some(Column::new(rest).hot()),
+            ..self
+        }
+    }
+
     pub(crate) fn save(&self, parts: &mut Parts) {
-        parts.save(&self.sketches);
+        parts.save(&self.heads);
+        self.tails.iter().for_each(|tails| parts.save(tails));
         parts.save(&self.codes);
         parts.number(self.widest.to_bits());
     }
@@ -76,10 +106,14 @@ impl Plane {
     /// The saved vectors of a plane like this one.
     pub(crate) fn load(self, parts: &mut PartsReader) -> Option<Self> {
         let plane = Self {
-            padded: self.padded,
-            sketches: parts.column(self.sketches)?,
+            heads: parts.column(self.heads)?,
+            tails: match self.tails {
+                Some(tails) => Some(parts.column(tails)?),
+                None => None,
+            },
             codes: parts.column(self.codes)?,
             widest: f32::from_bits(parts.number()?),
+            ..self
         };
         let fits = plane.blocks() <= BLOCKS_MAX && plane.widest.is_finite();
         fits.then_some(plane)
@@ -107,11 +141,15 @@ impl Plane {
     }
 
     pub(crate) fn blocks(&self) -> usize {
-        self.codes.rows().min(self.sketches.rows())
+        let rows = self.codes.rows().min(self.heads.rows());
+        self.tails
+            .as_ref()
+            .map_or(rows, |tails| rows.min(tails.rows()))
     }
 
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        (self.sketches.bytes(), self.codes.bytes())
+        let tails = self.tails.as_ref().map_or(0, Column::bytes);
+        (self.heads.bytes() + tails, self.codes.bytes())
     }
 
     /// The largest scale of a sketch here.
@@ -119,28 +157,47 @@ impl Plane {
         self.widest
     }
 
+    /// Makes bars for a query here, as [`Probe::bars`].
+    pub(crate) fn bars(&self, probe: &Probe, deviations: f32) -> Bars {
+        probe.bars(self.widest, self.head, deviations)
+    }
+
     /// Makes room for `block`; new slots have no vector.
     pub(crate) fn reach(&mut self, block: usize) {
         let before = self.blocks();
-        self.sketches.reach(block);
+        self.heads.reach(block);
+        self.tails.iter_mut().for_each(|tails| tails.reach(block));
         self.codes.reach(block);
         for block in before..self.blocks() {
             self.scales_mut(block).fill(f32::NAN);
         }
     }
 
-    fn groups(&self) -> usize {
-        self.padded / 4 * GROUP
+    /// Bytes of a block's head.
+    fn head_bytes(&self) -> usize {
+        self.head * GROUP
     }
 
-    fn scales(&self, block: usize) -> &[f32; BLOCK] {
-        let floats: &[f32] = bytemuck::cast_slice(&self.sketches.row(block)[self.groups()..]);
-        floats.first_chunk().expect("a row ends with its scales")
+    /// The other groups of a block, and its scales.
+    #[inline]
+    fn tail(&self, block: usize) -> (&[u8], &[f32; BLOCK]) {
+        let tail = match &self.tails {
+            Some(tails) => tails.row(block),
+            None => &self.heads.row(block)[self.head_bytes()..],
+        };
+        let (rest, scales) = tail.split_at((self.padded / 4 - self.head) * GROUP);
+        let scales = bytemuck::cast_slice::<u8, f32>(scales).first_chunk();
+        (rest, scales.expect("a row ends with its scales"))
     }
 
     fn scales_mut(&mut self, block: usize) -> &mut [f32] {
-        let start = self.groups();
-        bytemuck::cast_slice_mut(&mut self.sketches.row_mut(block)[start..])
+        let row = self
+            .tails
+            .as_mut()
+            .unwrap_or(&mut self.heads)
+            .row_mut(block);
+        let start = row.len() - BLOCK * FLOAT;
+        bytemuck::cast_slice_mut(&mut row[start..])
     }
 
     /// Puts a vector into a slot.
@@ -163,13 +220,16 @@ impl Plane {
         nibbles: impl Iterator<Item = u8>,
         scale: f32,
     ) {
-        let groups = self.groups();
-        let (bytes, scales) = self.sketches.row_mut(block).split_at_mut(groups);
         let (at, shift) = (lane % GROUP, lane / GROUP * 4);
-        for (byte, nibble) in bytes.iter_mut().skip(at).step_by(GROUP).zip(nibbles) {
+        let head = self.head_bytes();
+        let head = self.heads.row_mut(block)[..head].iter_mut();
+        let tails = self.tails.as_mut().map(|tails| tails.row_mut(block));
+        let bytes = head.chain(tails.into_iter().flatten());
+        // Scales come after the last group, and there is no nibble for them.
+        for (byte, nibble) in bytes.skip(at).step_by(GROUP).zip(nibbles) {
             *byte = *byte & !(15 << shift) | nibble << shift;
         }
-        bytemuck::cast_slice_mut::<u8, f32>(scales)[lane] = scale;
+        self.scales_mut(block)[lane] = scale;
     }
 
     /// Takes the vector out of a slot.
@@ -183,13 +243,14 @@ impl Plane {
     }
 
     pub(crate) fn scale(&self, slot: usize) -> f32 {
-        self.scales(slot / BLOCK)[slot % BLOCK]
+        self.tail(slot / BLOCK).1[slot % BLOCK]
     }
 
     /// The vector of a slot, as it is stored.
     pub(crate) fn code(&self, slot: usize) -> Code {
         let (block, lane) = (slot / BLOCK, slot % BLOCK);
-        let bytes = self.sketches.row(block)[..self.groups()].iter();
+        let head = &self.heads.row(block)[..self.head_bytes()];
+        let bytes = head.iter().chain(self.tail(block).0);
         let shift = lane / GROUP * 4;
         let nibbles = bytes.skip(lane % GROUP).step_by(GROUP);
         let (values, step) = self.values(slot);
@@ -241,41 +302,103 @@ impl Plane {
         })
     }
 
-    /// Asks for a block's sketches before they are needed. Of a plane that the caches hold, the
-    /// beginning is enough: the processor itself sees to the rest.
+    /// Asks for a block's head before it is needed. Of a plane that the caches hold, the beginning is
+    /// enough: the processor itself sees to the rest.
     #[inline]
     pub(crate) fn prefetch_block(&self, block: usize) {
-        let bytes = if self.blocks() <= BLOCKS_CACHED {
-            BLOCK_AHEAD_BYTES.min(self.groups())
+        let cached = self.blocks() <= BLOCKS_CACHED;
+        let most = if cached {
+            BLOCK_AHEAD_BYTES
         } else {
-            self.groups()
+            usize::MAX
         };
-        kernel::prefetch(&self.sketches.row(block)[..bytes]);
+        kernel::prefetch(&self.heads.row(block)[..self.head_bytes().min(most)]);
+    }
+
+    /// Bytes of a block's sketches and scales, or of its head alone.
+    pub(crate) fn block_bytes(&self, whole: bool) -> usize {
+        if whole {
+            self.padded / 4 * GROUP + BLOCK * FLOAT
+        } else {
+            self.head_bytes()
+        }
     }
 
     /// Estimates the cosines of a query to those of a block's vectors that are in `slots`, a bit
-    /// mask, and gives those above `floor`, the lowest slot first.
+    /// mask, and gives those above `bar`, the lowest slot first. False if no head reaches the bar: the
+    /// rest was not read.
     #[inline]
     pub(crate) fn above(
         &self,
         probe: &Probe,
         block: usize,
         slots: u32,
-        floor: f32,
-    ) -> impl Iterator<Item = Estimate> + use<> {
-        let (groups, scales) = self.sketches.row(block).split_at(self.groups());
-        let scales: &[f32] = bytemuck::cast_slice(scales);
-        let scales = scales.first_chunk().expect("a row ends with its scales");
+        bar: Bar,
+        take: impl FnMut(Estimate),
+    ) -> bool {
+        let mut sums = [[0; BLOCK]];
+        let head = &self.heads.row(block)[..self.head_bytes()];
+        let reached = self.heads_reach(head, probe, 1, bar, &mut sums);
+        if reached != 0 {
+            self.rest_above(probe, block, slots, bar, &mut sums[0], take);
+        }
+        reached != 0
+    }
+
+    /// The heads of some blocks at once, as many as [`Self::heads_together`], from the first on.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &[u8]> {
+        self.heads.rows_by_page()
+    }
+
+    /// How many heads lie together: 64 at most.
+    pub(crate) fn heads_together(&self) -> usize {
+        self.heads.page_rows()
+    }
+
+    /// Which of the `wanted` ones, a bit mask, of those heads reach the bar, and their sums; those of
+    /// others hold anything.
+    #[inline]
+    pub(crate) fn heads_reach(
+        &self,
+        heads: &[u8],
+        probe: &Probe,
+        wanted: u64,
+        bar: Bar,
+        sums: &mut [Sums],
+    ) -> u64 {
+        let entries = &probe.table().entries[..self.head_bytes()];
+        kernel::heads(heads, entries, bar.head, wanted, sums)
+    }
+
+    /// As [`Self::above`], of a block whose head has these sums; the others are added.
+    #[inline]
+    pub(crate) fn rest_above(
+        &self,
+        probe: &Probe,
+        block: usize,
+        slots: u32,
+        bar: Bar,
+        sums: &mut Sums,
+        mut take: impl FnMut(Estimate),
+    ) {
+        let table = probe.table();
+        let (rest, scales) = self.tail(block);
+        if !rest.is_empty() {
+            kernel::add(rest, &table.entries[self.head_bytes()..], sums);
+        }
         let mut estimates = [0.0; BLOCK];
-        let above = kernel::scan(groups, scales, probe.table(), floor, &mut estimates);
+        let above = kernel::estimate(sums, scales, table, bar.floor, &mut estimates);
         let first = block * BLOCK;
-        lanes(above & slots).map(move |lane| Estimate(estimates[lane], row(first + lane)))
+        lanes(above & slots).for_each(|lane| take(Estimate(estimates[lane], row(first + lane))));
     }
 
     /// Estimates of all there are.
-    pub(crate) fn all(&self, probe: &Probe) -> impl Iterator<Item = Estimate> {
-        let everything = |block| self.above(probe, block, u32::MAX, f32::NEG_INFINITY);
-        (0..self.blocks()).flat_map(everything)
+    pub(crate) fn all(&self, probe: &Probe) -> Vec<Estimate> {
+        let mut all = Vec::with_capacity(self.blocks() * BLOCK);
+        for block in 0..self.blocks() {
+            self.above(probe, block, u32::MAX, Bar::NONE, |one| all.push(one));
+        }
+        all
     }
 }
 

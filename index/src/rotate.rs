@@ -79,9 +79,14 @@ impl Rotation {
     }
 }
 
-/// The Walsh-Hadamard transform of a power of two of values, without a factor.
+/// The Walsh-Hadamard transform of a power of two of values, at least [`LANES`], without a factor.
 fn transform(values: &mut [f32]) {
-    let mut half = 1;
+    // What lies within eight values, three steps at once: so they stay in registers.
+    let (eights, _) = values.as_chunks_mut::<8>();
+    for eight in eights {
+        *eight = step::<4>(step::<2>(step::<1>(*eight)));
+    }
+    let mut half = 8;
     while half < values.len() {
         for pair in values.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
@@ -91,6 +96,19 @@ fn transform(values: &mut [f32]) {
         }
         half *= 2;
     }
+}
+
+/// Sums and differences of values that are `HALF` apart.
+#[inline]
+fn step<const HALF: usize>(eight: [f32; 8]) -> [f32; 8] {
+    std::array::from_fn(|at| {
+        let other = eight[at ^ HALF];
+        if at & HALF == 0 {
+            eight[at] + other
+        } else {
+            other - eight[at]
+        }
+    })
 }
 
 #[cfg(test)]

@@ -87,25 +87,80 @@ pub(crate) struct Table<'a> {
     pub(crate) base: f32,
 }
 
-/// Which of a block's estimates are above `floor`, as a bit mask; those are in `estimates`, where
-/// others hold anything. NaN is never above. An estimate is the sum of the entries that a vector's
-/// nibbles select, made a dot product as `table` says, times the vector's scale.
+/// What a block's vectors must reach to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bar {
+    /// Estimates are above this.
+    pub(crate) floor: f32,
+    /// The entries of the first [`head`] groups sum to at least this. Where none of a block's vectors
+    /// has that, the rest of the block is not read.
+    pub(crate) head: u16,
+}
+
+impl Bar {
+    /// Everybody whose estimate is a number.
+    pub(crate) const NONE: Self = Self {
+        floor: f32::NEG_INFINITY,
+        head: 0,
+    };
+}
+
+/// Groups of a block that are its head, of so many: five eighths; of few, whose sums say little, all. A
+/// multiple of 16.
+pub(crate) const fn head(groups: usize) -> usize {
+    if groups < HEAD_GROUPS_MIN {
+        groups
+    } else {
+        groups * 5 / 8 / 16 * 16
+    }
+}
+
+/// Blocks of fewer groups are all head.
+const HEAD_GROUPS_MIN: usize = 128;
+
+/// The sums of a block's vectors.
+pub(crate) type Sums = [u16; BLOCK];
+
+/// For each of some blocks, the sums of the entries that its vectors' nibbles select. Returns, as a bit
+/// mask, those of the `wanted` blocks where a sum is at least `least`: of the others, `sums` holds anything.
 ///
-/// `block` holds 16 bytes for each group of four values: byte `i` has the nibble of vector `i` in
-/// its low half and that of vector `16 + i` in its high half. The number of groups is a multiple of
-/// 16.
+/// A block is 16 bytes for each group of four values: byte `i` has the nibble of vector `i` in its low
+/// half and that of vector `16 + i` in its high half; `entries` is as much of a [`Table`], and a multiple
+/// of 16 groups. There are at most 64 blocks, and as many sums.
 ///
 /// After André, Kermarrec, Le Scouarnec: "Cache locality is not enough: High-performance nearest
 /// neighbor search with product quantization fast scan", VLDB 2015.
-pub(crate) fn scan(
-    block: &[u8],
+#[inline]
+pub(crate) fn heads(
+    blocks: &[u8],
+    entries: &[u8],
+    least: u16,
+    wanted: u64,
+    sums: &mut [Sums],
+) -> u64 {
+    debug_assert!(entries.len().is_multiple_of(LANES * 4));
+    Set::widest().heads(blocks, entries, least, wanted, sums)
+}
+
+/// Adds the entries that the nibbles of a block's other groups select; as [`heads`].
+#[inline]
+pub(crate) fn add(groups: &[u8], entries: &[u8], sums: &mut Sums) {
+    debug_assert!(groups.len() == entries.len() && groups.len().is_multiple_of(LANES * 4));
+    Set::widest().add(groups, entries, sums);
+}
+
+/// Which of a block's estimates are above `floor`, as a bit mask; those are in `estimates`, where
+/// others hold anything. NaN is never above. An estimate is a sum of entries, made a dot product as
+/// `table` says, times the vector's scale.
+#[inline]
+pub(crate) fn estimate(
+    sums: &Sums,
     scales: &[f32; BLOCK],
     table: Table<'_>,
     floor: f32,
     estimates: &mut [f32; BLOCK],
 ) -> u32 {
-    debug_assert!(block.len() == table.entries.len() && block.len().is_multiple_of(LANES * 4));
-    Set::widest().scan(block, scales, table, floor, estimates)
+    Set::widest().estimate(sums, scales, table, floor, estimates)
 }
 
 /// Adds `factor * code`, rounded to integers, to `sum`. All of the same length.
@@ -188,24 +243,53 @@ mod tests {
         }
 
         #[test]
-        fn blocks_are_scanned_as_in_the_scalar_twin(
-            bytes in prop::collection::vec((any::<u8>(), 0..=LUT_MAX), 256 * 4 + 7),
+        fn entries_are_added_as_in_the_scalar_twin(
+            bytes in prop::collection::vec((any::<u8>(), 0..=LUT_MAX), 256 * 8 + 7),
+            before in prop::collection::vec(0u16..5000, BLOCK),
             length in 0usize..=4,
+            blocks in 0usize..=3,
             skip in 0usize..=7,
-            factors in (-1.0f32..1.0, -1.0f32..1.0, -1.0f32..1.0),
+            least in prop_oneof![Just(0), 1000u16..3000, Just(u16::MAX)],
+            wanted in any::<u64>(),
+        ) {
+            let (groups, entries): (Vec<u8>, Vec<u8>) = bytes.into_iter().unzip();
+            let entries = &entries[skip..skip + length * 256];
+            let groups = &groups[skip..];
+            let before: Sums = before.try_into().unwrap();
+            let mut added = before;
+            scalar::add(&groups[..entries.len()], entries, &mut added);
+            let blocks = &groups[..entries.len() * blocks.min(8 / length.max(1))];
+            let mut slow = [[2; BLOCK]; 8];
+            let expected = scalar::heads(blocks, entries, least, wanted, &mut slow);
+            for set in Set::available() {
+                let mut sums = before;
+                set.add(&groups[..entries.len()], entries, &mut sums);
+                prop_assert_eq!(sums, added, "{}", set.name());
+
+                let mut fast = [[1; BLOCK]; 8];
+                let reached = set.heads(blocks, entries, least, wanted, &mut fast);
+                prop_assert_eq!(reached, expected, "{}", set.name());
+                for block in (0..8).filter(|block| reached >> block & 1 == 1) {
+                    prop_assert_eq!(fast[block], slow[block], "{}", set.name());
+                }
+            }
+        }
+
+        #[test]
+        fn sums_are_estimated_as_in_the_scalar_twin(
+            sums in prop::collection::vec(any::<u16>(), BLOCK),
+            factors in (-1.0f32..1.0, -1.0f32..1.0, -1e4f32..1e4),
             scales in prop::collection::vec(prop_oneof![4 => 0.9f32..1.6, 1 => Just(f32::NAN)], BLOCK),
         ) {
-            let (block, table): (Vec<u8>, Vec<u8>) = bytes.into_iter().unzip();
-            let range = skip..skip + length * 256;
+            let sums: Sums = sums.try_into().unwrap();
             let scales: [f32; BLOCK] = scales.try_into().unwrap();
             let (step, base, floor) = factors;
-            let (block, entries) = (&block[range.clone()], &table[range]);
-            let table = Table { entries, step, base };
+            let table = Table { entries: &[], step, base };
             let mut slow = [7.0; BLOCK];
-            let expected = scalar::scan(block, &scales, table, floor, &mut slow);
+            let expected = scalar::estimate(&sums, &scales, table, floor, &mut slow);
             for set in Set::available() {
                 let mut fast = [9.0; BLOCK];
-                let above = set.scan(block, &scales, table, floor, &mut fast);
+                let above = set.estimate(&sums, &scales, table, floor, &mut fast);
                 prop_assert_eq!(above, expected, "{}", set.name());
                 for lane in (0..BLOCK).filter(|lane| above >> lane & 1 == 1) {
                     prop_assert_eq!(fast[lane].to_bits(), slow[lane].to_bits(), "{}", set.name());
@@ -245,18 +329,17 @@ mod tests {
     #[test]
     fn extremes_do_not_overflow() {
         let (code, query) = (vec![-128i8; 1024], vec![8191i16; 1024]);
-        let (block, entries) = (vec![0xFFu8; 4096], vec![LUT_MAX; 4096]);
-        let table = Table {
-            entries: &entries,
-            step: 1.0,
-            base: 0.0,
-        };
+        let (groups, entries) = (vec![0xFFu8; 4096], vec![LUT_MAX; 4096]);
+        let most = 256 * u16::from(LUT_MAX);
         for set in Set::available() {
             assert_eq!(set.dot_codes(&code, &query), -128 * 8191 * 1024);
-            let mut estimates = [0.0; BLOCK];
-            let above = set.scan(&block, &[1.0; BLOCK], table, 0.0, &mut estimates);
-            assert_eq!(above, u32::MAX);
-            assert_eq!(estimates, [256.0 * f32::from(LUT_MAX); BLOCK]);
+            let mut sums = [0; BLOCK];
+            set.add(&groups, &entries, &mut sums);
+            assert_eq!(sums, [most; BLOCK]);
+            let mut all = [[0; BLOCK]; 8];
+            assert_eq!(set.heads(&groups, &entries, most, 1, &mut all), 1);
+            assert_eq!(all[0], sums);
+            assert_eq!(set.heads(&groups, &entries, most + 1, 1, &mut all), 0);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
-use super::{BLOCK, Table, scalar};
+use super::{BLOCK, Sums, Table, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
@@ -18,6 +18,21 @@ pub(super) enum Set {
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
     Scalar,
+}
+
+/// The kernel of that name of a set, called.
+macro_rules! call {
+    ($set:expr, $kernel:ident($($argument:expr),*)) => {
+        match $set {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(set) => set.$kernel($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(set) => set.$kernel($($argument),*),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(set) => set.$kernel($($argument),*),
+            Self::Scalar => scalar::$kernel($($argument),*),
+        }
+    };
 }
 
 impl Set {
@@ -58,35 +73,38 @@ impl Set {
     /// See [`super::dot_codes`].
     #[inline]
     pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(avx512) => avx512.dot_codes(code, query),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(avx2) => avx2.dot_codes(code, query),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon(neon) => neon.dot_codes(code, query),
-            Self::Scalar => scalar::dot_codes(code, query),
-        }
+        call!(self, dot_codes(code, query))
     }
 
-    /// See [`super::scan`].
+    /// See [`super::heads`].
     #[inline]
-    pub(super) fn scan(
+    pub(super) fn heads(
         self,
-        block: &[u8],
+        blocks: &[u8],
+        entries: &[u8],
+        least: u16,
+        wanted: u64,
+        sums: &mut [Sums],
+    ) -> u64 {
+        call!(self, heads(blocks, entries, least, wanted, sums))
+    }
+
+    /// See [`super::add`].
+    #[inline]
+    pub(super) fn add(self, groups: &[u8], entries: &[u8], sums: &mut Sums) {
+        call!(self, add(groups, entries, sums));
+    }
+
+    /// See [`super::estimate`].
+    #[inline]
+    pub(super) fn estimate(
+        self,
+        sums: &Sums,
         scales: &[f32; BLOCK],
         table: Table<'_>,
         floor: f32,
         estimates: &mut [f32; BLOCK],
     ) -> u32 {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(avx512) => avx512.scan(block, scales, table, floor, estimates),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(avx2) => avx2.scan(block, scales, table, floor, estimates),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon(neon) => neon.scan(block, scales, table, floor, estimates),
-            Self::Scalar => scalar::scan(block, scales, table, floor, estimates),
-        }
+        call!(self, estimate(sums, scales, table, floor, estimates))
     }
 }

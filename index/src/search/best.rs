@@ -5,7 +5,7 @@ use std::{
     collections::{BinaryHeap, HashSet},
 };
 
-use crate::{embedding::Similarity, plane::Estimate};
+use crate::{code::Bars, embedding::Similarity, kernel::Bar, plane::Estimate};
 
 /// The k best of what was offered, best first; ties go to the lower id.
 pub(super) struct Best<Id> {
@@ -70,17 +70,19 @@ pub(super) struct Ranked {
     keep: usize,
     /// What is above this is kept even if it is not among the best.
     floor: f32,
+    bars: Bars,
     /// Nothing below has a chance any more.
-    pub(super) bar: f32,
+    pub(super) bar: Bar,
 }
 
 impl Ranked {
-    pub(super) fn new(keep: usize, floor: f32) -> Self {
+    pub(super) fn new(keep: usize, floor: f32, bars: Bars) -> Self {
         Self {
             entries: Vec::with_capacity(keep * 8),
             keep,
             floor,
-            bar: f32::NEG_INFINITY,
+            bars,
+            bar: Bar::NONE,
         }
     }
 
@@ -99,8 +101,10 @@ impl Ranked {
         }
         let keep = self.keep - 1;
         let (_, worst, _) = self.entries.select_nth_unstable_by(keep, |a, b| b.cmp(a));
-        self.bar = worst.0.min(self.floor);
-        let bar = self.bar;
+        let bar = worst.0.min(self.floor);
+        // Who is below the floor is worth no look at more than the head.
+        let Bar { head, .. } = self.bars.above(self.floor);
+        self.bar = Bar { floor: bar, head };
         if bar < worst.0 {
             self.entries.retain(|entry| entry.0 >= bar);
             // What the floor keeps may be many: do not sort it again and again.
@@ -128,23 +132,30 @@ pub(super) struct Near {
     pub(super) margin: f32,
     /// Codes compared at once, at most.
     pub(super) limit: usize,
+    bars: Bars,
     /// Estimates below are not gathered.
-    pub(super) bar: f32,
+    pub(super) bar: Bar,
     pub(super) entries: Vec<Estimate>,
     /// Rows of identities whose faces were offered before, in order.
     pub(super) opened: Vec<u32>,
 }
 
 impl Near {
-    pub(super) fn new(k: usize, margin: f32) -> Self {
+    pub(super) fn new(k: usize, margin: f32, bars: Bars) -> Self {
         Self {
             k,
             margin,
             limit: usize::MAX,
-            bar: f32::NEG_INFINITY,
+            bars,
+            bar: Bar::NONE,
             entries: Vec::new(),
             opened: Vec::new(),
         }
+    }
+
+    /// Gathers only what may be a hit, where the worst so far is this similar.
+    pub(super) fn raise(&mut self, worst: f32) {
+        self.bar = self.bars.above(worst - self.margin);
     }
 
     /// What was gathered and may be a hit, best first.

@@ -36,7 +36,8 @@ impl Search<'_> {
         let state = self.state;
         let mut best = Best::new(1, 1);
         let margin = self.margin(&state.faces.plane);
-        let mut near = Near::new(1, margin / DEVIATIONS * BEST_FACE_DEVIATIONS);
+        let bars = state.faces.plane.bars(&self.probe, BEST_FACE_DEVIATIONS);
+        let mut near = Near::new(1, margin / DEVIATIONS * BEST_FACE_DEVIATIONS, bars);
         if margin.is_finite() {
             near.limit = BEST_FACE_CODES;
         }
@@ -73,20 +74,21 @@ impl Search<'_> {
             let run = u32::try_from(run & u64::from(u32::MAX)).unwrap_or(u32::MAX);
             self.scan_block(at(*first) / BLOCK, run, near, best);
         }
-        self.scanned(runs.len());
     }
 
     /// Offers those faces of a block.
     #[inline]
     fn scan_block(&mut self, block: usize, faces: u32, near: &mut Near, best: &mut Best<u64>) {
         let state = self.state;
-        for estimate in state.faces.plane.above(&self.probe, block, faces, near.bar) {
+        let (plane, bar) = (&state.faces.plane, near.bar);
+        let whole = plane.above(&self.probe, block, faces, bar, |estimate| {
             if near.opened.is_empty() && self.sieve.is_open()
                 || self.takes(state.faces.get(estimate.1), near)
             {
                 near.entries.push(estimate);
             }
-        }
+        });
+        self.scanned(whole);
         if near.entries.len() >= NEAR_MAX {
             self.compare_faces(near, best);
         }
@@ -106,7 +108,7 @@ impl Search<'_> {
             }
             self.offer_exact(slot, best);
         }
-        near.bar = best.bar() - near.margin;
+        near.raise(best.bar());
     }
 
     /// Offers the faces of the identities that may have hits, most similar first. True: they are so
@@ -190,7 +192,8 @@ pub(super) fn faces(
     let mut more = Vec::new();
     for ((search, best), estimates) in searches.iter_mut().zip(&mut found).zip(estimates) {
         let margin = search.margin(&state.faces.plane) / DEVIATIONS * deviations;
-        let mut near = Near::new(k, margin);
+        let bars = state.faces.plane.bars(&search.probe, deviations);
+        let mut near = Near::new(k, margin, bars);
         if search.open(estimates, reach, &mut near, best) {
             more.push((search, near, best));
         }
@@ -231,7 +234,6 @@ fn others(state: &State, mut searches: Vec<(&mut Search, Near, &mut Best<u64>)>)
     }
     for (search, mut near, best) in searches {
         search.compare_faces(&mut near, best);
-        search.scanned(blocks);
         search.work.exhaustive = true;
     }
 }

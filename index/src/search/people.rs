@@ -5,22 +5,22 @@ use std::collections::BinaryHeap;
 use super::{BLOCKS_AHEAD, Best, DEVIATIONS, Effort, FEW, Ranked, SURE, Search};
 use crate::{
     blocks::{at, row},
-    kernel::BLOCK,
+    code::Probe,
+    kernel::{BLOCK, Bar, Sums},
     people::Owner,
     plane::Estimate,
     state::State,
 };
 
-/// The share of [`DEVIATIONS`] for [`Effort::Normal`], 3.5: of people exactly at the floor, one in
-/// 4,000 is overlooked.
-const NORMAL: f32 = 3.5 / DEVIATIONS;
+/// [`DEVIATIONS`] for [`Effort::Normal`]: of people exactly at the floor, one in 700 is overlooked.
+const NORMAL: f32 = 3.0;
 /// The best by estimate that are looked at by code, for each one asked for, and at least.
 const PER_HIT: usize = 2;
 const RANKED_MIN: usize = 24;
-/// The cells looked at first by [`Effort::Normal`].
-const CELLS: usize = 24;
-/// With no more people than this, [`Effort::Normal`] looks at everybody's sketch at once.
-const PEOPLE_FEW: usize = 16 << 10;
+/// With no more people than this, [`Effort::Normal`] looks at everybody's sketch.
+const PEOPLE_FEW: usize = 4 << 10;
+/// Of the cells, one in this many is looked at in the order of nearness, the others as they lie.
+const NEAR: usize = 4;
 
 impl Search<'_> {
     /// Hits to begin with: the identities with faces in the excluded track, which have other
@@ -40,8 +40,10 @@ impl Search<'_> {
 
     /// As many of the best estimates as are looked at by code for `k` hits.
     fn ranked(&self, k: usize, floor: f32) -> Ranked {
+        let cells = &self.state.cells;
         let keep = RANKED_MIN.max(k.saturating_mul(PER_HIT));
-        Ranked::new(keep.min(self.state.cells.len().max(1)), floor)
+        let bars = cells.plane.bars(&self.probe, NORMAL);
+        Ranked::new(keep.min(cells.len().max(1)), floor, bars)
     }
 
     /// Everybody, by code.
@@ -93,22 +95,14 @@ impl Search<'_> {
         }
     }
 
-    /// The representatives of the nearest cells.
-    fn in_cells(
-        &mut self,
-        many: usize,
-        k: usize,
-        margin: f32,
-        excluded: &[u32],
-        best: &mut Best<u64>,
-    ) {
-        let cells = &self.state.cells;
-        let mut ranked = self.ranked(k, f32::INFINITY);
-        let near = cells.nearest(&self.probe, many);
-        let blocks = near.iter().flat_map(|cell| cells.blocks_of(*cell));
-        let blocks: Vec<usize> = blocks.collect();
-        rank(&blocks, &mut [(&mut *self, &mut ranked)]);
-        self.compare(ranked.sorted(), f32::NEG_INFINITY, margin, excluded, best);
+    /// Whether whoever has this representative is the one: nobody else is as similar.
+    fn is_sure(&mut self, Estimate(estimate, slot): Estimate, excluded: &[u32]) -> bool {
+        estimate >= SURE && {
+            let Owner { person, .. } = self.owner(slot);
+            self.representative(slot).get() >= SURE
+                && !excluded.contains(&person)
+                && self.counts(person)
+        }
     }
 
     /// Looks at codes, best estimates first, until the others can neither be hits nor reach `floor`.
@@ -148,61 +142,157 @@ pub(super) fn identities(
         Effort::Certified if state.cells.len() <= FEW => Effort::Exact,
         Effort::Cells(_) | Effort::Normal | Effort::Certified | Effort::Exact => effort,
     };
-    let few = state.people.len() <= PEOPLE_FEW;
-    let mut all: Vec<(&mut Search, &mut Best<u64>)> = searches.iter_mut().zip(&mut found).collect();
-    for (search, best) in &mut all {
-        let margin = search.margin(&state.cells.plane);
-        match effort {
-            Effort::Exact => search.exact(&excluded, best),
-            Effort::Certified => {
-                search.in_order(f32::NEG_INFINITY, margin, &excluded, best);
-            }
-            Effort::Cells(many) => search.in_cells(many, k, margin, &excluded, best),
-            Effort::Normal if !few => {
-                search.in_cells(CELLS, k, margin * NORMAL, &excluded, best);
-            }
-            Effort::Normal => {}
-        }
+    if let Effort::Cells(_) | Effort::Normal = effort {
+        by_blocks(searches, &mut found, k, floor, effort, &excluded);
+        return found;
     }
-    if effort == Effort::Normal {
-        let unsure = all.into_iter().filter_map(|(search, best)| {
-            let floor = floor.max(best.bar());
-            if !few {
-                if best.best() >= SURE {
-                    return None;
-                }
-                // Whoever is in the cells is looked at again.
-                *best = search.begin(k, &excluded);
-            }
-            Some((search, best, floor))
-        });
-        everywhere(unsure.collect(), k, &excluded);
+    for (search, best) in searches.iter_mut().zip(&mut found) {
+        if effort == Effort::Exact {
+            search.exact(&excluded, best);
+        } else {
+            let margin = search.margin(&state.cells.plane);
+            search.in_order(f32::NEG_INFINITY, margin, &excluded, best);
+        }
     }
     found
 }
 
-/// Everybody who may be at least as similar as the floor beside each search.
-fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>, f32)>, k: usize, excluded: &[u32]) {
-    let Some((Search { state, .. }, ..)) = all.first() else {
+/// Everybody who may be at least as similar as `floor`, the nearest cells first, until somebody is
+/// sure; or the nearest cells alone.
+fn by_blocks(
+    searches: &mut [Search],
+    found: &mut [Best<u64>],
+    k: usize,
+    floor: f32,
+    effort: Effort,
+    excluded: &[u32],
+) {
+    let Some(Search { state, .. }) = searches.first() else {
         return;
     };
-    let plane = &state.cells.plane;
-    let blocks = state.cells.taken_blocks();
-    let margin = |search: &Search| search.margin(plane) * NORMAL;
-    let begun = all.iter();
-    let begun = begun.map(|(search, _, floor)| search.ranked(k, floor - margin(search)));
-    let mut ranked: Vec<Ranked> = begun.collect();
-    let searches = all.iter_mut().map(|(search, ..)| &mut **search);
-    rank(&blocks, &mut searches.zip(&mut ranked).collect::<Vec<_>>());
-    for ((search, best, floor), mut ranked) in all.into_iter().zip(ranked) {
-        let margin = margin(search);
-        search.work.exhaustive = true;
+    let state = *state;
+    let margins = searches.iter().map(|s| s.margin(&state.cells.plane));
+    let margins: Vec<f32> = margins.map(|m| m / DEVIATIONS * NORMAL).collect();
+    let ends = state.people.len() > PEOPLE_FEW;
+    let probes: Vec<Probe> = searches.iter().map(|search| search.probe.clone()).collect();
+    let under_way = searches.iter_mut().zip(&margins);
+    let mut under_way: Vec<UnderWay> = under_way
+        .map(|(search, margin)| UnderWay {
+            ranked: search.ranked(k, floor - margin),
+            search,
+            seen: Vec::new(),
+            ends,
+            sure: false,
+            excluded,
+        })
+        .collect();
+    let cells = &state.cells;
+    for (one, probe) in under_way.iter_mut().zip(&probes) {
+        match effort {
+            Effort::Cells(many) => {
+                one.look_near(cells.nearest(probe, many), probe);
+            }
+            Effort::Normal | Effort::Certified | Effort::Exact if ends => {
+                one.look_near(cells.nearest_first(probe).take(cells.many() / NEAR), probe);
+            }
+            Effort::Normal | Effort::Certified | Effort::Exact => {}
+        }
+    }
+    if effort == Effort::Normal {
+        look_everywhere(state, &mut under_way, &probes);
+    }
+    for ((one, best), margin) in under_way.into_iter().zip(found).zip(margins) {
+        let UnderWay {
+            search,
+            mut ranked,
+            sure,
+            ..
+        } = one;
+        search.work.exhaustive = effort == Effort::Normal && !sure;
         ranked.shrink();
-        let everybody = ranked.bar == f32::NEG_INFINITY;
+        let everybody = ranked.bar.floor == f32::NEG_INFINITY;
         search.compare(ranked.sorted(), floor, margin, excluded, best);
         // Whether they count is known only after a look at their faces: the best may all not.
-        if !everybody && best.heap.is_empty() {
+        if search.work.exhaustive && !everybody && best.heap.is_empty() {
             search.in_order(floor, margin, excluded, best);
+        }
+    }
+}
+
+/// A search that looks at block after block.
+struct UnderWay<'a, 'b> {
+    search: &'b mut Search<'a>,
+    ranked: Ranked,
+    /// Blocks that were looked at, or nothing: a bit each, a number for those whose heads lie together.
+    seen: Vec<u64>,
+    /// Somebody who is sure ends it; somebody is.
+    ends: bool,
+    sure: bool,
+    /// Rows of identities with faces in the excluded track.
+    excluded: &'b [u32],
+}
+
+impl UnderWay<'_, '_> {
+    /// Looks at a vector above the bar; the search is over if it is sure.
+    #[inline]
+    fn take(&mut self, estimate: Estimate) {
+        if self.search.may_count(estimate.1) {
+            self.ranked.offer(estimate);
+            self.sure |= self.ends && self.search.is_sure(estimate, self.excluded);
+        }
+    }
+
+    /// The blocks of some cells.
+    fn look_near(&mut self, cells: impl Iterator<Item = Vec<usize>>, probe: &Probe) {
+        let plane = &self.search.state.cells.plane;
+        let together = plane.heads_together();
+        self.seen = vec![0; plane.blocks().div_ceil(together)];
+        for blocks in cells {
+            blocks.iter().for_each(|block| plane.prefetch_block(*block));
+            for block in blocks {
+                self.seen[block / together] |= 1 << (block % together);
+                let bar = self.ranked.bar;
+                let whole = plane.above(probe, block, u32::MAX, bar, |one| self.take(one));
+                self.search.scanned(whole);
+            }
+            if self.sure {
+                return;
+            }
+        }
+    }
+
+    /// Those of some heads that lie together that were not looked at yet; the first is that of `block`.
+    fn look_at(&mut self, heads: &[u8], block: usize, probe: &Probe, sums: &mut [Sums]) {
+        let plane = &self.search.state.cells.plane;
+        let there = plane.blocks().saturating_sub(block).min(sums.len());
+        let seen = self.seen.get(block / sums.len()).unwrap_or(&0);
+        let wanted = u64::MAX.unbounded_shr(row(64 - there)) & !seen;
+        let mut reached = plane.heads_reach(heads, probe, wanted, self.ranked.bar, sums);
+        self.search
+            .scanned_heads(wanted.count_ones(), reached.count_ones());
+        while reached != 0 {
+            let number = at(reached.trailing_zeros());
+            reached &= reached - 1;
+            let (bar, sums) = (self.ranked.bar, &mut sums[number]);
+            plane.rest_above(probe, block + number, u32::MAX, bar, sums, |one| {
+                self.take(one)
+            });
+        }
+    }
+}
+
+/// All blocks that were not looked at yet.
+fn look_everywhere(state: &State, all: &mut [UnderWay], probes: &[Probe]) {
+    let plane = &state.cells.plane;
+    let mut sums = vec![[0; BLOCK]; plane.heads_together()];
+    for (number, heads) in plane.heads().enumerate() {
+        let mut over = true;
+        for (one, probe) in all.iter_mut().zip(probes).filter(|(one, _)| !one.sure) {
+            one.look_at(heads, number * sums.len(), probe, &mut sums);
+            over &= one.sure;
+        }
+        if over {
+            return;
         }
     }
 }
@@ -210,53 +300,19 @@ fn everywhere(mut all: Vec<(&mut Search, &mut Best<u64>, f32)>, k: usize, exclud
 /// For each search, the estimates of everybody who may count.
 pub(super) fn estimate_all(state: &State, searches: &mut [Search]) -> Vec<Vec<Estimate>> {
     let mut all: Vec<Vec<Estimate>> = searches.iter().map(|_| Vec::new()).collect();
-    let mut together: Vec<_> = searches.iter_mut().zip(&mut all).collect();
-    let blocks = state.cells.taken_blocks();
-    each(
-        &blocks,
-        &mut together,
-        |_| f32::NEG_INFINITY,
-        |all, one| all.push(one),
-    );
-    all
-}
-
-/// Ranks the representatives of some blocks for each search; all are of one state.
-fn rank(blocks: &[usize], searches: &mut [(&mut Search, &mut Ranked)]) {
-    each(
-        blocks,
-        searches,
-        |ranked| ranked.bar,
-        |ranked, one| ranked.offer(one),
-    );
-}
-
-/// Gives each search what those in some blocks who may count are estimated at, above its bar; all
-/// are of one state.
-#[inline]
-fn each<Taker>(
-    blocks: &[usize],
-    searches: &mut [(&mut Search, &mut Taker)],
-    bar: impl Fn(&Taker) -> f32,
-    take: impl Fn(&mut Taker, Estimate),
-) {
-    let Some((Search { state, .. }, _)) = searches.first() else {
-        return;
-    };
     let plane = &state.cells.plane;
-    for (number, block) in blocks.iter().enumerate() {
-        if let Some(ahead) = blocks.get(number + BLOCKS_AHEAD) {
-            plane.prefetch_block(*ahead);
+    for block in 0..plane.blocks() {
+        if block + BLOCKS_AHEAD < plane.blocks() {
+            plane.prefetch_block(block + BLOCKS_AHEAD);
         }
-        for (search, taker) in &mut *searches {
-            for estimate in plane.above(&search.probe, *block, u32::MAX, bar(taker)) {
-                if search.may_count(estimate.1) {
-                    take(taker, estimate);
+        for (search, all) in searches.iter_mut().zip(&mut all) {
+            plane.above(&search.probe, block, u32::MAX, Bar::NONE, |one| {
+                if search.may_count(one.1) {
+                    all.push(one);
                 }
-            }
+            });
+            search.scanned(true);
         }
     }
-    for (search, _) in searches {
-        search.scanned(blocks.len());
-    }
+    all
 }

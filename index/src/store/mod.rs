@@ -26,7 +26,7 @@ use crate::column::{Column, Page};
 
 const MAGIC: [u8; 8] = *b"RCINDEX\0";
 /// The only version there is.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MANIFEST: &str = "manifest";
 const MANIFEST_NEW: &str = "manifest.new";
 const LOCK: &str = "lock";
