@@ -1,5 +1,5 @@
-//! Which slots of which blocks are taken. Runs of 1, 2, 4, 8, 16 or 32 slots, never across a block:
-//! a block holds runs of one length, as in Bonwick, "The Slab Allocator", USENIX Summer 1994.
+//! Which slots of which blocks are taken. Runs of a few lengths, never across a block: a block holds
+//! runs of one length, as in Bonwick, "The Slab Allocator", USENIX Summer 1994.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -12,10 +12,12 @@ use crate::{
 
 /// No block, no slot, no row.
 pub(crate) const NONE: u32 = u32::MAX;
-/// Lengths of runs: 1 << 0 to 1 << 5.
-const LENGTHS: usize = 6;
+/// Slots of a run, by its length, which everywhere else is the position here. More lengths would
+/// leave fewer slots empty, but a tail that grows would move more often; those left out above 10
+/// fit no more often into a block than the next one.
+const LENGTHS: [u32; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 16, 32];
 /// The length that is a whole block.
-pub(crate) const WHOLE: u8 = 5;
+pub(crate) const WHOLE: u8 = 9;
 /// No more blocks than this: their slots are numbered in 32 bits.
 pub(crate) const BLOCKS_MAX: usize = at(NONE / 32);
 
@@ -25,7 +27,7 @@ pub(crate) const BLOCKS_MAX: usize = at(NONE / 32);
 pub(crate) struct Block {
     /// The slots that are taken.
     pub(crate) used: u32,
-    /// Runs here are 1 << this long.
+    /// The length of the runs here.
     pub(crate) length: u32,
     /// The next block of the list that this one is in: that of free blocks, of blocks with room
     /// for runs of one length, or, for a whole block, its owner's.
@@ -118,7 +120,7 @@ impl Rows {
 pub(crate) struct Blocks {
     blocks: Column,
     rows: Rows,
-    room: [u32; LENGTHS],
+    room: [u32; LENGTHS.len()],
 }
 
 impl Blocks {
@@ -126,7 +128,7 @@ impl Blocks {
         Self {
             blocks: Column::new(size_of::<Block>()),
             rows: Rows::new(),
-            room: [NONE; LENGTHS],
+            room: [NONE; LENGTHS.len()],
         }
     }
 
@@ -139,7 +141,7 @@ impl Blocks {
     pub(crate) fn load(parts: &mut PartsReader) -> Option<Self> {
         let blocks = parts.column(Self::new().blocks)?;
         let rows = Rows::load(&blocks, parts)?;
-        let mut room = [NONE; LENGTHS];
+        let mut room = [NONE; LENGTHS.len()];
         for room in &mut room {
             *room = parts.number()?;
         }
@@ -154,19 +156,20 @@ impl Blocks {
         for block in 0..self.rows.count {
             let Block { used, length, .. } = *self.get(block);
             let length = u8::try_from(length).unwrap_or(u8::MAX);
-            let whole = |lane: u32| [0, mask(length)].contains(&(used >> lane & mask(length)));
-            let whole = length <= WHOLE && (0..32).step_by(1 << length).all(whole);
+            let whole = length <= WHOLE
+                && used == masks(length).filter(|run| used & run == *run).sum::<u32>();
             sound(whole, || format!("block {block} holds no whole runs"))?;
-            with_room += usize::from(used != 0 && used != u32::MAX);
+            with_room += usize::from(used != 0 && used != full(length));
         }
         let is_free = |block| self.get(block).used == 0;
         self.rows.check(|block| self.get(block).next, is_free)?;
         let mut listed = Marks::new(self.count());
-        for (length, first) in (0..).zip(self.room) {
+        for (length, first) in (0u8..).zip(self.room) {
             let (mut block, mut before) = (first, NONE);
             while block != NONE {
                 let row = self.get(block);
-                let fits = row.length == length && ![0, u32::MAX].contains(&row.used);
+                let fits =
+                    row.length == u32::from(length) && ![0, full(length)].contains(&row.used);
                 sound(listed.add(block) && fits && row.previous == before, || {
                     format!("a list of blocks with room leads to block {block}")
                 })?;
@@ -216,38 +219,33 @@ impl Blocks {
         self.blocks.get_mut(at(block))
     }
 
-    /// A run of `1 << length` free slots; its first one.
+    /// A run of free slots; its first one.
     pub(crate) fn take(&mut self, length: u8) -> u32 {
         let (block, fresh) = match self.room[usize::from(length)] {
             NONE => (self.new_block(length), true),
             block => (block, false),
         };
-        let run = mask(length);
         let row = self.edit(block);
-        let lane = (0..32)
-            .step_by(1 << length)
-            .find(|lane| row.used & run << lane == 0)
+        let run = masks(length)
+            .find(|run| row.used & run == 0)
             .expect("a block with room has a free run");
-        row.used |= run << lane;
-        let full = row.used == u32::MAX;
+        row.used |= run;
+        let full = row.used == full(length);
         if fresh && !full {
             self.link(block);
         } else if !fresh && full {
             self.unlink(block);
         }
-        block * 32 + lane
+        block * 32 + run.trailing_zeros()
     }
 
     /// Gives a run back.
     pub(crate) fn give_back(&mut self, first: u32, length: u8) {
-        let (block, lane) = (first / 32, first % 32);
+        let (block, run) = (first / 32, mask(length) << (first % 32));
         let row = self.edit(block);
-        debug_assert!(
-            row.length == u32::from(length)
-                && row.used & mask(length) << lane == mask(length) << lane
-        );
-        let was_full = row.used == u32::MAX;
-        row.used &= !(mask(length) << lane);
+        debug_assert!(row.length == u32::from(length) && row.used & run == run);
+        let was_full = row.used == full(length);
+        row.used &= !run;
         if row.used == 0 {
             if !was_full {
                 self.unlink(block);
@@ -318,15 +316,29 @@ pub(crate) fn row(number: usize) -> u32 {
     u32::try_from(number).expect("at most 2^32 - 1 rows")
 }
 
+/// How many slots a run has.
+#[inline]
+pub(crate) const fn slots(length: u8) -> u32 {
+    LENGTHS[length as usize]
+}
+
+/// As many of the lowest bits as a run has slots.
 fn mask(length: u8) -> u32 {
-    if length >= WHOLE {
-        u32::MAX
-    } else {
-        (1 << (1 << length)) - 1
-    }
+    u32::MAX >> (32 - slots(length))
+}
+
+/// The runs of a block, a mask each.
+fn masks(length: u8) -> impl Iterator<Item = u32> {
+    (0..32 / slots(length)).map(move |run| mask(length) << (run * slots(length)))
+}
+
+/// The slots of a block that are in runs: all but the last ones where runs do not divide 32.
+fn full(length: u8) -> u32 {
+    u32::MAX >> (32 % slots(length))
 }
 
 const _: () = assert!(BLOCK == 32, "a block's slots fit a mask");
+const _: () = assert!(slots(WHOLE) == 32 && LENGTHS.len() == WHOLE as usize + 1);
 
 #[cfg(test)]
 mod tests {
@@ -353,14 +365,16 @@ mod tests {
                     let (first, length) = runs.swap_remove(which % runs.len());
                     blocks.give_back(first, length);
                 }
-                let mut slots: Vec<u32> =
-                    runs.iter().flat_map(|(first, length)| *first..first + (1 << length)).collect();
-                let count = slots.len();
-                slots.sort_unstable();
-                slots.dedup();
-                prop_assert_eq!(slots.len(), count);
+                let mut taken: Vec<u32> =
+                    runs.iter().flat_map(|(first, length)| *first..first + slots(*length)).collect();
+                let count = taken.len();
+                taken.sort_unstable();
+                taken.dedup();
+                prop_assert_eq!(taken.len(), count);
                 prop_assert_eq!(blocks.taken(), count);
-                prop_assert!(runs.iter().all(|(first, length)| first % (1 << length) == 0));
+                let within = |(first, length): &(u32, u8)| first % 32 + slots(*length) <= 32;
+                prop_assert!(runs.iter().all(within));
+                prop_assert_eq!(blocks.check(), Ok(()));
             }
             let most = blocks.count();
             for (first, length) in runs.drain(..) {

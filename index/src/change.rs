@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{
     apply::Operation,
-    blocks::{NONE, WHOLE, at},
+    blocks::{NONE, WHOLE, at, slots},
     cells::decode,
     code::Code,
     faces::{Face, Faces},
@@ -230,7 +230,7 @@ impl<'a> Change<'a> {
         if row.faces == 0 {
             row.tail = faces.blocks.take(0);
             row.tail_length = 0;
-        } else if used == 1 << row.tail_length {
+        } else if used == slots(row.tail_length) {
             if row.tail_length == WHOLE {
                 faces.blocks.set_next(row.tail / 32, row.chain);
                 row.chain = row.tail / 32;
@@ -326,7 +326,7 @@ impl<'a> Change<'a> {
                 row.tail_length = WHOLE;
                 row.chain = faces.blocks.get(row.chain).next;
             }
-        } else if row.tail_length > 1 && used - 1 == 1 << (row.tail_length - 2) {
+        } else if row.tail_length > 1 && used - 1 == slots(row.tail_length - 2) {
             let shorter = row.tail_length - 1;
             move_tail(faces, &mut row, used - 1, shorter);
         }

@@ -41,7 +41,7 @@ pub(crate) struct Identity {
     pub(crate) faces: u32,
     /// The first slot of the tail. Of a free row: the next free one.
     pub(crate) tail: u32,
-    /// The tail has room for 1 << this faces.
+    /// The length of the tail's run.
     pub(crate) tail_length: u8,
     /// The writer's word for what it is; see [`IdentityState`].
     pub(crate) state: u8,

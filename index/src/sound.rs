@@ -2,7 +2,7 @@
 //! was written, not that this program wrote it.
 
 use crate::{
-    blocks::{NONE, WHOLE, at},
+    blocks::{NONE, WHOLE, at, slots},
     modes::MODES_MAX,
     people::Identity,
     state::{State, weight},
@@ -88,10 +88,10 @@ impl State {
             let block = self.faces.blocks.get(first / 32);
             length <= WHOLE
                 && at(first) < self.faces.blocks.count() * 32
-                && first.is_multiple_of(1 << length)
+                && (first % 32).is_multiple_of(slots(length))
                 && block.length == u32::from(length)
                 && block.used >> (first % 32) & 1 == 1
-                && (first..first + (1 << length)).all(|slot| runs.add(slot))
+                && (first..first + slots(length)).all(|slot| runs.add(slot))
         };
         let mut block = row.chain;
         for _ in 0..(row.faces - 1) / 32 {
@@ -101,7 +101,7 @@ impl State {
             block = self.faces.blocks.get(block).next;
         }
         let tail = run(row.tail, row.tail_length);
-        tail && row.tail_faces() <= 1 << row.tail_length && block == NONE
+        tail && row.tail_faces() <= slots(row.tail_length) && block == NONE
     }
 
     /// Whether the faces in the runs of an identity are its own, and weigh as much as it does.

@@ -96,6 +96,26 @@ fn an_identity_may_have_a_hundred_thousand_faces() {
     );
 }
 
+#[test]
+fn a_track_may_have_a_hundred_thousand_faces() {
+    const FACES: u64 = 100_000;
+    let mut index = Index::new(DIMENSION);
+    let faces = (0..FACES).map(|face| {
+        let mut face = insert(face, 1, embedding(1, face, 0.5));
+        if let Operation::Insert { track, .. } = &mut face {
+            *track = TrackId::new(7);
+        }
+        face
+    });
+    apply(&mut index, faces);
+    let state = index.newest();
+    // Minutes, if each face were looked for in its track.
+    let stats = state.verify().unwrap();
+    assert_eq!((stats.faces as u64, stats.tracks), (FACES, 1));
+    let faces = state.track_faces(TrackId::new(7)).map(|face| face.face);
+    assert!(faces.eq((0..FACES).map(FaceId::new)));
+}
+
 /// As many people as this, with one face each.
 fn one_face_each(people: u64) {
     let mut index = Index::new(DIMENSION);

@@ -1,4 +1,5 @@
-//! A folder of each format version, kept for good: this build reads it, and writes the same bytes.
+//! A folder of each format version, kept for good: this build reads and writes the newest, to the
+//! byte, and refuses the others.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -8,14 +9,24 @@ use std::{
 };
 
 use rollcall_index::{
-    Embedding, FaceId, Filter, IdentityId, IdentityState, Index, Operation, SourceId, TrackId,
+    Embedding, FaceId, Filter, IdentityId, IdentityState, Index, Operation, SourceId, StoreError,
+    TrackId,
 };
 
 const DIMENSION: usize = 8;
 const CONTRACT: &str = "fixture";
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+fn fixture(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}"))
+}
+
+/// A copy of a fixture.
+fn copy(version: u32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files(&fixture(version)) {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
 }
 
 /// Person 1 has two kinds of faces, which lie along axes 0 and 4; others one each.
@@ -40,10 +51,11 @@ fn insert(face: u64) -> Operation {
     }
 }
 
-/// The same operations each time, and two checkpoints.
+/// The same operations each time, and two checkpoints. Tails are of 10 and 3 slots in the end, two
+/// of them not full.
 fn write(folder: &Path) {
     let mut index = Index::open(folder, CONTRACT, DIMENSION).unwrap();
-    for face in 1..=120 {
+    for face in 1..=175 {
         index.apply(face, &[insert(face)]).unwrap();
     }
     index.checkpoint().unwrap();
@@ -56,7 +68,7 @@ fn write(folder: &Path) {
             state: IdentityState::new(2).unwrap(),
         },
     ];
-    index.apply(121, &operations).unwrap();
+    index.apply(176, &operations).unwrap();
     index.checkpoint().unwrap();
 }
 
@@ -73,17 +85,26 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn version_1_is_read() {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, bytes) in files(&fixture()) {
-        fs::write(folder.path().join(name), bytes).unwrap();
-    }
+fn version_1_is_refused() {
+    let folder = copy(1);
+    let refused = Index::open(folder.path(), CONTRACT, DIMENSION).unwrap_err();
+    assert!(matches!(refused, StoreError::Version { found: 1, .. }));
+    let words = refused.to_string();
+    assert!(
+        words.contains("format version 1, this build reads version 2"),
+        "{words}"
+    );
+}
+
+#[test]
+fn version_2_is_read() {
+    let folder = copy(2);
     let mut index = Index::open(folder.path(), CONTRACT, DIMENSION).unwrap();
     index.check().unwrap();
     let state = index.newest();
     let stats = state.verify().unwrap();
-    assert_eq!((stats.faces, stats.identities), (119, 3));
-    assert_eq!(state.sequence(), 121);
+    assert_eq!((stats.faces, stats.identities), (174, 3));
+    assert_eq!(state.sequence(), 176);
     for (axis, identity) in [(0, 1), (4, 1), (3, 3)] {
         let mut values = vec![0.0; DIMENSION];
         values[axis] = 1.0;
@@ -94,24 +115,24 @@ fn version_1_is_read() {
         assert!(hit.similarity.get() > 0.98);
         assert_eq!(hit.state.get(), if identity == 3 { 2 } else { 0 });
     }
-    index.apply(122, &[insert(500)]).unwrap();
+    index.apply(177, &[insert(500)]).unwrap();
     index.checkpoint().unwrap();
 }
 
 /// A change of the format comes with a new version, its text in `FORMAT.md` and its fixture.
 #[test]
-fn version_1_is_written() {
+fn version_2_is_written() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let written = files(folder.path());
-    if !fixture().exists() {
+    if !fixture(2).exists() {
         // Only whoever makes a new version gets here: the fixture is in the repository.
-        fs::create_dir_all(fixture()).unwrap();
+        fs::create_dir_all(fixture(2)).unwrap();
         for (name, bytes) in &written {
-            fs::write(fixture().join(name), bytes).unwrap();
+            fs::write(fixture(2).join(name), bytes).unwrap();
         }
     }
-    let kept = files(&fixture());
+    let kept = files(&fixture(2));
     let names = |files: &[(String, Vec<u8>)]| files.iter().map(|f| f.0.clone()).collect::<Vec<_>>();
     assert_eq!(names(&written), names(&kept));
     for (new, old) in written.iter().zip(&kept) {

@@ -228,7 +228,7 @@ fn a_folder_of_another_kind_is_refused_with_words() {
     fs::write(&manifest, &bytes).unwrap();
     let version = refuse(CONTRACT, DIMENSION).to_string();
     assert!(
-        version.contains("format version 9, this build reads version 1"),
+        version.contains("format version 9, this build reads version 2"),
         "{version}"
     );
 }

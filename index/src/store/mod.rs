@@ -25,7 +25,7 @@ use map::Segment;
 use crate::column::{Column, Page};
 
 const MAGIC: [u8; 8] = *b"RCINDEX\0";
-/// The only version there is.
+/// The only version that is read and written.
 const VERSION: u32 = 2;
 const MANIFEST: &str = "manifest";
 const MANIFEST_NEW: &str = "manifest.new";
