@@ -14,7 +14,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
-  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index emulate
 
 help: ## print this list
 	@echo "Targets:"
@@ -101,6 +101,9 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(QUERIES),--queries "$$QUERIES") \
 	  $(if $(QUERY_IDENTITIES),--query-identities "$$QUERY_IDENTITIES") \
 	  $(if $(OUT),--out "$$OUT") $(if $(BESIDE),--beside $$BESIDE)
+
+emulate: ## test the index's AVX-512 and NEON kernels in emulators: benches/emulate/README.md
+	@benches/emulate/run.sh
 
 clean: ## remove build output
 	@cargo clean

@@ -11,26 +11,22 @@ use std::arch::x86_64::{
     _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256,
     _mm256_subs_epu16,
 };
-use std::sync::OnceLock;
 
 use super::{BLOCK, Sums, Table};
 
-/// Proof that this CPU has AVX2: only [`Avx2::get`] can make one.
+/// Proof that this CPU has AVX2: only [`Avx2::detect`] can make one.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(());
 
 impl Avx2 {
     /// The proof, where it holds.
-    #[inline]
-    pub(super) fn get() -> Option<Self> {
-        static HAS: OnceLock<bool> = OnceLock::new();
-        HAS.get_or_init(|| is_x86_feature_detected!("avx2"))
-            .then_some(Self(()))
+    pub(super) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
     #[inline]
     pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
-        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
         unsafe { dot_codes(code, query) }
     }
 
@@ -43,13 +39,13 @@ impl Avx2 {
         wanted: u64,
         sums: &mut [Sums],
     ) -> u64 {
-        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
         unsafe { heads(blocks, entries, least, wanted, sums) }
     }
 
     #[inline]
     pub(super) fn add(self, groups: &[u8], entries: &[u8], sums: &mut Sums) {
-        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
         unsafe { add(groups, entries, sums) }
     }
 
@@ -62,7 +58,7 @@ impl Avx2 {
         floor: f32,
         estimates: &mut [f32; BLOCK],
     ) -> u32 {
-        // SAFETY: `self` exists, so `get` has seen AVX2 on this CPU.
+        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
         unsafe { estimate(sums, scales, table, floor, estimates) }
     }
 }

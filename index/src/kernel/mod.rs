@@ -4,8 +4,16 @@
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "instructions that only some machines have")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions that only some machines have")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code, reason = "instructions that only some machines have")]
+mod neon;
 mod scalar;
+mod set;
 
+use set::Set;
 use simsimd::SpatialSimilarity;
 
 /// Vectors of a block, which are scanned together.
@@ -66,11 +74,7 @@ pub(crate) fn norm(values: impl Iterator<Item = f64>) -> f64 {
 /// ±[`crate::code::QUERY_MAX`].
 pub(crate) fn dot_codes(code: &[i8], query: &[i16]) -> i32 {
     debug_assert!(code.len() == query.len() && code.len().is_multiple_of(LANES));
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.dot_codes(code, query);
-    }
-    scalar::dot_codes(code, query)
+    Set::widest().dot_codes(code, query)
 }
 
 /// A query as sketches are compared with it.
@@ -135,22 +139,14 @@ pub(crate) fn heads(
     sums: &mut [Sums],
 ) -> u64 {
     debug_assert!(entries.len().is_multiple_of(LANES * 4));
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.heads(blocks, entries, least, wanted, sums);
-    }
-    scalar::heads(blocks, entries, least, wanted, sums)
+    Set::widest().heads(blocks, entries, least, wanted, sums)
 }
 
 /// Adds the entries that the nibbles of a block's other groups select; as [`heads`].
 #[inline]
 pub(crate) fn add(groups: &[u8], entries: &[u8], sums: &mut Sums) {
     debug_assert!(groups.len() == entries.len() && groups.len().is_multiple_of(LANES * 4));
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.add(groups, entries, sums);
-    }
-    scalar::add(groups, entries, sums);
+    Set::widest().add(groups, entries, sums);
 }
 
 /// Which of a block's estimates are above `floor`, as a bit mask; those are in `estimates`, where
@@ -164,11 +160,7 @@ pub(crate) fn estimate(
     floor: f32,
     estimates: &mut [f32; BLOCK],
 ) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Avx2::get() {
-        return avx2.estimate(sums, scales, table, floor, estimates);
-    }
-    scalar::estimate(sums, scales, table, floor, estimates)
+    Set::widest().estimate(sums, scales, table, floor, estimates)
 }
 
 /// Adds `factor * code`, rounded to integers, to `sum`. All of the same length.
@@ -193,18 +185,16 @@ pub(crate) fn nearest_small(value: f32) -> i32 {
 pub(crate) fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     avx2::prefetch(bytes);
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    neon::prefetch(bytes);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = bytes;
 }
 
-/// The instructions in use: `avx2` or `scalar`.
+/// The instructions in use: `avx512`, `avx2`, `neon` or `scalar`.
 #[must_use]
 pub fn instructions() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    if avx2::Avx2::get().is_some() {
-        return "avx2";
-    }
-    "scalar"
+    Set::widest().name()
 }
 
 #[cfg(test)]
@@ -246,7 +236,10 @@ mod tests {
             let (code, query): (Vec<i8>, Vec<i16>) = values.into_iter().unzip();
             let range = skip..skip + lanes.min(8) * LANES;
             let (code, query) = (&code[range.clone()], &query[range]);
-            prop_assert_eq!(dot_codes(code, query), scalar::dot_codes(code, query));
+            let expected = scalar::dot_codes(code, query);
+            for set in Set::available() {
+                prop_assert_eq!(set.dot_codes(code, query), expected, "{}", set.name());
+            }
         }
 
         #[test]
@@ -263,18 +256,22 @@ mod tests {
             let entries = &entries[skip..skip + length * 256];
             let groups = &groups[skip..];
             let before: Sums = before.try_into().unwrap();
-            let (mut fast, mut slow) = (before, before);
-            add(&groups[..entries.len()], entries, &mut fast);
-            scalar::add(&groups[..entries.len()], entries, &mut slow);
-            prop_assert_eq!(fast, slow);
+            let mut added = before;
+            scalar::add(&groups[..entries.len()], entries, &mut added);
+            let blocks = &groups[..entries.len() * blocks.min(8 / length.max(1))];
+            let mut slow = [[2; BLOCK]; 8];
+            let expected = scalar::heads(blocks, entries, least, wanted, &mut slow);
+            for set in Set::available() {
+                let mut sums = before;
+                set.add(&groups[..entries.len()], entries, &mut sums);
+                prop_assert_eq!(sums, added, "{}", set.name());
 
-            let groups = &groups[..entries.len() * blocks.min(8 / length.max(1))];
-            let (mut fast, mut slow) = ([[1; BLOCK]; 8], [[2; BLOCK]; 8]);
-            let reached = heads(groups, entries, least, wanted, &mut fast);
-            let expected = scalar::heads(groups, entries, least, wanted, &mut slow);
-            prop_assert_eq!(reached, expected);
-            for block in (0..8).filter(|block| reached >> block & 1 == 1) {
-                prop_assert_eq!(fast[block], slow[block]);
+                let mut fast = [[1; BLOCK]; 8];
+                let reached = set.heads(blocks, entries, least, wanted, &mut fast);
+                prop_assert_eq!(reached, expected, "{}", set.name());
+                for block in (0..8).filter(|block| reached >> block & 1 == 1) {
+                    prop_assert_eq!(fast[block], slow[block], "{}", set.name());
+                }
             }
         }
 
@@ -286,14 +283,17 @@ mod tests {
         ) {
             let sums: Sums = sums.try_into().unwrap();
             let scales: [f32; BLOCK] = scales.try_into().unwrap();
-            let (mut fast, mut slow) = ([9.0; BLOCK], [7.0; BLOCK]);
             let (step, base, floor) = factors;
             let table = Table { entries: &[], step, base };
-            let above = estimate(&sums, &scales, table, floor, &mut fast);
+            let mut slow = [7.0; BLOCK];
             let expected = scalar::estimate(&sums, &scales, table, floor, &mut slow);
-            prop_assert_eq!(above, expected);
-            for lane in (0..BLOCK).filter(|lane| above >> lane & 1 == 1) {
-                prop_assert_eq!(fast[lane].to_bits(), slow[lane].to_bits());
+            for set in Set::available() {
+                let mut fast = [9.0; BLOCK];
+                let above = set.estimate(&sums, &scales, table, floor, &mut fast);
+                prop_assert_eq!(above, expected, "{}", set.name());
+                for lane in (0..BLOCK).filter(|lane| above >> lane & 1 == 1) {
+                    prop_assert_eq!(fast[lane].to_bits(), slow[lane].to_bits(), "{}", set.name());
+                }
             }
         }
 
@@ -317,19 +317,29 @@ mod tests {
         assert!(dot_scalar(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
     }
 
+    #[test]
+    fn the_widest_instructions_are_in_use() {
+        let names: Vec<_> = Set::available().map(Set::name).collect();
+        println!("kernels compared: {}", names.join(" "));
+        assert_eq!(names.first(), Some(&instructions()));
+        assert_eq!(names.last(), Some(&"scalar"));
+    }
+
     /// Largest magnitudes everywhere: no partial sum may overflow.
     #[test]
     fn extremes_do_not_overflow() {
         let (code, query) = (vec![-128i8; 1024], vec![8191i16; 1024]);
-        assert_eq!(dot_codes(&code, &query), -128 * 8191 * 1024);
         let (groups, entries) = (vec![0xFFu8; 4096], vec![LUT_MAX; 4096]);
-        let mut sums = [0; BLOCK];
         let most = 256 * u16::from(LUT_MAX);
-        add(&groups, &entries, &mut sums);
-        assert_eq!(sums, [most; BLOCK]);
-        let mut all = [[0; BLOCK]; 8];
-        assert_eq!(heads(&groups, &entries, most, 1, &mut all), 1);
-        assert_eq!(all[0], sums);
-        assert_eq!(heads(&groups, &entries, most + 1, 1, &mut all), 0);
+        for set in Set::available() {
+            assert_eq!(set.dot_codes(&code, &query), -128 * 8191 * 1024);
+            let mut sums = [0; BLOCK];
+            set.add(&groups, &entries, &mut sums);
+            assert_eq!(sums, [most; BLOCK]);
+            let mut all = [[0; BLOCK]; 8];
+            assert_eq!(set.heads(&groups, &entries, most, 1, &mut all), 1);
+            assert_eq!(all[0], sums);
+            assert_eq!(set.heads(&groups, &entries, most + 1, 1, &mut all), 0);
+        }
     }
 }
