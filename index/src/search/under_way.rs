@@ -18,7 +18,7 @@ pub(super) const NORMAL: f32 = 3.0;
 /// With no more people than this, everybody is looked at.
 const PEOPLE_FEW: usize = 4 << 10;
 /// Of the cells, one in this many is looked at in the order of nearness, the others as they lie.
-const NEAR: usize = 4;
+const NEAR: usize = 8;
 
 /// A search under way.
 struct UnderWay<'a, 'b> {
