@@ -90,7 +90,7 @@ impl FaceEffort {
 }
 
 /// A cosine that nobody but the same person reaches: whoever has it is not looked for elsewhere.
-pub const SURE: f32 = 0.5;
+pub const SURE: f32 = 0.6;
 
 /// An identity found.
 #[derive(Clone, Copy, Debug, PartialEq)]
