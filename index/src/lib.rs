@@ -65,7 +65,9 @@ pub use filter::Filter;
 pub use id::{FaceId, IdentityId, SourceId, TrackId};
 pub use identity_state::{IdentityState, IdentityStates};
 pub use kernel::instructions;
-pub use search::{Effort, FaceEffort, FaceHit, IdentityHit, SURE, SearchError, Work};
+pub use search::{
+    Effort, ExactError, FaceEffort, FaceHit, IdentityHit, SURE, SearchError, Truth, Work,
+};
 pub use state::{FaceEntry, Index, Snapshot, State, Stats};
 pub use store::{Checkpoint, Damage, Disk, DiskFile, RealDisk, StoreError};
 pub use verify::VerifyError;

@@ -6,10 +6,14 @@
 mod best;
 mod faces;
 mod people;
+mod truth;
+
+pub use truth::{ExactError, Truth};
 
 use rayon::prelude::*;
 
 use best::{Best, Near, Ranked};
+use truth::Rivals;
 
 use crate::{
     blocks::at,
@@ -141,6 +145,8 @@ pub struct Work {
     pub sketches: usize,
     /// Codes compared.
     pub codes: usize,
+    /// Embeddings read from the truth.
+    pub embeddings: usize,
     /// Bytes of sketches and codes read.
     pub bytes: usize,
     /// Everything was looked at.
@@ -153,6 +159,8 @@ struct Search<'a> {
     probe: Probe,
     sieve: Sieve<'a>,
     work: Work,
+    /// Of a search for faces whose hits the truth decides.
+    rivals: Option<Rivals>,
 }
 
 /// For each query, what was found, and what it took.
@@ -467,6 +475,7 @@ impl<'a> Search<'a> {
             probe: Probe::of(&state.rotation.forward(query.as_slice())),
             sieve: Sieve::new(filter),
             work: Work::default(),
+            rivals: None,
         }
     }
 
