@@ -1,6 +1,6 @@
 //! Building an index from many faces at once, within a memory budget.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, str::FromStr};
 
 use rayon::prelude::*;
 
@@ -35,6 +35,43 @@ pub enum BuildError {
     /// The files could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How much memory a [`Builder`] may take for what is not in files yet; 1 GiB by default. Written
+/// as a whole number of bytes, or of KiB, MiB or GiB: `512MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBudget(usize);
+
+impl MemoryBudget {
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for MemoryBudget {
+    fn default() -> Self {
+        Self(1 << 30)
+    }
+}
+
+impl FromStr for MemoryBudget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit: usize = match &text[digits.len()..] {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            unit => return Err(format!("{unit:?} is no unit; KiB, MiB and GiB are")),
+        };
+        let number: usize = digits.parse().map_err(|_| "not a whole number")?;
+        let bytes = number.checked_mul(unit);
+        bytes.map(Self).ok_or_else(|| "too large".to_owned())
+    }
 }
 
 /// Fills an empty [`Index`] with many faces: in batches, encoded by all of rayon's threads, written

@@ -11,6 +11,11 @@ use crate::kernel::{self, Bar, LUT_MAX, NIBBLE, Table};
 pub(crate) const QUERY_MAX: i16 = 8191;
 /// Largest magnitude of an 8-bit code.
 const CODE_MAX: f32 = 127.0;
+/// The greatest length of a query.
+const LONGEST: f32 = 1.001;
+/// What a dot product with a vector is off by where its length is not 1 (1e-3), where the vector was
+/// rounded to 16 bits after it was encoded (2^-11), and by rounding in 32 bits (1e-4).
+const INEXACT: f32 = 1.6e-3;
 /// Combinations of signs in a nibble.
 const ENTRIES: usize = 1 << NIBBLE;
 
@@ -151,6 +156,27 @@ impl Probe {
         (product * (step * self.value_step)).max(-1.0)
     }
 
+    /// The most that [`Self::cosine`] may differ from the dot product of the query and the vector
+    /// itself, whatever the two are, for a code of this step.
+    ///
+    /// In steps of its own a vector lies within `sqrt(d) / 2` of its code's integers `c`, since each
+    /// value is rounded by half a step at most; so the sine of the angle between the two, `s`, is at
+    /// most `sqrt(d) / 2 / |c|`, and `1 / |c|` is the code's step. Between vectors of length 1 that
+    /// angle spans a chord of `2 sin(asin(s) / 2)`, which is at most `s / sqrt(1 - s^2 / 2)`. The query
+    /// is rounded too, by `sqrt(d) / 2` of its steps at most.
+    pub(crate) fn error_max(&self, step: f32) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
+        let half_diagonal = (self.values.len() as f32).sqrt() / 2.0;
+        let sine = (half_diagonal * step).clamp(0.0, 1.0);
+        let chord = sine / (1.0 - sine * sine / 2.0).sqrt();
+        (chord + half_diagonal * self.value_step) * LONGEST + INEXACT
+    }
+
+    /// The standard deviation of that difference, were rounding errors spread evenly and independent.
+    pub(crate) fn error_deviation(&self, step: f32) -> f32 {
+        step.hypot(self.value_step) / 12.0f32.sqrt()
+    }
+
     /// What [`kernel::scan`] takes.
     #[inline]
     pub(crate) fn table(&self) -> Table<'_> {
@@ -261,6 +287,69 @@ mod tests {
             prop_assert!((estimate - truth).abs() < 5.0 * deviation, "{estimate} {truth} {deviation}");
             prop_assert!(deviation < 0.05);
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(4),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn no_code_is_off_by_more_than_it_can_be(
+            pairs in prop::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 512),
+            groups in 1usize..=8,
+            peaks in 0i32..4,
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().take(64 * groups).unzip();
+            // Few values that are much larger than the others make wide steps.
+            let peaked = |values: Vec<f32>| unit(values.into_iter().map(|v| v.powi(2 * peaks + 1)).collect());
+            let (a, b) = (peaked(a), peaked(b));
+            prop_assert!(off(&a, &b) <= Probe::of(&b).error_max(Code::of(&a).step));
+        }
+
+        #[test]
+        fn no_code_is_off_by_more_than_it_can_be_where_all_errors_add_up(
+            whole in prop::collection::vec((1i8..=120, any::<bool>()), 512),
+            rest in 0.0f32..0.5,
+        ) {
+            let sign = |positive: bool| if positive { 1.0 } else { -1.0 };
+            let steps = |(steps, positive): &(i8, bool)| (f32::from(*steps) + rest) * sign(*positive);
+            let mut a: Vec<f32> = whole.iter().map(steps).collect();
+            // The largest value is a whole number of steps: so the others are off by `rest`.
+            a[0] = 127.0;
+            let (a, signs) = (unit(a), whole.iter().map(|one| sign(one.1)).collect());
+            let (b, code) = (unit(signs), Code::of(&a));
+            let most = Probe::of(&b).error_max(code.step);
+            prop_assert!(off(&a, &b) <= most);
+            let along = kernel::dot(&a, &b);
+            let across = unit(b.iter().zip(&a).map(|(b, a)| b - along * a).collect());
+            prop_assert!(off(&a, &across) <= Probe::of(&across).error_max(code.step));
+        }
+
+        #[test]
+        fn codes_are_off_by_their_deviation(
+            pairs in prop::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 64 * 64),
+        ) {
+            let mut squares = 0.0;
+            for pair in pairs.chunks(64) {
+                let (a, b): (Vec<f32>, Vec<f32>) = pair.iter().copied().unzip();
+                let (a, b) = (unit(a), unit(b));
+                let deviations = off(&a, &b) / Probe::of(&b).error_deviation(Code::of(&a).step);
+                prop_assert!(deviations < 4.5, "{deviations}");
+                squares += deviations * deviations;
+            }
+            let root_mean_square = (squares / 64.0).sqrt();
+            prop_assert!((0.6..1.4).contains(&root_mean_square), "{root_mean_square}");
+        }
+    }
+
+    /// How far the cosine by code is off.
+    fn off(a: &[f32], b: &[f32]) -> f32 {
+        let code = Code::of(a);
+        let by_code = Probe::of(b).cosine(&code.values, code.step);
+        (by_code - kernel::dot(a, b)).abs()
     }
 
     #[test]

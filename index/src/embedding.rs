@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use half::f16;
+use half::{f16, slice::HalfFloatSliceExt};
 
 use crate::kernel;
 
@@ -165,10 +165,10 @@ impl Embedding {
         if !rest.is_empty() {
             return Err(EmbeddingError::OddBytes { bytes: bytes.len() });
         }
-        let values: Vec<f32> = pairs
-            .iter()
-            .map(|pair| f16::from_le_bytes(*pair).to_f32())
-            .collect();
+        let halves: Vec<f16> = pairs.iter().map(|pair| f16::from_le_bytes(*pair)).collect();
+        // As a whole: one value at a time, the processor would be asked what it can for each.
+        let mut values = vec![0.0; halves.len()];
+        halves.convert_to_f32_slice(&mut values);
         let norm = checked_norm(&values)?;
         if (norm - 1.0).abs() > UNIT_TOLERANCE {
             return Err(EmbeddingError::NotUnit { norm });

@@ -42,6 +42,7 @@ mod code;
 mod column;
 mod embedding;
 mod faces;
+mod facts;
 mod filter;
 mod id;
 mod identity_state;
@@ -59,13 +60,16 @@ mod two_means;
 mod verify;
 
 pub use apply::{ApplyError, Operation};
-pub use build::{BuildError, Builder};
+pub use build::{BuildError, Builder, MemoryBudget};
 pub use embedding::{Embedding, EmbeddingError, Similarity};
+pub use facts::{Facts, Spread};
 pub use filter::Filter;
 pub use id::{FaceId, IdentityId, SourceId, TrackId};
 pub use identity_state::{IdentityState, IdentityStates};
 pub use kernel::instructions;
-pub use search::{Effort, FaceEffort, FaceHit, IdentityHit, SURE, SearchError, Work};
+pub use search::{
+    Effort, ExactError, FaceEffort, FaceHit, IdentityHit, SURE, SearchError, Truth, Work,
+};
 pub use state::{FaceEntry, Index, Snapshot, State, Stats};
 pub use store::{Checkpoint, Damage, Disk, DiskFile, RealDisk, StoreError};
 pub use verify::VerifyError;

@@ -6,13 +6,17 @@
 mod best;
 mod faces;
 mod people;
+mod truth;
 mod under_way;
+
+pub use truth::{ExactError, Truth};
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use best::{Best, Near, Ranked};
+use truth::Rivals;
 
 use crate::{
     blocks::at,
@@ -146,6 +150,8 @@ pub struct Work {
     pub sketches: usize,
     /// Codes compared.
     pub codes: usize,
+    /// Embeddings read from the truth.
+    pub embeddings: usize,
     /// Bytes of sketches and codes read.
     pub bytes: usize,
     /// Everything was looked at.
@@ -158,6 +164,8 @@ struct Search<'a> {
     probe: Arc<Probe>,
     sieve: Sieve<'a>,
     work: Work,
+    /// Of a search for faces whose hits the truth decides.
+    rivals: Option<Rivals>,
 }
 
 /// For each query, what was found, and what it took.
@@ -480,6 +488,7 @@ impl<'a> Search<'a> {
             probe: Arc::new(Probe::of(&state.rotation.forward(query.as_slice()))),
             sieve: Sieve::new(filter),
             work: Work::default(),
+            rivals: None,
         }
     }
 

@@ -556,6 +556,11 @@ impl Index {
         self.store.as_ref().map_or("", Store::contract)
     }
 
+    /// Where it is kept; nowhere for an index in memory alone.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.store.as_ref().map(Store::folder)
+    }
+
     /// The newest state, published or not.
     #[must_use]
     pub fn newest(&self) -> &State {

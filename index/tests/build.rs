@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use rollcall_index::{
     BuildError, Builder, Effort, Embedding, FaceEffort, FaceId, Filter, IdentityId, Index,
-    Operation, Similarity, SourceId, State, TrackId,
+    MemoryBudget, Operation, Similarity, SourceId, State, TrackId,
 };
 
 const DIMENSION: usize = 128;
@@ -232,4 +232,24 @@ fn who_is_one_person_is_found_out() {
         (stats.identities, wrong),
         (usize::try_from(PEOPLE).unwrap(), 0)
     );
+}
+
+#[test]
+fn budgets_are_written_with_units() {
+    let budget = |text: &str| text.parse().map(MemoryBudget::bytes);
+    assert_eq!(budget("17"), Ok(17));
+    assert_eq!(budget("3KiB"), Ok(3 << 10));
+    assert_eq!(budget("512MiB"), Ok(512 << 20));
+    assert_eq!(budget("1GiB"), Ok(MemoryBudget::default().bytes()));
+    for wrong in [
+        "",
+        "MiB",
+        "1.5GiB",
+        "1MB",
+        "-1",
+        "99999999999999999999",
+        "99999999999GiB",
+    ] {
+        assert!(budget(wrong).is_err(), "{wrong}");
+    }
 }

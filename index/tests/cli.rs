@@ -194,6 +194,53 @@ fn what_is_built_is_sound_and_finds_what_is_in_it() {
     assert!(other.errors.contains("3 values"), "{}", other.errors);
 }
 
+#[test]
+fn the_file_that_was_built_from_says_what_cosines_are() {
+    let case = Case::new();
+    case.built(GIVEN);
+    let ask = |truth: &str| {
+        case.run(&format!(
+            "faces index --vectors vectors.npy -k 4 --truth {truth}"
+        ))
+    };
+    let faces = ask("vectors.npy");
+    let (first, others) = (1.0f64, 1.0 / 1.09);
+    for (row, line) in faces.out.lines().enumerate() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        // Itself, then the three others of its person, who are equally near: by number.
+        let found: Vec<u64> = (0..EACH)
+            .map(|at| line["hits"][at]["face"].as_u64().unwrap())
+            .collect();
+        let row = u64::try_from(row).unwrap();
+        let of_person = (0..4u64)
+            .map(|at| row / 4 * 4 + at)
+            .filter(|face| *face != row);
+        assert_eq!(
+            found,
+            [row].into_iter().chain(of_person).collect::<Vec<_>>()
+        );
+        for (at, cosine) in [(0, first), (1, others), (3, others)] {
+            assert!((line["hits"][at]["cosine"].as_f64().unwrap() - cosine).abs() < 1e-6);
+        }
+    }
+    assert_eq!((faces.code, faces.out.lines().count()), (0, ROWS));
+
+    case.floats("few.npy", &[3, DIMENSION], &vectors()[..3].concat());
+    let mut turned = vectors();
+    turned.rotate_left(EACH);
+    case.floats("turned.npy", &[ROWS, DIMENSION], &turned.concat());
+    for (truth, because) in [
+        ("few.npy", "few.npy: has 3 rows"),
+        ("turned.npy", "not the one that was inserted"),
+        ("none.npy", "none.npy"),
+        ("identities.npy", "identities.npy: its shape is [40]"),
+    ] {
+        let refused = ask(truth);
+        assert_eq!(refused.code, 2, "{}", refused.out);
+        assert!(refused.errors.contains(because), "{}", refused.errors);
+    }
+}
+
 /// The same faces as JSON lines and as Parquet.
 fn write_others(case: &Case) {
     let lines = vectors().into_iter().enumerate().map(|(row, embedding)| {

@@ -1,6 +1,6 @@
 //! `rollcalld check`: reads everything that is stored and says whether it is whole.
 
-use crate::core::{Core, CoreMetrics, CoreOptions, OpenError};
+use crate::core::{Core, CoreMetrics, CoreOptions, LOG_FOLDER, OpenError};
 use rollcall_index::VerifyError;
 use rollcall_log::record::{BlobRef, Body, Record};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
@@ -68,23 +68,18 @@ pub enum CheckError {
 /// # Errors
 /// [`CheckError`]: the first damage found.
 pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
-    let folder = data.join("log");
-    if !folder.is_dir() {
-        return Err(CheckError::NoCollection {
-            path: data.to_owned(),
-        });
-    }
-    let mut report = CheckReport::default();
-    let (contract, dimension) = {
-        let storage = Arc::new(FileStorage::open(folder)?);
-        let (log, opened) = Log::open(storage, LogOptions::default())?;
-        report.torn_bytes = opened.torn.map_or(0, |torn| torn.bytes);
-        read_all(&log.reader(), &mut report)?
+    let opened = OpenedLog::of(data)?;
+    let mut report = CheckReport {
+        torn_bytes: opened.torn_bytes,
+        ..CheckReport::default()
     };
+    read_all(&opened.log.reader(), &mut report)?;
+    // The core opens it again.
+    drop(opened.log);
     let options = CoreOptions {
         data: data.to_owned(),
-        contract,
-        dimension,
+        contract: opened.contract,
+        dimension: opened.dimension,
         // Nothing is decided here.
         same_cosine: 1.0,
         writer_queue: 1,
@@ -99,15 +94,43 @@ pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
     Ok(report)
 }
 
-fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(String, usize), CheckError> {
-    let mut contract = None;
+/// The log of a data folder whose server does not run, and what it says of itself.
+pub(crate) struct OpenedLog {
+    pub(crate) log: Log,
+    pub(crate) contract: String,
+    /// Values of an embedding.
+    pub(crate) dimension: usize,
+    torn_bytes: u64,
+}
+
+impl OpenedLog {
+    /// Opens it, which takes its lock and cuts off an unfinished write at its end.
+    pub(crate) fn of(data: &Path) -> Result<Self, CheckError> {
+        let folder = data.join(LOG_FOLDER);
+        if !folder.is_dir() {
+            return Err(CheckError::NoCollection {
+                path: data.to_owned(),
+            });
+        }
+        let storage = Arc::new(FileStorage::open(folder)?);
+        let (log, report) = Log::open(storage, LogOptions::default())?;
+        let first = log.reader().read_after(0).next().transpose()?;
+        let Some(Body::CollectionOpened(opened)) = first.and_then(|record| record.body) else {
+            return Err(CheckError::NoContract);
+        };
+        Ok(Self {
+            log,
+            contract: opened.contract,
+            dimension: usize::try_from(opened.dimension).unwrap_or(usize::MAX),
+            torn_bytes: report.torn.map_or(0, |torn| torn.bytes),
+        })
+    }
+}
+
+fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(), CheckError> {
     for record in log.read_after(0) {
         let record = record?;
         report.records += 1;
-        if let Some(Body::CollectionOpened(opened)) = &record.body {
-            let dimension = usize::try_from(opened.dimension).unwrap_or(usize::MAX);
-            contract.get_or_insert((opened.contract.clone(), dimension));
-        }
         for reference in references(&record) {
             match log.blob(reference) {
                 Ok(_) => report.blobs += 1,
@@ -121,7 +144,7 @@ fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(String, usize)
             }
         }
     }
-    contract.ok_or(CheckError::NoContract)
+    Ok(())
 }
 
 fn references(record: &Record) -> impl Iterator<Item = &BlobRef> {

@@ -25,6 +25,7 @@ mod check;
 pub mod config;
 mod edge;
 mod http;
+pub mod offline_index;
 mod serve;
 mod shutdown;
 mod vision;

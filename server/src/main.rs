@@ -1,8 +1,10 @@
 //! The server's command line.
 
 use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use rollcall_index::MemoryBudget;
 use rollcall_server::config::{Flags, Loaded, load};
-use rollcall_server::{Server, Vision, check};
+use rollcall_server::{Server, Vision, check, offline_index};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,6 +66,32 @@ enum Command {
     /// Read everything in the data folder and say whether it is whole; the server must not be
     /// running
     Check,
+    /// Make, verify or describe the search index in the data folder; the server must not be running
+    Index {
+        #[command(subcommand)]
+        command: IndexCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum IndexCommand {
+    /// Make the index anew from the log; the one that was there stays until it is complete
+    Build {
+        /// New pages are kept in this much memory (KiB, MiB, GiB), then written to files
+        #[arg(long, value_name = "BYTES", default_value = "1GiB")]
+        memory: MemoryBudget,
+        /// Threads; 0: as many as there are processors
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        threads: usize,
+    },
+    /// Check every page, everything in them against everything else, and every face against the log
+    Verify,
+    /// What the index holds, level by level: cells, people, faces, bytes
+    Stats {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +142,50 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                 );
             }
             print(&text)
+        }
+        Command::Index { command } => index(&loaded.config.data, &command),
+    }
+}
+
+fn index(data: &Path, command: &IndexCommand) -> anyhow::Result<()> {
+    match command {
+        IndexCommand::Build { memory, threads } => {
+            let threads = rayon::ThreadPoolBuilder::new()
+                .num_threads(*threads)
+                .build()?;
+            let style =
+                ProgressStyle::with_template("{bar:30} {human_pos} faces, {per_sec}, {eta} left");
+            // Shown on a terminal only.
+            let bar = ProgressBar::new(0).with_style(style?);
+            let mut progress = |done: usize, faces: usize| {
+                bar.set_length(u64::try_from(faces).unwrap_or(u64::MAX));
+                bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
+            };
+            let built = threads.install(|| offline_index::build(data, *memory, &mut progress));
+            bar.finish_and_clear();
+            print(&built?.to_string())
+        }
+        IndexCommand::Verify => {
+            let found = offline_index::verify(data)?;
+            let mut text = format!(
+                "sound, and as the log has it: {} faces in {} tracks of {} identities; sequence {}\n",
+                found.faces, found.tracks, found.identities, found.sequence
+            );
+            if found.behind > 0 {
+                text += &format!(
+                    "the log goes on for {} records: the server applies them when it starts\n",
+                    found.behind
+                );
+            }
+            print(&text)
+        }
+        IndexCommand::Stats { json } => {
+            let facts = offline_index::stats(data)?;
+            print(&if *json {
+                format!("{}\n", serde_json::to_value(facts)?)
+            } else {
+                facts.to_string()
+            })
         }
     }
 }

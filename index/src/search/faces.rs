@@ -48,7 +48,8 @@ impl Search<'_> {
 
     fn offer_exact(&mut self, slot: u32, best: &mut Best<u64>) {
         if let Some(similarity) = self.face(slot) {
-            best.offer(similarity, self.state.faces.get(slot).face, slot);
+            let least = self.rival(slot, similarity, best.bar());
+            best.offer(least, self.state.faces.get(slot).face, slot);
         }
     }
 

@@ -2,25 +2,27 @@
 
 use super::CoreOptions;
 use super::apply::index_operations;
-use super::replay::{OpenError, embedding_of, fill_index};
-use rollcall_index::Index;
+use super::fill::fill_index;
+use super::replay::{OpenError, embedding_of};
+use rollcall_index::{BuildError, Index, MemoryBudget};
 use rollcall_log::Log;
 use rollcall_log::record::{Body, Record};
 use std::path::Path;
 
-const FOLDER: &str = "index";
+/// The index's folder in the data folder.
+pub(crate) const INDEX_FOLDER: &str = "index";
+
+/// What the index is made for. Sequences of another log, or of this one before it was rebuilt, mean
+/// other records.
+pub(crate) fn made_for(log: &Log, contract: &str) -> String {
+    format!("{contract}, log {} epoch {}", log.id(), log.epoch())
+}
 
 /// The index as of the last durable record. One that cannot be used, for whatever reason, is made
 /// anew; one whose folder cannot be written lives in memory alone.
 pub(crate) fn open_index(log: &Log, options: &CoreOptions) -> Result<Index, OpenError> {
-    let folder = options.data.join(FOLDER);
-    // Sequences of another log, or of this one before it was rebuilt, mean other records.
-    let contract = format!(
-        "{}, log {} epoch {}",
-        options.contract,
-        log.id(),
-        log.epoch()
-    );
+    let folder = options.data.join(INDEX_FOLDER);
+    let contract = made_for(log, &options.contract);
     match open_and_catch_up(log, &folder, &contract, options.dimension) {
         Ok(index) => return Ok(index),
         Err(Unusable::Empty) => {}
@@ -28,19 +30,27 @@ pub(crate) fn open_index(log: &Log, options: &CoreOptions) -> Result<Index, Open
             tracing::warn!(why, "the index is made anew from the log");
         }
     }
-    if let Err(error) = std::fs::remove_dir_all(&folder)
+    delete(&folder);
+    let reader = log.reader();
+    let fill = |index| fill_index(index, &reader, MemoryBudget::default(), &mut |_, _| {});
+    let opened = Index::open(&folder, &contract, options.dimension).map_err(BuildError::Store);
+    match opened.map_err(OpenError::Build).and_then(fill) {
+        Err(OpenError::Build(error @ (BuildError::Store(_) | BuildError::NotEmpty { .. }))) => {
+            tracing::warn!(%error, "the index lives in memory alone");
+            // What is left of it takes room that the log may need.
+            delete(&folder);
+            fill(Index::new(options.dimension))
+        }
+        index => index,
+    }
+}
+
+fn delete(folder: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(folder)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(%error, folder = %folder.display(), "the index's folder cannot be deleted");
     }
-    let index = Index::open(&folder, &contract, options.dimension);
-    let mut index = index.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the index lives in memory alone");
-        Index::new(options.dimension)
-    });
-    fill_index(&mut index, &log.reader())?;
-    checkpoint(&mut index);
-    Ok(index)
 }
 
 /// Writes the index's changes into its folder. That may fail: the log has everything.

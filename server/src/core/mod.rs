@@ -10,6 +10,7 @@ mod apply;
 mod catalog;
 mod command;
 mod events;
+mod fill;
 mod index_folder;
 mod metrics;
 mod observe;
@@ -28,7 +29,10 @@ pub use catalog::{
 };
 pub use command::{NewSource, Observed, Rename, Run, SourceChange, WriteError, WriteState};
 pub use events::{Cursor, EventSource};
+pub(crate) use fill::{FACES_AT_ONCE, Survivor, fill_index, survivors};
+pub(crate) use index_folder::{INDEX_FOLDER, made_for};
 pub use metrics::CoreMetrics;
+pub(crate) use replay::LOG_FOLDER;
 pub use replay::OpenError;
 
 use crate::pb;

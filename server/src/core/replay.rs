@@ -1,24 +1,19 @@
 //! Opening: the log first, then its views brought up to it.
 
 use super::CoreOptions;
-use super::apply::{Failure, Truth, seen_us};
+use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, CatalogWriter};
 use super::index_folder::open_index;
 use crate::time::now_us;
-use rollcall_index::{
-    ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, TrackId,
-};
+use rollcall_index::{ApplyError, BuildError, Embedding};
 use rollcall_log::record::{BlobRef, Body, CollectionOpened, Record};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
-use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The catalog's file in the data folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
-const LOG_FOLDER: &str = "log";
-/// Faces given to the index at once while it is rebuilt: enough for all threads to encode them.
-const REBUILD_FACES: usize = 8192;
+pub(crate) const LOG_FOLDER: &str = "log";
 
 /// Why a collection could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +59,9 @@ pub enum OpenError {
     /// What the log holds does not make an index.
     #[error("the index cannot be made from the log: {0}")]
     Index(#[from] ApplyError),
+    /// The index could not be made from the log, or not be written.
+    #[error("the index cannot be made from the log: {0}")]
+    Build(#[from] BuildError),
     /// The first record could not be written.
     #[error("{path}: {what}")]
     Write {
@@ -154,93 +152,6 @@ fn catch_up(log: &Log, options: &CoreOptions) -> Result<CatalogWriter, OpenError
     }
     catalog.commit(durable)?;
     Ok(catalog)
-}
-
-/// A face that is still there at the end of the log.
-struct Survivor {
-    track: u64,
-    source: u64,
-    seen_us: i64,
-    quality: f32,
-    embedding: BlobRef,
-}
-
-/// Fills an empty index from the log alone: first who is still there and to whom each track belongs,
-/// then one read an embedding.
-pub(crate) fn fill_index(index: &mut Index, log: &LogReader) -> Result<(), OpenError> {
-    let mut faces: BTreeMap<u64, Survivor> = BTreeMap::new();
-    let mut tracks: HashMap<u64, (u64, Vec<u64>)> = HashMap::new();
-    for record in log.read_after(0) {
-        match record?.body {
-            Some(Body::TrackObserved(track)) => {
-                for dropped in &track.dropped_exemplar_ids {
-                    faces.remove(dropped);
-                }
-                let entry = tracks.entry(track.track_id).or_default();
-                entry.0 = track.decision.as_ref().map_or(entry.0, |d| d.identity_id);
-                for exemplar in &track.exemplars {
-                    let Some(embedding) = exemplar.embedding.clone() else {
-                        continue;
-                    };
-                    let time_us = exemplar.face.map_or(track.start_us, |f| f.time_us);
-                    entry.1.push(exemplar.exemplar_id);
-                    faces.insert(
-                        exemplar.exemplar_id,
-                        Survivor {
-                            track: track.track_id,
-                            source: track.source_id,
-                            seen_us: seen_us(&track, time_us),
-                            quality: exemplar.quality,
-                            embedding,
-                        },
-                    );
-                }
-            }
-            Some(Body::TrackRetracted(track)) => {
-                for face in tracks.remove(&track.track_id).unwrap_or_default().1 {
-                    faces.remove(&face);
-                }
-            }
-            _ => {}
-        }
-    }
-    let sequence = log.durable_sequence();
-    let mut waiting = Vec::new();
-    // An identity's faces together: they then lie together, and are summed up once.
-    let identity_of = |survivor: &Survivor| tracks.get(&survivor.track).map_or(0, |t| t.0);
-    let mut faces: Vec<(u64, u64, Survivor)> = faces
-        .into_iter()
-        .map(|(face, survivor)| (identity_of(&survivor), face, survivor))
-        .collect();
-    faces.sort_unstable_by_key(|(identity, face, _)| (*identity, *face));
-    for (identity, face, survivor) in faces {
-        waiting.push(insert(log, face, identity, survivor)?);
-        if waiting.len() == REBUILD_FACES {
-            index.apply(sequence, &waiting)?;
-            waiting.clear();
-        }
-    }
-    index.apply(sequence, &waiting)?;
-    Ok(())
-}
-
-fn insert(
-    log: &LogReader,
-    face: u64,
-    identity: u64,
-    survivor: Survivor,
-) -> Result<Operation, OpenError> {
-    let embedding = embedding_of(log, face, &survivor.embedding)?;
-    Ok(Operation::Insert {
-        face: FaceId::new(face),
-        identity: IdentityId::new(identity),
-        track: TrackId::new(survivor.track),
-        source: SourceId::new(survivor.source),
-        seen_us: survivor.seen_us,
-        quality: survivor.quality,
-        attributes: 0,
-        embedding,
-    })
 }
 
 /// The embedding of an exemplar.

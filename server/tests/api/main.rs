@@ -10,6 +10,7 @@
 mod errors;
 mod http;
 mod live;
+mod offline_index;
 mod people;
 mod sources;
 mod support;

@@ -57,7 +57,7 @@ pub(crate) fn measure(
         who::ask(corpus, state, Effort::Normal)?;
         let who = who::ask(corpus, state, Effort::Normal)?;
         report.line("churn", &format!("who normal, {name}"), &sized(state, who))?;
-        let (_, faces) = faces::ask(corpus, state, FaceEffort::NORMAL)?;
+        let (_, faces) = faces::ask(corpus, state, FaceEffort::NORMAL, false)?;
         report.line(
             "churn",
             &format!("faces normal, {name}"),

@@ -1,5 +1,6 @@
 //! A corpus of `benches/index`: what is in its folder, a face at a time.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::BufReader;
 use std::os::unix::fs::FileExt;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use npyz::{Deserialize, NpyFile};
-use rollcall_index::{Embedding, FaceId, IdentityId, Operation, SourceId, TrackId};
+use rollcall_index::{Embedding, FaceId, IdentityId, Operation, SourceId, TrackId, Truth};
 use serde_json::Value;
 
 /// The corpus but for the vectors, which are read as they are needed.
@@ -130,6 +131,13 @@ impl Corpus {
     }
 }
 
+/// Face `i` is row `i`.
+impl Truth for Corpus {
+    fn embedding(&self, face: FaceId) -> Result<Option<Embedding>, Box<dyn Error + Send + Sync>> {
+        Ok(Some(Corpus::embedding(self, index(face.get()))?))
+    }
+}
+
 fn array<T: Deserialize>(folder: &Path, name: &str) -> Result<Vec<T>> {
     let path = folder.join(name);
     let read = || -> Result<Vec<T>> {
@@ -143,7 +151,7 @@ fn array<T: Deserialize>(folder: &Path, name: &str) -> Result<Vec<T>> {
 
 /// A number of the corpus as a place in memory.
 fn index(number: u64) -> usize {
-    usize::try_from(number).expect("tracks are numbered from 1 as they begin")
+    usize::try_from(number).expect("tracks and faces are numbered as they begin")
 }
 
 /// The greatest common divisor.

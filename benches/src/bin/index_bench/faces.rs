@@ -22,6 +22,9 @@ const OPEN: [(f32, f32); 8] = [
     (3.5, 3.0),
 ];
 
+/// Those measured with the embeddings as truth, beside the normal one.
+const OPEN_EXACTLY: [(f32, f32); 4] = [(2.5, 2.5), (2.75, 2.5), (3.0, 3.0), (3.5, 3.0)];
+
 /// A line for each effort with `only` in its name.
 pub(crate) fn measure(
     corpus: &Corpus,
@@ -31,12 +34,16 @@ pub(crate) fn measure(
 ) -> Result<()> {
     let open = |(reach, deviations)| {
         let name = format!("reach {reach}, {deviations} deviations");
-        (name, FaceEffort::Open { reach, deviations })
+        (name, FaceEffort::Open { reach, deviations }, false)
     };
-    let mut efforts: Vec<(String, FaceEffort)> = OPEN.into_iter().map(open).collect();
-    efforts.push(("normal (default)".to_owned(), FaceEffort::NORMAL));
-    for (name, effort) in efforts.into_iter().filter(|(name, _)| name.contains(only)) {
-        let (asked, values) = ask(corpus, state, effort)?;
+    let exactly = |(name, effort, _)| (format!("{name}+float16"), effort, true);
+    let mut efforts: Vec<(String, FaceEffort, bool)> = OPEN.into_iter().map(open).collect();
+    efforts.push(("normal (default)".to_owned(), FaceEffort::NORMAL, false));
+    efforts.push(("normal+float16".to_owned(), FaceEffort::NORMAL, true));
+    efforts.extend(OPEN_EXACTLY.into_iter().map(open).map(exactly));
+    efforts.retain(|(name, ..)| name.contains(only));
+    for (name, effort, exactly) in efforts {
+        let (asked, values) = ask(corpus, state, effort, exactly)?;
         let setting = if asked == corpus.queries.len() {
             name
         } else {
@@ -47,10 +54,16 @@ pub(crate) fn measure(
     Ok(())
 }
 
-/// Asks queries for 10 faces, then for 100. Returns how many queries, and accuracy, times and work.
-pub(crate) fn ask(corpus: &Corpus, state: &State, effort: FaceEffort) -> Result<(usize, Value)> {
-    let timed = pass(corpus, state, effort, 10)?;
-    let more = pass(corpus, state, effort, 100)?;
+/// Asks queries for 10 faces, then for 100; `exactly`: by the corpus' vectors. Returns how many
+/// queries, and accuracy, times and work.
+pub(crate) fn ask(
+    corpus: &Corpus,
+    state: &State,
+    effort: FaceEffort,
+    exactly: bool,
+) -> Result<(usize, Value)> {
+    let timed = pass(corpus, state, effort, exactly, 10)?;
+    let more = pass(corpus, state, effort, exactly, 100)?;
     let (times, count) = (&timed.times, timed.times.len());
     let values = json!({
         "recall_at_1": timed.recall_at_1, "recall_at_10": timed.recall, "recall_at_100": more.recall,
@@ -58,6 +71,7 @@ pub(crate) fn ask(corpus: &Corpus, state: &State, effort: FaceEffort) -> Result<
         "qps": qps(times), "p50_us": percentile(times, 50), "p99_us": percentile(times, 99),
         "details": {
             "sketches": timed.work.sketches / count, "codes": timed.work.codes / count,
+            "embeddings": timed.work.embeddings / count,
             "kb_touched": timed.work.bytes / count / 1024,
         },
     });
@@ -74,16 +88,26 @@ struct Pass {
     work: Work,
 }
 
-fn pass(corpus: &Corpus, state: &State, effort: FaceEffort, k: usize) -> Result<Pass> {
+fn pass(
+    corpus: &Corpus,
+    state: &State,
+    effort: FaceEffort,
+    exactly: bool,
+    k: usize,
+) -> Result<Pass> {
     let (mut times, mut work) = (Times::default(), Work::default());
     let (mut recall, mut first, mut right, mut known) = (0usize, 0usize, 0usize, 0usize);
     let mut scores = Vec::new();
     let begin = Instant::now();
     for number in corpus.order() {
         let (truth, meant) = (&corpus.truth[number], corpus.meant[number]);
+        let (query, all) = (&corpus.queries[number], Filter::default());
         let begun = Instant::now();
-        let (hits, done) =
-            state.faces_like(&corpus.queries[number], k, &Filter::default(), effort)?;
+        let (hits, done) = if exactly {
+            state.faces_exactly(query, k, &all, effort, corpus)?
+        } else {
+            state.faces_like(query, k, &all, effort)?
+        };
         times.add(begun.elapsed().as_secs_f64());
         let found: Vec<i64> = hits
             .iter()
@@ -106,6 +130,7 @@ fn pass(corpus: &Corpus, state: &State, effort: FaceEffort, k: usize) -> Result<
         right += usize::from(named == meant);
         work.sketches += done.sketches;
         work.codes += done.codes;
+        work.embeddings += done.embeddings;
         work.bytes += done.bytes;
         if enough(begin, times.len()) {
             break;

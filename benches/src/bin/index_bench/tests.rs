@@ -163,6 +163,24 @@ fn every_question_is_answered() {
 }
 
 #[test]
+fn the_vectors_themselves_tell_all_faces_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    make_corpus(folder.path());
+    let lines = ask(
+        folder.path(),
+        &["--questions", "faces", "--only", "float16"],
+    );
+    assert_eq!(lines.len(), 5);
+    for line in lines {
+        assert!(line["recall_at_10"].as_f64().unwrap() > 0.9, "{line}");
+        assert!(
+            line["details"]["embeddings"].as_u64().unwrap() >= 10,
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn an_index_that_is_kept_is_not_made_twice() {
     let folder = tempfile::tempdir().unwrap();
     make_corpus(folder.path());

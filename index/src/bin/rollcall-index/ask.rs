@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     build::similarity,
-    input::{Input, SideFiles},
+    input::{Array, Input, SideFiles},
 };
 
 /// Queries read at once.
@@ -30,6 +30,16 @@ pub(crate) struct Options {
     /// The least cosine of a hit.
     #[arg(long, value_name = "COSINE", default_value = "0.4", value_parser = similarity)]
     threshold: Similarity,
+}
+
+#[derive(Args)]
+pub(crate) struct FaceOptions {
+    #[command(flatten)]
+    ask: Options,
+    /// The .npy file that the folder was built from: cosines are then those of its vectors, not of
+    /// their 8-bit codes, and faces are in their order.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
 }
 
 /// Who each query is; true if anybody was found.
@@ -51,10 +61,15 @@ pub(crate) fn who(options: &Options, out: &mut impl Write) -> Result<bool> {
 }
 
 /// Which faces are like each query; true if any was found.
-pub(crate) fn faces(options: &Options, out: &mut impl Write) -> Result<bool> {
+pub(crate) fn faces(options: &FaceOptions, out: &mut impl Write) -> Result<bool> {
+    let truth = options.truth.as_deref().map(Array::open_vectors);
+    let (truth, options) = (truth.transpose()?, &options.ask);
     each(options, out, |state, query| {
-        let filter = Filter::default();
-        let (hits, _) = state.faces_like(query, options.k, &filter, FaceEffort::NORMAL)?;
+        let (all, effort) = (Filter::default(), FaceEffort::NORMAL);
+        let (hits, _) = match &truth {
+            Some(truth) => state.faces_exactly(query, options.k, &all, effort, truth)?,
+            None => state.faces_like(query, options.k, &all, effort)?,
+        };
         let hits = hits
             .iter()
             .filter(|hit| hit.similarity >= options.threshold);

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_index::{
-    Builder, FaceId, IdentityId, Index, Operation, Similarity, SourceId, State, TrackId,
+    Builder, FaceId, IdentityId, Index, MemoryBudget, Operation, Similarity, SourceId, State,
+    TrackId,
 };
 use serde_json::json;
 
@@ -41,8 +42,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// New pages are kept in this much memory (KiB, MiB, GiB), then written to files.
-    #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = bytes)]
-    memory: usize,
+    #[arg(long, value_name = "BYTES", default_value = "1GiB")]
+    memory: MemoryBudget,
     /// Replace a folder that is there.
     #[arg(long)]
     force: bool,
@@ -52,21 +53,6 @@ pub(crate) struct Options {
 pub(crate) fn similarity(text: &str) -> Result<Similarity, String> {
     let value = text.parse().map_err(|_| "not a number")?;
     Similarity::new(value).ok_or_else(|| "a cosine lies between -1 and 1".to_owned())
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit: usize = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        unit => return Err(format!("{unit:?} is no unit; KiB, MiB and GiB are")),
-    };
-    let number: usize = digits.parse().map_err(|_| "not a whole number")?;
-    number
-        .checked_mul(unit)
-        .ok_or_else(|| "too large".to_owned())
 }
 
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
@@ -114,7 +100,7 @@ fn fill(options: &Options, folder: &std::path::Path) -> Result<Built> {
         "--assigned: identities are given, none is chosen"
     );
     let index = Index::open(folder, &options.model, dimension)?;
-    let mut builder = Builder::new(index, options.memory)?;
+    let mut builder = Builder::new(index, options.memory.bytes())?;
     let bar = progress(input.rows());
     let mut faces = 0;
     while !batch.is_empty() {

@@ -26,7 +26,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build a folder from a file of embeddings.
+    /// Build a folder from a file of embeddings. A server's log is built by `rollcalld index build`.
     Build(build::Options),
     /// Check every page of a folder, and everything in them against everything else.
     Verify(inspect::VerifyOptions),
@@ -35,7 +35,7 @@ enum Command {
     /// Who is most like each query? A JSON line for each.
     Who(ask::Options),
     /// Which faces are most like each query? A JSON line for each.
-    Faces(ask::Options),
+    Faces(ask::FaceOptions),
 }
 
 fn main() -> ExitCode {

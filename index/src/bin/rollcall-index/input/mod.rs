@@ -11,7 +11,7 @@ use clap::Args;
 use rollcall_index::Embedding;
 
 use jsonl::Jsonl;
-use npy::Array;
+pub(crate) use npy::Array;
 use parquet::Parquet;
 
 /// What goes with the vectors, as arrays of their own: one number for each vector.
@@ -153,8 +153,7 @@ impl Input {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let vectors = match extension {
             Some("npy") => {
-                let array = Array::open(path)?;
-                array.check_vectors()?;
+                let array = Array::open_vectors(path)?;
                 sides.check_rows(array.rows())?;
                 let order = npy::order(
                     array.rows(),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error,
     fs::File,
     io::{BufReader, Seek},
     os::unix::fs::FileExt,
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 use npyz::{DType, NpyHeader, Order};
 use rayon::prelude::*;
-use rollcall_index::Embedding;
+use rollcall_index::{Embedding, FaceId, Truth};
 
 use super::{Face, Facts};
 
@@ -106,8 +107,15 @@ impl Array {
         self.shape.first().copied().unwrap_or(0)
     }
 
+    /// Opens an array of vectors, one a row.
+    pub(crate) fn open_vectors(path: &Path) -> Result<Self> {
+        let array = Self::open(path)?;
+        array.check_vectors()?;
+        Ok(array)
+    }
+
     /// Refuses what is not a vector a row.
-    pub(crate) fn check_vectors(&self) -> Result<()> {
+    fn check_vectors(&self) -> Result<()> {
         let (path, shape) = (self.path.display(), &self.shape);
         ensure!(
             shape.len() == 2 && shape[1] > 0,
@@ -173,6 +181,18 @@ impl Array {
             embedding,
             facts: Facts::default(),
         })
+    }
+}
+
+/// The vectors of an index's faces: face n is row n.
+impl Truth for Array {
+    fn embedding(&self, face: FaceId) -> Result<Option<Embedding>, Box<dyn Error + Send + Sync>> {
+        let row = u32::try_from(face.get()).ok();
+        let row = row.filter(|row| usize::try_from(*row).is_ok_and(|row| row < self.rows()));
+        let (path, rows) = (self.path.display(), self.rows());
+        let row = row.with_context(|| format!("{path}: has {rows} rows, counted from 0"))?;
+        let face = self.face(row).with_context(|| path.to_string())?;
+        Ok(Some(face.embedding))
     }
 }
 
