@@ -548,14 +548,13 @@ impl<'a> Search<'a> {
         Some(Similarity::from_dot(cosine))
     }
 
-    /// Counts a block of sketches that was looked at, `whole` or its heads alone.
-    fn scanned(&mut self, whole: bool) {
-        self.scanned_heads(1, u32::from(whole));
+    /// Counts a block of sketches of `plane` that was looked at, `whole` or its heads alone.
+    fn scanned(&mut self, plane: &Plane, whole: bool) {
+        self.scanned_heads(plane, 1, u32::from(whole));
     }
 
     /// Counts blocks of which the heads were looked at, and those of them that were as a whole.
-    fn scanned_heads(&mut self, heads: u32, whole: u32) {
-        let plane = &self.state.cells.plane;
+    fn scanned_heads(&mut self, plane: &Plane, heads: u32, whole: u32) {
         self.work.sketches += at(heads) * BLOCK;
         self.work.bytes += at(whole) * plane.block_bytes(true);
         self.work.bytes += at(heads - whole) * plane.block_bytes(false);

@@ -5,8 +5,8 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rollcall_index::{
-    Effort, Embedding, FaceId, Filter, IdentityId, Index, Operation, SURE, Similarity, SourceId,
-    State, TrackId,
+    Effort, Embedding, FaceEffort, FaceId, Filter, IdentityId, Index, Operation, SURE, Similarity,
+    SourceId, State, TrackId,
 };
 
 const DIMENSION: usize = 512;
@@ -129,6 +129,18 @@ fn a_search_ends_where_somebody_is_sure_and_reads_heads_where_nobody_is() {
         }
     }
     assert!(sure > 50 * 2_500 && unsure > 30, "{sure} {unsure}");
+}
+
+#[test]
+fn what_a_search_for_faces_reads_is_counted() {
+    let (index, queries) = corpus();
+    let (all, effort) = (Filter::default(), FaceEffort::Certified);
+    for query in &queries[..10] {
+        let (_, work) = index.newest().faces_like(query, 1, &all, effort).unwrap();
+        // Their sketches have no heads: 64 bytes each are read, whatever comes of it.
+        let least = work.sketches * DIMENSION / 8 + work.codes * DIMENSION;
+        assert!(work.bytes >= least, "{work:?}");
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl<'a, 'b> UnderWay<'a, 'b> {
                 self.seen[block / together] |= 1 << (block % together);
                 let bar = self.ranked.bar;
                 let whole = plane.above(&probe, block, u32::MAX, bar, |one| self.take(one));
-                self.search.scanned(whole);
+                self.search.scanned(plane, whole);
             }
             if self.sure {
                 return;
@@ -149,8 +149,8 @@ impl<'a, 'b> UnderWay<'a, 'b> {
         let seen = self.seen.get(block / sums.len()).unwrap_or(&0);
         let wanted = u64::MAX.unbounded_shr(row(64 - there)) & !seen;
         let mut reached = plane.heads_reach(heads, &probe, wanted, self.ranked.bar, sums);
-        let whole = reached.count_ones();
-        self.search.scanned_heads(wanted.count_ones(), whole);
+        self.search
+            .scanned_heads(plane, wanted.count_ones(), reached.count_ones());
         while reached != 0 {
             let number = at(reached.trailing_zeros());
             reached &= reached - 1;
