@@ -54,9 +54,10 @@ pub enum Effort {
     /// The nearest cells only, as many as this. For measuring; [`Effort::Normal`] decides itself.
     Cells(usize),
     /// The nearest cells first, then everybody else's sketch, until somebody is at least [`SURE`]
-    /// similar; where there are few people, everybody's. Of whoever may reach the floor by the error
-    /// bound, the code: somebody exactly at the floor is overlooked with a probability of one in 370,
-    /// and more similar ones with less (of 512 values, one in 300,000 at 0.08 above it).
+    /// similar and reaches the floor; where there are few people, everybody's. Of whoever may reach
+    /// the floor by the error bound, the code: somebody exactly at the floor is overlooked with a
+    /// probability of one in 370, and more similar ones with less (of 512 values, one in 300,000 at
+    /// 0.08 above it).
     Normal,
     /// Everybody's sketch, and the code of whoever may be among the hits by the error bound: a hit
     /// is overlooked with a probability below one in 300,000.

@@ -97,14 +97,19 @@ impl<'a, 'b> UnderWay<'a, 'b> {
     fn take(&mut self, estimate: Estimate) {
         if self.search.may_count(estimate.1) {
             self.ranked.offer(estimate);
-            self.sure |= self.ends && estimate.0 >= SURE && self.is_sure(estimate.1);
+            self.sure |= self.ends && estimate.0 >= self.enough() && self.is_sure(estimate.1);
         }
+    }
+
+    /// How similar somebody has to be to end the search: who is below the floor is no answer.
+    fn enough(&self) -> f32 {
+        SURE.max(self.floor)
     }
 
     /// Whether whoever has this representative is the one: nobody else is as similar.
     fn is_sure(&mut self, slot: u32) -> bool {
         let Owner { person, .. } = self.search.owner(slot);
-        self.search.representative(slot).get() >= SURE
+        self.search.representative(slot).get() >= self.enough()
             && !self.excluded.contains(&person)
             && self.search.counts(person)
     }
