@@ -43,7 +43,7 @@ const SKETCH_DIMENSION_MIN: usize = 64;
 const FEW: usize = 64;
 /// Queries that are asked together: their tables and a block of sketches fit the nearest cache.
 const TOGETHER: usize = 8;
-/// Queries that are under way at once: some kilobytes each.
+/// Queries that are under way at once: some kilobytes each, and a bit for each block.
 const AT_ONCE: usize = 1024;
 /// Blocks of sketches asked for ahead of their use.
 const BLOCKS_AHEAD: usize = 2;

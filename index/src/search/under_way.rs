@@ -19,6 +19,8 @@ pub(super) const NORMAL: f32 = 3.0;
 const PEOPLE_FEW: usize = 4 << 10;
 /// Of the cells, one in this many is looked at in the order of nearness, the others as they lie.
 const NEAR: usize = 8;
+/// Blocks that a number notes. Those whose heads lie together are noted by one.
+const NOTED: usize = 64;
 
 /// A search under way.
 struct UnderWay<'a, 'b> {
@@ -28,7 +30,7 @@ struct UnderWay<'a, 'b> {
     ranked: Ranked,
     floor: f32,
     margin: f32,
-    /// Blocks that were looked at, or nothing: a bit each, a number for those whose heads lie together.
+    /// Blocks that were looked at, a bit each; or nothing.
     seen: Vec<u64>,
     /// Somebody who is sure ends it; somebody is.
     ends: bool,
@@ -128,12 +130,11 @@ impl<'a, 'b> UnderWay<'a, 'b> {
             &self.search.state.cells.plane,
             Arc::clone(&self.search.probe),
         );
-        let together = plane.heads_together();
-        self.seen = vec![0; plane.blocks().div_ceil(together)];
+        self.seen = vec![0; plane.blocks().div_ceil(NOTED)];
         for blocks in cells {
             blocks.iter().for_each(|block| plane.prefetch_block(*block));
             for block in blocks {
-                self.seen[block / together] |= 1 << (block % together);
+                self.seen[block / NOTED] |= 1 << (block % NOTED);
                 let bar = self.ranked.bar;
                 let whole = plane.above(&probe, block, u32::MAX, bar, |one| self.take(one));
                 self.search.scanned(plane, whole);
@@ -151,8 +152,8 @@ impl<'a, 'b> UnderWay<'a, 'b> {
             Arc::clone(&self.search.probe),
         );
         let there = plane.blocks().saturating_sub(block).min(sums.len());
-        let seen = self.seen.get(block / sums.len()).unwrap_or(&0);
-        let wanted = u64::MAX.unbounded_shr(row(64 - there)) & !seen;
+        let seen = self.seen.get(block / NOTED).unwrap_or(&0) >> (block % NOTED);
+        let wanted = u64::MAX.unbounded_shr(row(NOTED - there)) & !seen;
         let mut reached = plane.heads_reach(heads, &probe, wanted, self.ranked.bar, sums);
         self.search
             .scanned_heads(plane, wanted.count_ones(), reached.count_ones());
