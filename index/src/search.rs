@@ -51,7 +51,8 @@ const BLOCKS_AHEAD: usize = 2;
 /// How much of the index a search for people looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effort {
-    /// The nearest cells only, as many as this. For measuring; [`Effort::Normal`] decides itself.
+    /// The nearest cells only, as many as this, or until somebody is sure as with [`Effort::Normal`],
+    /// which decides itself how many. For measuring.
     Cells(usize),
     /// The nearest cells first, then everybody else's sketch, until somebody is at least [`SURE`]
     /// similar and reaches the floor; where there are few people, everybody's. Of whoever may reach
