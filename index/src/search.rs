@@ -54,8 +54,9 @@ pub enum Effort {
     /// The nearest cells only, as many as this, or until somebody is sure as with [`Effort::Normal`],
     /// which decides itself how many. For measuring.
     Cells(usize),
-    /// The nearest cells first, then everybody else's sketch, until somebody is at least [`SURE`]
-    /// similar and reaches the floor; where there are few people, everybody's. Of whoever may reach
+    /// The nearest cells first, sixteen at least, then everybody else's sketch, until somebody is at
+    /// least [`SURE`] similar and reaches the floor; where there are few people (4,096), everybody's.
+    /// Where somebody is sure, the other hits are the best of the cells looked at. Of whoever may reach
     /// the floor by the error bound, the code: somebody exactly at the floor is overlooked with a
     /// probability of one in 370, and more similar ones with less (of 512 values, one in 300,000 at
     /// 0.08 above it).
@@ -380,7 +381,10 @@ impl State {
             self.check(query)?;
             Ok(Search::new(self, query, filter))
         };
-        queries.iter().map(search).collect()
+        if queries.len() == 1 {
+            return queries.iter().map(search).collect();
+        }
+        queries.par_iter().map(search).collect()
     }
 
     /// Every face at least `floor` similar to `query` that passes `filter`, most similar first; ties

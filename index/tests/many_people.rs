@@ -128,7 +128,7 @@ fn a_search_ends_where_somebody_is_sure_and_reads_heads_where_nobody_is() {
             unsure += 1;
         }
     }
-    assert!(sure > 50 * 2_500 && unsure > 30, "{sure} {unsure}");
+    assert!(sure > 50 * 1_500 && unsure > 30, "{sure} {unsure}");
 }
 
 #[test]
