@@ -272,7 +272,15 @@ mod tests {
 
     /// Frames at which a shot starts.
     fn check(frames: usize, scene: &dyn Fn(usize) -> GreyImage) -> Vec<usize> {
-        let mut finder = CutFinder::new(CutRules::default());
+        check_with(CutRules::default(), frames, scene)
+    }
+
+    fn check_with(
+        rules: CutRules,
+        frames: usize,
+        scene: &dyn Fn(usize) -> GreyImage,
+    ) -> Vec<usize> {
+        let mut finder = CutFinder::new(rules);
         let mut starts = Vec::new();
         let mut drain = |finder: &mut CutFinder<usize>, ended| {
             while let Some(released) = finder.pop(ended) {
@@ -316,6 +324,61 @@ mod tests {
             grey(|x, y| f32::from(lit.pixels()[y * 160 + x]) * light)
         };
         assert_eq!(check(40, &lights), [0]);
+    }
+
+    #[test]
+    fn whip_pans_and_fading_flashes_are_no_cuts() {
+        let whip = |i: usize| scene(1.0, 14.0 * i.clamp(20, 28) as f32);
+        assert_eq!(check(50, &whip), [0]);
+        let flashes = |i: usize| {
+            let light = [1.0, 0.5, 0.2].get(i % 15).copied().unwrap_or(0.0);
+            let lit = scene(1.0, 0.0);
+            grey(|x, y| f32::from(lit.pixels()[y * 160 + x]) * (1.0 + light) + 60.0 * light)
+        };
+        assert_eq!(check(60, &flashes), [0]);
+    }
+
+    #[test]
+    fn a_fade_is_no_cut_and_a_cut_to_black_is_two() {
+        let fade = |i: usize| {
+            let light = i.abs_diff(20).saturating_sub(3).min(10) as f32 / 10.0;
+            let lit = scene(1.0, 0.0);
+            grey(|x, y| f32::from(lit.pixels()[y * 160 + x]) * light)
+        };
+        assert_eq!(check(40, &fade), [0]);
+        let black = |i: usize| {
+            if (20..30).contains(&i) {
+                grey(|_, _| 0.0)
+            } else {
+                scene(1.0, 0.0)
+            }
+        };
+        assert_eq!(check(50, &black), [0, 20, 30]);
+    }
+
+    #[test]
+    fn facerec_decides_where_it_is_asked_and_begins_anew_at_each_cut() {
+        let rules = CutRules {
+            facerec: true,
+            ..CutRules::default()
+        };
+        // The ramp and the two halves that its own test takes for a cut.
+        let film = |i: usize| {
+            grey(move |x, y| {
+                if (i / 10) % 2 == 0 {
+                    (x % 40) as f32
+                } else if y < 45 {
+                    140.0
+                } else {
+                    60.0
+                }
+            })
+        };
+        let whole = check_with(rules, 30, &film);
+        assert_eq!(whole[..2], [0, 10]);
+        let rest = check_with(rules, 20, &|i| film(i + 10));
+        let rest: Vec<usize> = rest.iter().map(|i| i + 10).collect();
+        assert_eq!(rest, whole[1..]);
     }
 
     #[test]

@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn the_third_frame_is_the_first_that_can_begin_a_shot() {
         let dark = grey(160, 80, |i| u8::try_from(i % 40).unwrap());
-        let other = grey(160, 80, |i| if i % 160 < 60 { 250 } else { 60 });
+        let other = grey(160, 80, |i| if i < 80 * 80 { 140 } else { 60 });
         let mut rule = FacerecRule::default();
         assert!(!rule.push(&dark));
         assert!(!rule.push(&other));

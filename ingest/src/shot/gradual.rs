@@ -89,11 +89,14 @@ struct Suspect {
 struct Accepted {
     frame: u64,
     half: usize,
-    weight: f64,
+    /// How far its share is from one half.
+    off: f32,
 }
 
 /// Accepted frames further apart belong to two transitions.
 const GAP: u64 = 3;
+/// Shares this near to each other are the same: a mix that is wider than what is looked at.
+const PLATEAU: f32 = 0.02;
 /// A run of accepted frames longer than this many of the longest halves is cut off.
 const RUN_HALVES_MAX: u64 = 5;
 
@@ -188,12 +191,8 @@ impl GradualFinder {
                 continue;
             }
             self.suspects.remove(i);
-            if let Some(weight) = self.is_middle(frame, half) {
-                self.accepted.push(Accepted {
-                    frame,
-                    half,
-                    weight,
-                });
+            if let Some(off) = self.off_middle(frame, half) {
+                self.accepted.push(Accepted { frame, half, off });
                 self.accepted.sort_by_key(|a| a.frame);
             }
         }
@@ -229,12 +228,12 @@ impl GradualFinder {
         // is: to a shorter one every part of a long transition looks alike.
         let widest = run.iter().map(|a| a.half).max().unwrap_or(0);
         let judges = || run.iter().filter(|a| a.half == widest);
-        let total: f64 = judges().map(|a| a.weight).sum();
-        let sum: f64 = judges()
-            .map(|a| a.weight * (a.frame - run[0].frame) as f64)
-            .sum();
-        let offset = crate::number::round_u32(crate::number::to_f32(sum / total.max(1e-9)));
-        let middle = run[0].frame + u64::from(offset);
+        let nearest = judges().map(|a| a.off).fold(f32::INFINITY, f32::min);
+        let mut judges = judges().filter(|a| a.off <= nearest + PLATEAU);
+        let Some(first) = judges.next().map(|a| a.frame) else {
+            return;
+        };
+        let middle = u64::midpoint(first, judges.next_back().map_or(first, |a| a.frame));
         if self.last_middle.is_some_and(|last| middle < last + longest) {
             return;
         }
@@ -275,23 +274,24 @@ impl GradualFinder {
             return true;
         }
         let mix = middle.mix(from, to);
-        mix.distance >= least && self.is_inside(mix)
+        // Early in a transition the frame half as far back may hardly be mixed.
+        mix.distance >= least && self.is_inside(mix, self.rules.share_min / 2.5)
     }
 
-    fn is_inside(&self, mix: Mix) -> bool {
-        let share_min = self.rules.share_min;
+    fn is_inside(&self, mix: Mix, share_min: f32) -> bool {
         mix.residual <= self.rules.residual_max
             && (share_min..=1.0 - share_min).contains(&mix.share)
     }
 
-    /// How well `frame` fits as the middle of a transition, above 0; `None` if it does not.
-    fn is_middle(&self, frame: u64, half: usize) -> Option<f64> {
+    /// How far from one half the share is that `frame` has of the new picture, if `half` frames
+    /// on both sides of it can be a transition.
+    fn off_middle(&self, frame: u64, half: usize) -> Option<f32> {
         let rules = &self.rules;
         let (half, quarter) = (half as u64, half as u64 / 2 + half as u64 % 2);
         let from = self.frame(frame.checked_sub(half)?)?;
         let to = self.frame(frame + half)?;
         let mix = self.frame(frame)?.mix(from, to);
-        if mix.distance < rules.distance_min || !self.is_inside(mix) {
+        if mix.distance < rules.distance_min || !self.is_inside(mix, rules.share_min) {
             return None;
         }
         let before = self.frame(frame - quarter)?.mix(from, to);
@@ -304,7 +304,7 @@ impl GradualFinder {
         if !from.is_blank() && !to.is_blank() && from.shows_also(to) > rules.likeness_max {
             return None;
         }
-        Some(f64::from(rules.residual_max - mix.residual) + 1e-3)
+        Some((mix.share - 0.5).abs())
     }
 }
 

@@ -213,3 +213,67 @@ fn window_means(values: &[f32]) -> Vec<f32> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sketch of 40x20 values.
+    fn sketch(at: impl Fn(f32, f32) -> f32) -> Sketch {
+        let values = (0u16..800).map(|i| at(f32::from(i % 40), f32::from(i / 40)));
+        Sketch::new(40, 20, values.collect())
+    }
+
+    fn texture(seed: f32, x: f32, y: f32) -> f32 {
+        128.0 + 40.0 * (x * 0.5 * seed + seed).sin() + 30.0 * (y * 0.6 + x * 0.2 * seed).cos()
+    }
+
+    #[test]
+    fn cells_are_means_of_their_pixels() {
+        let pixels = (0u8..60).map(|i| if i % 10 < 4 { 10 } else { 40 });
+        let sketch = Sketch::of(&GreyImage::new(10, 6, pixels.collect()).unwrap());
+        assert_eq!((sketch.width, sketch.height), (3, 2));
+        assert_eq!(sketch.values, [10.0, 40.0, 40.0, 10.0, 40.0, 40.0]);
+    }
+
+    #[test]
+    fn a_dissolve_is_a_mix_and_a_wipe_is_none() {
+        let (a, b) = (
+            sketch(|x, y| texture(1.0, x, y)),
+            sketch(|x, y| texture(2.3, x, y)),
+        );
+        let third = sketch(|x, y| texture(1.0, x, y) * 0.7 + texture(2.3, x, y) * 0.3);
+        let mix = third.mix(&a, &b);
+        assert!(
+            (mix.share - 0.3).abs() < 0.03 && mix.residual < 0.05,
+            "{mix:?}"
+        );
+        let back = third.mix(&b, &a);
+        assert!((back.share - 0.7).abs() < 0.03, "{back:?}");
+        let wipe = sketch(|x, y| texture(if x < 20.0 { 1.0 } else { 2.3 }, x, y));
+        assert!(wipe.mix(&a, &b).residual > 0.45);
+    }
+
+    #[test]
+    fn light_puts_no_distance_between_pictures_but_fades_do() {
+        let at = |light: f32| sketch(move |x, y| texture(1.0, x, y) * light);
+        assert!(at(0.8).mix(&at(1.0), &at(0.6)).distance < 10.0);
+        let fade = at(0.5).mix(&at(1.0), &at(0.0));
+        assert!(fade.distance > 30.0 && fade.residual < 0.01, "{fade:?}");
+        assert!((fade.share - 0.5).abs() < 0.01, "{fade:?}");
+        assert!(at(0.02).is_blank() && !at(0.5).is_blank());
+    }
+
+    #[test]
+    fn scenes_are_known_again_moved_lit_and_from_nearer() {
+        let a = sketch(|x, y| texture(1.0, x, y));
+        let moved = sketch(|x, y| texture(1.0, x + 4.0, y - 2.0) * 0.6 + 30.0);
+        let nearer = sketch(|x, y| texture(1.0, 19.5 + (x - 19.5) / 1.1, 9.5 + (y - 9.5) / 1.1));
+        let other = sketch(|x, y| texture(2.3, x, y));
+        assert!(a.shows_also(&moved) > 0.9 && a.shows_also(&nearer) > 0.7);
+        assert!(a.relief().likeness(&moved.relief(), 0) < a.shows_also(&moved));
+        assert!(a.relief().likeness(&other.relief(), 4) < 0.45);
+        let small = Sketch::new(4, 2, vec![1.0; 8]);
+        assert_eq!(a.likeness(&small, 4), 0.0);
+    }
+}
