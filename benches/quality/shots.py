@@ -2,9 +2,10 @@
 
     shots.py --binary PROGRAM [--out FOLDER] [--films FOLDER] [--peers all|none]
 
-Prints a table, and writes one JSON object a system, half and task (`cuts`, `gradual`) into
+Prints a table, and writes one JSON object a system, setting, half and task (`cuts`, `gradual`) into
 FOLDER/results.jsonl: `system`, `setting`, `corpus`, `task`, `precision`, `recall`, `f1`, `found`,
-`false`, `truth`, `fps` of the first film (decoding and scaling included; none where not at the default).
+`false`, `truth`, and `fps`, frames a second over the first film with decoding and scaling, which
+only defaults have.
 
 A cut is found by a boundary within one frame of it, a gradual transition by one within its mixed
 frames or one frame beside; more than one boundary within the same transition count once. A system
