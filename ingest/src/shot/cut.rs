@@ -86,7 +86,7 @@ pub struct Released<T> {
 
 /// Finds hard cuts in a sequence of frames, with a delay of [`CutRules::ahead`] frames.
 ///
-/// Cost: about 10 microseconds a frame at 160x90, and some hundred where a frame stands out.
+/// Cost: about 30 microseconds a frame at 160x90.
 pub struct CutFinder<T> {
     rules: CutRules,
     waiting: VecDeque<Waiting<T>>,

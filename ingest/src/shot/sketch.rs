@@ -7,6 +7,7 @@ pub(super) struct Sketch {
     height: usize,
     values: Vec<f32>,
     mean: f32,
+    variance: f32,
 }
 
 /// How a picture lies between two others.
@@ -47,12 +48,15 @@ impl Sketch {
     }
 
     fn new(width: usize, height: usize, values: Vec<f32>) -> Self {
-        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        let count = values.len() as f32;
+        let mean = values.iter().sum::<f32>() / count;
+        let variance = (dot(&values, &values) / count - mean * mean).max(0.0);
         Self {
             width,
             height,
             values,
             mean,
+            variance,
         }
     }
 
@@ -62,7 +66,7 @@ impl Sketch {
 
     /// Standard deviation.
     pub(super) fn deviation(&self) -> f32 {
-        self.covariance(self).max(0.0).sqrt()
+        self.variance.sqrt()
     }
 
     /// Whether it is almost one colour.
@@ -75,13 +79,13 @@ impl Sketch {
     /// A change of light scales a picture, so whatever is like the fainter of the two is taken
     /// away first, by regression; a picture of one colour takes nothing.
     pub(super) fn mix(&self, from: &Self, to: &Self) -> Mix {
-        let backwards = from.deviation() > to.deviation();
+        let backwards = from.variance > to.variance;
         let (faint, strong) = if backwards { (to, from) } else { (from, to) };
-        let scale = faint.covariance(faint) + BLANK * BLANK;
+        let scale = faint.variance + BLANK * BLANK;
         let (in_strong, in_self) = (faint.covariance(strong), faint.covariance(self));
-        let length = (strong.covariance(strong) - in_strong * in_strong / scale).max(1e-3);
+        let length = (strong.variance - in_strong * in_strong / scale).max(1e-3);
         let along = strong.covariance(self) - in_strong * in_self / scale;
-        let own = self.covariance(self) - in_self * in_self / scale;
+        let own = self.variance - in_self * in_self / scale;
         let share = along / length;
         Mix {
             share: if backwards { 1.0 - share } else { share },
