@@ -4,8 +4,9 @@
 
 Prints a table, and writes one JSON object a system, setting, half and task (`cuts`, `gradual`) into
 FOLDER/results.jsonl: `system`, `setting`, `corpus`, `task`, `precision`, `recall`, `f1`, `found`,
-`false`, `truth`, and `fps`, frames a second over the first film with decoding and scaling, which
-only defaults have.
+`false`, `truth`; and for defaults, over the first film, with decoding and scaling, `fps`, frames a
+second of processor time on all cores together, and `fps_wall`, by the clock, which other work on the
+machine disturbs.
 
 A cut is found by a boundary within one frame of it, a gradual transition by one within its mixed
 frames or one frame beside; more than one boundary within the same transition count once. A system
@@ -21,6 +22,7 @@ are tuned on what they are judged by, ours is not.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -95,17 +97,20 @@ def judge(truth, cuts, gradual, scores, shown=None):
 
 
 def run_ours(binary, rule, film):
-    """(frames, seconds, cuts, middles of gradual transitions) of our own program."""
+    """(frames, seconds of processor and of wall time, cuts, middles of gradual transitions) of our own program."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([binary, "--shots", rule, film], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     result = json.loads(done.stdout)
     gradual = [t[1] for t in result["gradual"]] if rule == "rollcall" else None
-    return result["frames"], result["seconds"], result["cuts"], gradual
+    return result["frames"], (cpu, result["seconds"]), result["cuts"], gradual
 
 
 def run_peer(detectors, film):
     """The same of PySceneDetect's detectors, by its own loop and at its own frame size: frames,
-    seconds, and the boundaries of each detector."""
-    begun = time.perf_counter()
+    times, and the boundaries of each detector."""
+    begun = time.process_time(), time.perf_counter()
     video = scenedetect.open_video(str(film))
     manager = scenedetect.SceneManager()
     boundaries = []
@@ -115,7 +120,7 @@ def run_peer(detectors, film):
             setattr(detector, name, recorded(getattr(detector, name), found))
         manager.add_detector(detector)
     frames = manager.detect_scenes(video)
-    return frames, time.perf_counter() - begun, boundaries
+    return frames, (time.process_time() - begun[0], time.perf_counter() - begun[1]), boundaries
 
 
 def recorded(method, found):
@@ -134,7 +139,7 @@ def measure(binary, peers, films, half, verbose):
         systems += [(f"scenedetect {name}", words(setting), setting)
                     for name, settings in SWEEP.items() for setting in settings]
     scores = [{"cuts": Score(), "gradual": Score()} for _ in systems]
-    speeds = [None] * len(systems)
+    speeds = []
     for number, film in enumerate(sorted(films.glob(f"{half}-*.mp4"))):
         print(film.name, file=sys.stderr)
         truth = json.loads(film.with_suffix(".json").read_text())
@@ -150,14 +155,14 @@ def measure(binary, peers, films, half, verbose):
             alone = [result[:2] for result in ours]
             alone += [None if setting else run_peer([make(name, setting)], film)[:2]
                       for name, _, setting in systems[2:]]
-            speeds = [run and round(run[0] / run[1]) for run in alone]
+            speeds = [run and [round(run[0] / took) for took in run[1]] for run in alone]
         for (name, setting, _), score, result in zip(systems, scores, found):
             shown = [] if verbose and name == "rollcall" else None
             judge(truth, *result, score, shown)
             for task, missed, false in shown or []:
                 print(f"{name} {task}: missed {missed}, false {false}", file=sys.stderr)
     return [{"system": name, "setting": setting, "corpus": half, "task": task,
-             **score[task].measures(), "fps": fps}
+             **score[task].measures(), "fps": fps and fps[0], "fps_wall": fps and fps[1]}
             for (name, setting, _), score, fps in zip(systems, scores, speeds) for task in score]
 
 
@@ -167,7 +172,7 @@ def words(setting):
 
 def table(lines):
     """Defaults, and the best setting of each system and task."""
-    print(f"{'task':8} {'half':5} {'system':29} {'setting':20} {'prec.':>6} {'recall':>6} {'F1':>6} {'fps':>6}")
+    print(f"{'task':8} {'half':5} {'system':29} {'setting':20} {'prec.':>6} {'recall':>6} {'F1':>6} {'fps':>6} {'wall':>6}")
     for task in ("cuts", "gradual"):
         for half in compose_shots.HALVES:
             for name in dict.fromkeys(line["system"] for line in lines):
@@ -177,7 +182,7 @@ def table(lines):
                 for setting in dict.fromkeys(["default", best]):
                     l = here[setting]
                     print(f"{task:8} {half:5} {name:29} {setting:20} {l['precision']:6.3f} "
-                          f"{l['recall']:6.3f} {l['f1']:6.3f} {l['fps'] or '':>6}")
+                          f"{l['recall']:6.3f} {l['f1']:6.3f} {l['fps'] or '':>6} {l['fps_wall'] or '':>6}")
 
 
 def main():
