@@ -40,7 +40,8 @@ class ComposeError(Exception):
 
 def decoded(path, width, height, chain="null", frames=None):
     """Frames of a file as an array (frames, height, width, 3), scaled to cover that size."""
-    fit = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}:(iw-ow)/2:(ih-oh)/4"
+    fit = (f"scale={width}:{height}:force_original_aspect_ratio=increase,"
+           f"crop={width}:{height}:(iw-ow)/2:(ih-oh)/4")
     command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-vf", f"{chain},{fit}"]
     command += ["-frames:v", str(frames)] if frames else []
     command += ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
@@ -54,7 +55,8 @@ def clouds(rng, width, height, slope):
     """Noise with a spectrum that falls with frequency, 0 to 255; wraps around at its edges."""
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
     spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
-    field = np.fft.irfft2(spectrum / np.maximum(np.hypot(fx, fy), 2 / width) ** slope, (height, width))
+    spectrum /= np.maximum(np.hypot(fx, fy), 2 / width) ** slope
+    field = np.fft.irfft2(spectrum, (height, width))
     return np.clip(128 + 52 * (field - field.mean()) / field.std(), 0, 255).astype(np.uint8)
 
 
@@ -101,7 +103,8 @@ class Texture:
         self.palette = palette(rng)
 
     def at(self, k):
-        a, b = (np.roll(layer, tuple(step * k), (0, 1)) for layer, step in zip(self.layers, self.steps))
+        moved = zip(self.layers, self.steps)
+        a, b = (np.roll(layer, tuple(step * k), (0, 1)) for layer, step in moved)
         return self.palette[(a >> 1) + (b >> 1)]
 
 
@@ -144,10 +147,11 @@ class Camera:
         if self.kind == "pan":
             self.end = self._inside(rng, source, width * rng.uniform(0.9, 1.0))
         elif self.kind == "zoom":
-            self.end = self._inside(rng, source, np.clip(width * rng.choice([0.6, 1.6]), 0.4 * widest, widest))
+            width = np.clip(width * rng.choice([0.6, 1.6]), 0.4 * widest, widest)
+            self.end = self._inside(rng, source, width)
         elif self.kind == "whip":
-            half = min(width, 0.5 * widest) / 2
-            ends = [(half, source.height / 2, 2 * half), (source.width - half, source.height / 2, 2 * half)]
+            half, y = min(width, 0.5 * widest) / 2, source.height / 2
+            ends = [(half, y, 2 * half), (source.width - half, y, 2 * half)]
             self.start, self.end = ends[:: int(rng.choice([-1, 1]))]
             self.whip = (int(rng.integers(8, max(9, frames - 20))), int(rng.integers(5, 11)))
         shakes = self.kind == "shake"
@@ -183,8 +187,9 @@ class Camera:
         for part in range(count):
             x, y, w = self.at(k + part / count * 0.7)
             step, offset = w / WIDTH, part / count
-            xs = np.clip(x + (np.arange(WIDTH) - WIDTH / 2 + offset) * step, 0, canvas.shape[1] - 1)
-            ys = np.clip(y + (np.arange(HEIGHT) - HEIGHT / 2 + offset) * step, 0, canvas.shape[0] - 1)
+            xs = x + (np.arange(WIDTH) - WIDTH / 2 + offset) * step
+            ys = y + (np.arange(HEIGHT) - HEIGHT / 2 + offset) * step
+            xs, ys = np.clip(xs, 0, canvas.shape[1] - 1), np.clip(ys, 0, canvas.shape[0] - 1)
             total += canvas.take(ys.astype(int), 0).take(xs.astype(int), 1)
         return (total // count).astype(np.uint8)
 
@@ -209,7 +214,8 @@ class Shot:
 
     def _flash(self, rng):
         for start in rng.integers(6, max(7, self.frames - 8), int(rng.integers(1, 5))):
-            fall = np.array([1, 1, 0.5, 0.2] if rng.random() < 0.3 else [1, 0.35, 0.1]) * rng.uniform(0.4, 0.9)
+            fall = np.array([1, 1, 0.5, 0.2] if rng.random() < 0.3 else [1, 0.35, 0.1])
+            fall = fall * rng.uniform(0.4, 0.9)
             part = self.flash[start:start + len(fall)]
             part[:] = np.maximum(part, fall[:len(part)])
         x, y = rng.uniform(0, [WIDTH, HEIGHT])
@@ -218,23 +224,28 @@ class Shot:
 
     def _ramp(self, rng):
         start, length = int(rng.integers(0, self.frames // 2)), int(rng.integers(10, 45))
-        self.gain = np.interp(np.arange(self.frames + 2), [start, start + length], rng.permutation([1, rng.uniform(0.45, 0.7)]))
+        ends = rng.permutation([1, rng.uniform(0.45, 0.7)])
+        self.gain = np.interp(np.arange(self.frames + 2), [start, start + length], ends)
 
     def _switch(self, rng):
         self.gain[int(rng.integers(8, self.frames - 8)):] = rng.uniform(0.55, 0.75)
 
     def _flicker(self, rng):
-        self.gain = 1 - rng.uniform(0.08, 0.25) * (1 + np.sin(np.arange(self.frames + 2) * rng.uniform(0.4, 2.5))) / 2
+        depth, speed = rng.uniform(0.08, 0.25), rng.uniform(0.4, 2.5)
+        self.gain = 1 - depth * (1 + np.sin(np.arange(self.frames + 2) * speed)) / 2
 
     def _caption(self, rng):
         glyphs = np.kron(rng.random((5, 420)) < 0.5, np.ones((6, 5))).astype(bool)
         shown = sorted(rng.integers(0, self.frames, 2))
-        self.caption = (glyphs, int(rng.choice([0, 3, 6])), int(rng.integers(230, 320)), shown, int(rng.choice([0, 255])))
+        speed, y = int(rng.choice([0, 3, 6])), int(rng.integers(230, 320))
+        self.caption = (glyphs, speed, y, shown, int(rng.choice([0, 255])))
 
     def _passer(self, rng):
         size = rng.uniform(0.5, 1.3) * HEIGHT
         skin = palette(rng)[clouds(rng, 512, 512, 1.5)]
-        self.passer = (skin, size, rng.uniform(8, 45), int(rng.choice([-1, 1])), int(rng.integers(0, max(1, self.frames // 2))))
+        speed, way = rng.uniform(8, 45), int(rng.choice([-1, 1]))
+        start = int(rng.integers(0, max(1, self.frames // 2)))
+        self.passer = (skin, size, speed, way, start)
 
     def frame(self, k):
         image = self.camera.view(self.source.at(k), k)
@@ -289,7 +300,8 @@ class Material:
 
 
 def film(material, number, seconds):
-    """Shots and the transitions between them: [shot, (kind, details)], the last without."""
+    """Shots, each with the transition to the next: (kind,), or (kind, frames at the end of this
+    shot, ..., frames at the start of the next, colour)."""
     rng = np.random.default_rng([material.seed, number])
     parts, total, group, shot = [], 0, None, None
     while total < seconds * FPS:
@@ -344,7 +356,8 @@ def played(parts):
             elif kind == "dissolve":
                 truth["gradual"].append([at, at + mixed, "dissolve"])
                 for k in range(mixed):
-                    yield mix(shot.frame(shot.frames - mixed + k), following.frame(k), (k + 1) / (mixed + 1))
+                    old, new = shot.frame(shot.frames - mixed + k), following.frame(k)
+                    yield mix(old, new, (k + 1) / (mixed + 1))
                 at += mixed
             elif kind == "fade":
                 _, out, hold, back, colour = transition
@@ -366,7 +379,8 @@ def write(parts, path):
     """Encodes a film and writes its truth."""
     command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24",
                "-s", f"{WIDTH}x{HEIGHT}", "-r", str(FPS), "-i", "-", "-c:v", "libx264", "-preset",
-               "superfast", "-crf", "23", "-pix_fmt", "yuv420p", "-g", "125", "-f", "mp4", f"{path}.part"]
+               "superfast", "-crf", "23", "-pix_fmt", "yuv420p", "-g", "125"]
+    command += ["-f", "mp4", f"{path}.part"]
     images, truth = played(parts)
     with subprocess.Popen(command, stdin=subprocess.PIPE) as encoder:
         for image in images:

@@ -5,8 +5,8 @@
 Prints a table, and writes one JSON object a system, setting, half and task (`cuts`, `gradual`) into
 FOLDER/results.jsonl: `system`, `setting`, `corpus`, `task`, `precision`, `recall`, `f1`, `found`,
 `false`, `truth`; and for defaults, over the first film, with decoding and scaling, `fps`, frames a
-second of processor time on all cores together, and `fps_wall`, by the clock, which other work on the
-machine disturbs.
+second of processor time on all cores together, and `fps_wall`, by the clock, which other work on
+the machine disturbs.
 
 A cut is found by a boundary within one frame of it, a gradual transition by one within its mixed
 frames or one frame beside; more than one boundary within the same transition count once. A system
@@ -56,7 +56,9 @@ class Score:
         self.found = self.truth = self.false = 0
 
     def add(self, found, truth, false):
-        self.found, self.truth, self.false = self.found + found, self.truth + truth, self.false + false
+        self.found += found
+        self.truth += truth
+        self.false += false
 
     def measures(self):
         precision = self.found / max(self.found + self.false, 1)
@@ -97,9 +99,11 @@ def judge(truth, cuts, gradual, scores, shown=None):
 
 
 def run_ours(binary, rule, film):
-    """(frames, seconds of processor and of wall time, cuts, middles of gradual transitions) of our own program."""
+    """Our own program: frames, seconds of processor and of wall time, cuts, middles of gradual
+    transitions."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([binary, "--shots", rule, film], capture_output=True, text=True, check=True)
+    command = [binary, "--shots", rule, film]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     result = json.loads(done.stdout)
@@ -172,27 +176,31 @@ def words(setting):
 
 def table(lines):
     """Defaults, and the best setting of each system and task."""
-    print(f"{'task':8} {'half':5} {'system':29} {'setting':20} {'prec.':>6} {'recall':>6} {'F1':>6} {'fps':>6} {'wall':>6}")
+    heads = "".join(f"{head:>7}" for head in ("prec.", "recall", "F1", "fps", "wall"))
+    print(f"{'task':8} {'half':5} {'system':29} {'setting':20}{heads}")
     for task in ("cuts", "gradual"):
         for half in compose_shots.HALVES:
             for name in dict.fromkeys(line["system"] for line in lines):
                 own = [l for l in lines if l["system"] == name and l["task"] == task]
                 here = {l["setting"]: l for l in own if l["corpus"] == half}
-                best = max((l for l in own if l["corpus"] == "held"), key=lambda l: l["f1"])["setting"]
+                held = [l for l in own if l["corpus"] == "held"]
+                best = max(held, key=lambda l: l["f1"])["setting"]
                 for setting in dict.fromkeys(["default", best]):
                     l = here[setting]
-                    print(f"{task:8} {half:5} {name:29} {setting:20} {l['precision']:6.3f} "
-                          f"{l['recall']:6.3f} {l['f1']:6.3f} {l['fps'] or '':>6} {l['fps_wall'] or '':>6}")
+                    quality = "".join(f"{l[key]:7.3f}" for key in ("precision", "recall", "f1"))
+                    speed = "".join(f"{l[key] or '':>7}" for key in ("fps", "fps_wall"))
+                    print(f"{task:8} {half:5} {name:29} {setting:20}{quality}{speed}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    assets = Path(os.environ.get("ROLLCALL_ASSETS") or Path(__file__).resolve().parents[2] / ".assets")
+    root = Path(__file__).resolve().parents[2]
+    assets = Path(os.environ.get("ROLLCALL_ASSETS") or root / ".assets")
     parser.add_argument("--binary", required=True, type=Path, help="our program `shots`")
     parser.add_argument("--films", type=Path, default=assets / "bench" / "shots")
     parser.add_argument("--out", type=Path, help="folder for results.jsonl")
     parser.add_argument("--peers", choices=["all", "none"], default="all")
-    parser.add_argument("--verbose", action="store_true", help="tell what was missed and what false")
+    parser.add_argument("--verbose", action="store_true", help="tell what ours missed and invented")
     arguments = parser.parse_args()
     peers = arguments.peers == "all"
     compose_shots.compose(arguments.films, assets / "fixtures", files=5, seconds=80)

@@ -365,7 +365,7 @@ mod tests {
         // The ramp and the two halves that its own test takes for a cut.
         let film = |i: usize| {
             grey(move |x, y| {
-                if (i / 10) % 2 == 0 {
+                if (i / 10).is_multiple_of(2) {
                     (x % 40) as f32
                 } else if y < 45 {
                     140.0
