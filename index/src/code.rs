@@ -177,7 +177,7 @@ impl Probe {
         step.hypot(self.value_step) / 12.0f32.sqrt()
     }
 
-    /// What [`kernel::scan`] takes.
+    /// As sketches are compared with it.
     #[inline]
     pub(crate) fn table(&self) -> Table<'_> {
         Table {

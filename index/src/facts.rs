@@ -56,14 +56,15 @@ impl Index {
     /// Cost: a look at every cell and every person.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the folder cannot be listed.
+    /// [`StoreError::Io`] if the folder cannot be listed, [`StoreError::Damaged`] if a page that was
+    /// looked at is not what was written.
     pub fn facts(&self) -> Result<Facts, StoreError> {
         let state = self.newest();
         let stats = state.stats();
         let (segments, file_bytes) = self.folder().map_or(Ok((0, 0)), segments)?;
         let cold_bytes = stats.bytes - stats.hot_bytes;
         let per_face = |bytes| per_face(bytes, stats.faces);
-        Ok(Facts {
+        let facts = Facts {
             contract: self.contract().to_owned(),
             dimension: state.dimension(),
             sequence: state.sequence(),
@@ -82,7 +83,12 @@ impl Index {
             cold_bytes_per_face: per_face(cold_bytes),
             segments,
             file_bytes,
-        })
+        };
+        // A damaged page says anything.
+        match state.damage.get() {
+            None => Ok(facts),
+            Some(damage) => Err(damage.clone().into()),
+        }
     }
 }
 

@@ -350,7 +350,7 @@ impl Plane {
         self.heads.rows_by_page()
     }
 
-    /// How many heads lie together: 64 at most.
+    /// How many heads lie together: a power of two, 64 at most.
     pub(crate) fn heads_together(&self) -> usize {
         self.heads.page_rows()
     }

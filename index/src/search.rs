@@ -43,7 +43,7 @@ const SKETCH_DIMENSION_MIN: usize = 64;
 const FEW: usize = 64;
 /// Queries that are asked together: their tables and a block of sketches fit the nearest cache.
 const TOGETHER: usize = 8;
-/// Queries that are under way at once: some kilobytes each.
+/// Queries that are under way at once: some kilobytes each, and a bit for each block.
 const AT_ONCE: usize = 1024;
 /// Blocks of sketches asked for ahead of their use.
 const BLOCKS_AHEAD: usize = 2;
@@ -51,12 +51,15 @@ const BLOCKS_AHEAD: usize = 2;
 /// How much of the index a search for people looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effort {
-    /// The nearest cells only, as many as this. For measuring; [`Effort::Normal`] decides itself.
+    /// The nearest cells only, as many as this, or until somebody is sure as with [`Effort::Normal`],
+    /// which decides itself how many. For measuring.
     Cells(usize),
-    /// The nearest cells first, then everybody else's sketch, until somebody is at least [`SURE`]
-    /// similar; where there are few people, everybody's. Of whoever may reach the floor by the error
-    /// bound, the code: somebody exactly at the floor is overlooked with a probability of one in 370,
-    /// and more similar ones with less (of 512 values, one in 300,000 at 0.08 above it).
+    /// The nearest cells first, sixteen at least, then everybody else's sketch, until somebody is at
+    /// least [`SURE`] similar and reaches the floor; where there are few people (4,096), everybody's.
+    /// Where somebody is sure, the other hits are the best of the cells looked at. Of whoever may reach
+    /// the floor by the error bound, the code: somebody exactly at the floor is overlooked with a
+    /// probability of one in 370, and more similar ones with less (of 512 values, one in 300,000 at
+    /// 0.08 above it).
     Normal,
     /// Everybody's sketch, and the code of whoever may be among the hits by the error bound: a hit
     /// is overlooked with a probability below one in 300,000.
@@ -378,7 +381,10 @@ impl State {
             self.check(query)?;
             Ok(Search::new(self, query, filter))
         };
-        queries.iter().map(search).collect()
+        if queries.len() == 1 {
+            return queries.iter().map(search).collect();
+        }
+        queries.par_iter().map(search).collect()
     }
 
     /// Every face at least `floor` similar to `query` that passes `filter`, most similar first; ties
@@ -548,14 +554,13 @@ impl<'a> Search<'a> {
         Some(Similarity::from_dot(cosine))
     }
 
-    /// Counts a block of sketches that was looked at, `whole` or its heads alone.
-    fn scanned(&mut self, whole: bool) {
-        self.scanned_heads(1, u32::from(whole));
+    /// Counts a block of sketches of `plane` that was looked at, `whole` or its heads alone.
+    fn scanned(&mut self, plane: &Plane, whole: bool) {
+        self.scanned_heads(plane, 1, u32::from(whole));
     }
 
     /// Counts blocks of which the heads were looked at, and those of them that were as a whole.
-    fn scanned_heads(&mut self, heads: u32, whole: u32) {
-        let plane = &self.state.cells.plane;
+    fn scanned_heads(&mut self, plane: &Plane, heads: u32, whole: u32) {
         self.work.sketches += at(heads) * BLOCK;
         self.work.bytes += at(whole) * plane.block_bytes(true);
         self.work.bytes += at(heads - whole) * plane.block_bytes(false);

@@ -421,6 +421,24 @@ fn no_flipped_bit_goes_unnoticed() {
     assert!(look(folder.path(), &whole));
 }
 
+#[test]
+fn damaged_pages_have_no_facts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut index = open(folder.path());
+    for n in 1..=300 {
+        index.apply(n, &step(n)).unwrap();
+    }
+    index.checkpoint().unwrap();
+    let whole = index.facts().unwrap();
+    drop(index);
+    assert_eq!(open(folder.path()).facts().unwrap(), whole);
+    let segment = folder.path().join("segment-0000000000000001");
+    let bytes = fs::read(&segment).unwrap();
+    fs::write(&segment, bytes.iter().map(|byte| !byte).collect::<Vec<_>>()).unwrap();
+    let refused = open(folder.path()).facts().unwrap_err();
+    assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
+}
+
 /// Is the index whole? Panics on a wrong answer.
 fn look(folder: &Path, whole: &str) -> bool {
     let Ok(mut index) = Index::open(folder, CONTRACT, DIMENSION) else {

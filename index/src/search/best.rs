@@ -7,6 +7,9 @@ use std::{
 
 use crate::{code::Bars, embedding::Similarity, kernel::Bar, plane::Estimate};
 
+/// Room is made for as many from the beginning, at most: many searches may be under way.
+const ROOM: usize = 128;
+
 /// The k best of what was offered, best first; ties go to the lower id.
 pub(super) struct Best<Id> {
     k: usize,
@@ -22,7 +25,7 @@ impl<Id: Ord + Copy> Best<Id> {
         Self {
             k,
             modal: HashSet::new(),
-            heap: BinaryHeap::with_capacity(k.min(of)),
+            heap: BinaryHeap::with_capacity(k.min(of).min(ROOM)),
         }
     }
 
@@ -78,7 +81,7 @@ pub(super) struct Ranked {
 impl Ranked {
     pub(super) fn new(keep: usize, floor: f32, bars: Bars) -> Self {
         Self {
-            entries: Vec::with_capacity(keep * 8),
+            entries: Vec::with_capacity(keep.min(ROOM) * 8),
             keep,
             floor,
             bars,

@@ -89,7 +89,7 @@ impl Search<'_> {
                 near.entries.push(estimate);
             }
         });
-        self.scanned(whole);
+        self.scanned(plane, whole);
         if near.entries.len() >= NEAR_MAX {
             self.compare_faces(near, best);
         }

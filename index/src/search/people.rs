@@ -163,7 +163,7 @@ pub(super) fn estimate_all(state: &State, searches: &mut [Search]) -> Vec<Vec<Es
                     all.push(one);
                 }
             });
-            search.scanned(true);
+            search.scanned(plane, true);
         }
     }
     all

@@ -19,6 +19,11 @@ pub(super) const NORMAL: f32 = 3.0;
 const PEOPLE_FEW: usize = 4 << 10;
 /// Of the cells, one in this many is looked at in the order of nearness, the others as they lie.
 const NEAR: usize = 8;
+/// The nearest cells are looked at even if somebody is sure, at least as many as this: whoever else may
+/// be meant, one person under two identities above all, lies there.
+const NEAR_MIN: usize = 16;
+/// Blocks that a number notes. Those whose heads lie together are noted by one.
+const NOTED: usize = 64;
 
 /// A search under way.
 struct UnderWay<'a, 'b> {
@@ -28,7 +33,7 @@ struct UnderWay<'a, 'b> {
     ranked: Ranked,
     floor: f32,
     margin: f32,
-    /// Blocks that were looked at, or nothing: a bit each, a number for those whose heads lie together.
+    /// Blocks that were looked at, a bit each; or nothing.
     seen: Vec<u64>,
     /// Somebody who is sure ends it; somebody is.
     ends: bool,
@@ -76,17 +81,24 @@ pub(super) fn normal(
     all.into_par_iter().map(UnderWay::end).collect()
 }
 
+/// How similar somebody has to be to end the search: who is below the floor is no answer.
+fn enough(floor: f32) -> f32 {
+    SURE.max(floor)
+}
+
 impl<'a, 'b> UnderWay<'a, 'b> {
     fn begin(search: &'b mut Search<'a>, k: usize, floor: f32, excluded: &'b [u32]) -> Self {
         let margin = search.margin(&search.state.cells.plane) / DEVIATIONS * NORMAL;
+        let best = search.begin(k, excluded);
+        let ends = search.state.people.len() > PEOPLE_FEW;
         Self {
-            best: search.begin(k, excluded),
+            sure: ends && best.best() >= enough(floor),
+            best,
             ranked: search.ranked(k, floor - margin),
             floor,
             margin,
             seen: Vec::new(),
-            ends: search.state.people.len() > PEOPLE_FEW,
-            sure: false,
+            ends,
             excluded,
             search,
         }
@@ -97,14 +109,15 @@ impl<'a, 'b> UnderWay<'a, 'b> {
     fn take(&mut self, estimate: Estimate) {
         if self.search.may_count(estimate.1) {
             self.ranked.offer(estimate);
-            self.sure |= self.ends && estimate.0 >= SURE && self.is_sure(estimate.1);
+            let may_end = self.ends && !self.sure && estimate.0 >= enough(self.floor);
+            self.sure |= may_end && self.is_sure(estimate.1);
         }
     }
 
     /// Whether whoever has this representative is the one: nobody else is as similar.
     fn is_sure(&mut self, slot: u32) -> bool {
         let Owner { person, .. } = self.search.owner(slot);
-        self.search.representative(slot).get() >= SURE
+        self.search.representative(slot).get() >= enough(self.floor)
             && !self.excluded.contains(&person)
             && self.search.counts(person)
     }
@@ -113,7 +126,8 @@ impl<'a, 'b> UnderWay<'a, 'b> {
     fn look_first(&mut self) {
         if self.ends {
             let (cells, probe) = (&self.search.state.cells, Arc::clone(&self.search.probe));
-            self.look_near(cells.nearest_first(&probe).take(cells.many() / NEAR));
+            let many = (cells.many() / NEAR).max(NEAR_MIN);
+            self.look_near(cells.nearest_first(&probe).take(many));
         }
     }
 
@@ -123,18 +137,17 @@ impl<'a, 'b> UnderWay<'a, 'b> {
             &self.search.state.cells.plane,
             Arc::clone(&self.search.probe),
         );
-        let together = plane.heads_together();
-        self.seen = vec![0; plane.blocks().div_ceil(together)];
-        for blocks in cells {
+        self.seen = vec![0; plane.blocks().div_ceil(NOTED)];
+        for (number, blocks) in cells.enumerate() {
+            if self.sure && number >= NEAR_MIN {
+                return;
+            }
             blocks.iter().for_each(|block| plane.prefetch_block(*block));
             for block in blocks {
-                self.seen[block / together] |= 1 << (block % together);
+                self.seen[block / NOTED] |= 1 << (block % NOTED);
                 let bar = self.ranked.bar;
                 let whole = plane.above(&probe, block, u32::MAX, bar, |one| self.take(one));
-                self.search.scanned(whole);
-            }
-            if self.sure {
-                return;
+                self.search.scanned(plane, whole);
             }
         }
     }
@@ -146,11 +159,11 @@ impl<'a, 'b> UnderWay<'a, 'b> {
             Arc::clone(&self.search.probe),
         );
         let there = plane.blocks().saturating_sub(block).min(sums.len());
-        let seen = self.seen.get(block / sums.len()).unwrap_or(&0);
-        let wanted = u64::MAX.unbounded_shr(row(64 - there)) & !seen;
+        let seen = self.seen.get(block / NOTED).unwrap_or(&0) >> (block % NOTED);
+        let wanted = u64::MAX.unbounded_shr(row(NOTED - there)) & !seen;
         let mut reached = plane.heads_reach(heads, &probe, wanted, self.ranked.bar, sums);
-        let whole = reached.count_ones();
-        self.search.scanned_heads(wanted.count_ones(), whole);
+        self.search
+            .scanned_heads(plane, wanted.count_ones(), reached.count_ones());
         while reached != 0 {
             let number = at(reached.trailing_zeros());
             reached &= reached - 1;

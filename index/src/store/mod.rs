@@ -93,6 +93,12 @@ pub enum StoreError {
     },
 }
 
+impl From<Damage> for StoreError {
+    fn from(Damage { path, what }: Damage) -> Self {
+        Self::Damaged { path, what }
+    }
+}
+
 /// The manifest, as it is archived.
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Debug)]
 struct Manifest {
@@ -383,8 +389,7 @@ impl Store {
         }
         // Pages of sparse segments were read above for the first time, perhaps.
         if let Some(damage) = self.damage.get() {
-            let Damage { path, what } = damage.clone();
-            return Err(StoreError::Damaged { path, what });
+            return Err(damage.clone().into());
         }
         let mut next = Parts {
             columns: Vec::new(),
