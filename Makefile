@@ -14,7 +14,8 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
-  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index emulate
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index \
+  bench-quality emulate
 
 help: ## print this list
 	@echo "Targets:"
@@ -101,6 +102,12 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(QUERIES),--queries "$$QUERIES") \
 	  $(if $(QUERY_IDENTITIES),--query-identities "$$QUERY_IDENTITIES") \
 	  $(if $(OUT),--out "$$OUT") $(if $(BESIDE),--beside $$BESIDE)
+
+bench-quality: ## shots beside PySceneDetect, on composed films: OUT=folder PEERS=all|none
+	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots
+	@benches/quality/setup.sh
+	@"$(ROLLCALL_ASSETS)/quality-venv/bin/python" -B benches/quality/shots.py \
+	  --binary "$(RELEASE)/shots" $(if $(OUT),--out "$$OUT") $(if $(PEERS),--peers "$$PEERS")
 
 emulate: ## test the index's AVX-512 and NEON kernels in emulators: benches/emulate/README.md
 	@benches/emulate/run.sh

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use rollcall_ingest::{observe::mask_credentials, worker};
+use rollcall_ingest::{observe::mask_credentials, pipeline::ShotRule, worker};
 
 mod run_extract;
 
@@ -54,6 +54,9 @@ struct Extract {
     /// Longest side of the picture the detector sees, in pixels.
     #[arg(long, value_name = "PIXELS", default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=2048))]
     detect_size: u32,
+    /// By which rule shots are told apart.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    shots: ShotRule,
     /// Replace an earlier extraction in the folder.
     #[arg(long)]
     force: bool,

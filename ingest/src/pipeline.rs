@@ -35,7 +35,17 @@ use analysis::Analysis;
 const STALLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Changes whenever the same material would give other observations under the same settings.
-const PIPELINE_VERSION: u32 = 1;
+const PIPELINE_VERSION: u32 = 2;
+
+/// By which rule shots are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShotRule {
+    /// Cuts that stand out from what is around them, dissolves and fades.
+    #[default]
+    Rollcall,
+    /// facerec's pixel rule, for hard cuts alone.
+    Facerec,
+}
 
 /// What shapes a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +95,26 @@ impl Default for PipelineSettings {
 }
 
 impl PipelineSettings {
+    /// The same with the rules for shots that `rule` stands for.
+    #[must_use]
+    pub fn with_shots(self, rule: ShotRule) -> Self {
+        let facerec = rule == ShotRule::Facerec;
+        let gradual = if facerec {
+            GradualRules::NEVER
+        } else {
+            GradualRules::default()
+        };
+        let cuts = CutRules {
+            facerec,
+            ..CutRules::default()
+        };
+        Self {
+            cuts,
+            gradual,
+            ..self
+        }
+    }
+
     /// A short hash of everything that shapes observations: these settings, the version of the
     /// pipeline, and `models` (which names the models and their files).
     #[must_use]

@@ -31,7 +31,8 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
         detect_every: options.every,
         detect_size: DetectSize::longest_side(options.detect_size),
         ..PipelineSettings::default()
-    };
+    }
+    .with_shots(options.shots);
     let header = ExtractHeader {
         uri: options.file.clone(),
         contract: models.contract().id().to_owned(),

@@ -4,7 +4,10 @@
 //! each cut, so that a run that begins at a cut sees exactly what a run over the whole file sees.
 
 mod cut;
+mod facerec;
 mod gradual;
+mod sketch;
 
 pub use cut::{CutFinder, CutRules, Opening, Released};
+pub use facerec::FacerecRule;
 pub use gradual::{GradualFinder, GradualRules, Transition};

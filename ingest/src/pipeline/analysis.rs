@@ -161,7 +161,7 @@ impl<'a> Analysis<'a> {
             .looker
             .look(stamp, &grey, image.as_ref(), &mut self.counters)?;
         let begun = Instant::now();
-        self.hold.push(grey, Event { stamp, faces });
+        self.hold.push(&grey, Event { stamp, faces });
         self.counters.spend("shot", begun.elapsed());
         self.last = Some(stamp);
         self.release(sink)?;

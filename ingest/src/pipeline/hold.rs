@@ -1,6 +1,6 @@
 //! What was seen waits here until it is known whether a dissolve is going on.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use crate::{
     exemplar::SeenFace,
@@ -49,7 +49,7 @@ impl Hold {
         }
     }
 
-    pub(super) fn push(&mut self, grey: Arc<GreyImage>, event: Event) {
+    pub(super) fn push(&mut self, grey: &GreyImage, event: Event) {
         self.finder.push(grey);
         self.waiting.push_back(event);
     }

@@ -138,7 +138,12 @@ fn no_track_spans_a_checkpoint_and_the_last_one_is_the_end() {
         (frames[0], frames[1], *frames.last().unwrap()),
         (60, 103, 500)
     );
-    assert!(frames.contains(&400) && frames.len() >= 6, "{frames:?}");
+    // A scene that moves all the time may be a transition for as long: then ten seconds, not five.
+    let near = |pair: &[u64]| pair[1] - pair[0] <= 250;
+    assert!(
+        frames.contains(&400) && frames.windows(2).all(near),
+        "{frames:?}"
+    );
     for track in closed(&observations) {
         let spanned = |p: &&ResumePoint| p.frame > track.start_frame && p.frame <= track.end_frame;
         assert_eq!(points.iter().find(spanned), None);

@@ -1,15 +1,19 @@
 //! Gradual transitions: dissolves, and fades from or to one colour.
 //!
 //! In a dissolve every frame is a mix of the same two pictures, so a frame `h` frames from each of
-//! two others lies half way between them, pixel by pixel. A moving camera does not do that: where
-//! it moves far enough to change the picture, edges pass. The residual of the mix against the
-//! change it explains is smallest at the middle of the transition, and the boundary is put there.
+//! two others lies between them, pixel by pixel, and the frames half as far lie on the same line in
+//! order. A moving camera does not do that: where it moves far enough to change the picture, edges
+//! pass; and changing light does not bring another picture. So three things make a transition: the
+//! mix, with light taken away, explains the middle; the pictures at its ends are not alike, even
+//! where one is moved or seen from nearer; or one of them is one colour.
 //!
 //! Frames are suspected as soon as the half before them looks like a mix, and decided when the half
-//! after them has been seen; where nothing is suspected the decision is immediate.
+//! after them has been seen; where nothing is suspected the decision is immediate. All this is done
+//! on sketches of 4x4 pixels a value, in which noise and small movements are gone.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
+use super::sketch::{Mix, Sketch};
 use crate::source::GreyImage;
 
 /// When a change is a transition.
@@ -17,31 +21,38 @@ use crate::source::GreyImage;
 pub struct GradualRules {
     /// Half lengths tried, in seconds, shortest first.
     pub halves_s: [f64; 4],
-    /// Smallest mean difference (of 255) over a half that raises suspicion.
-    pub suspect_difference_min: f32,
-    /// What a half may have more than the residual of a pan, as a share of its difference.
-    pub half_slack: f32,
-    /// Smallest mean difference over the whole.
-    pub difference_min: f32,
-    /// Largest residual of the whole, as a share of its difference...
+    /// Smallest distance (of grey values) over a half that raises suspicion.
+    pub suspect_distance_min: f32,
+    /// Smallest distance of the pictures at both ends.
+    pub distance_min: f32,
+    /// Largest part of that distance that the mix leaves unexplained.
     pub residual_max: f32,
-    /// ... and as a share of what a pan between pictures so alike would leave at least.
-    pub pan_share_max: f32,
-    /// A picture that deviates less is one colour: a fade needs no correlation test.
-    pub uniform_max: f32,
+    /// The middle has at least this share of each picture.
+    pub share_min: f32,
+    /// Pictures whose reliefs correlate more show the same scene.
+    pub likeness_max: f32,
+}
+
+impl GradualRules {
+    /// Nothing is a transition.
+    pub const NEVER: Self = Self {
+        suspect_distance_min: f32::INFINITY,
+        ..Self::DEFAULT
+    };
+
+    const DEFAULT: Self = Self {
+        halves_s: [0.12, 0.24, 0.44, 0.8],
+        suspect_distance_min: 2.5,
+        distance_min: 5.0,
+        residual_max: 0.45,
+        share_min: 0.25,
+        likeness_max: 0.45,
+    };
 }
 
 impl Default for GradualRules {
     fn default() -> Self {
-        Self {
-            halves_s: [0.12, 0.2, 0.4, 0.6],
-            suspect_difference_min: 4.0,
-            half_slack: 0.03,
-            difference_min: 10.0,
-            residual_max: 0.2,
-            pan_share_max: 0.75,
-            uniform_max: 6.0,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -58,11 +69,12 @@ pub struct Transition {
 
 /// Finds gradual transitions within a shot.
 ///
-/// Cost: about 100 microseconds a frame at 160x90, more while something is suspected.
+/// Cost: about 170 microseconds a frame at 160x90 where every other second has a transition, most
+/// of it there.
 pub struct GradualFinder {
     rules: GradualRules,
     halves: Vec<usize>,
-    frames: VecDeque<Arc<GreyImage>>,
+    frames: VecDeque<Sketch>,
     pushed: u64,
     suspects: VecDeque<Suspect>,
     accepted: Vec<Accepted>,
@@ -78,11 +90,14 @@ struct Suspect {
 struct Accepted {
     frame: u64,
     half: usize,
-    weight: f64,
+    /// How far its share is from one half.
+    off: f32,
 }
 
 /// Accepted frames further apart belong to two transitions.
 const GAP: u64 = 3;
+/// Shares this near to each other are the same: a mix that is wider than what is looked at.
+const PLATEAU: f32 = 0.02;
 /// A run of accepted frames longer than this many of the longest halves is cut off.
 const RUN_HALVES_MAX: u64 = 5;
 
@@ -122,17 +137,17 @@ impl GradualFinder {
     }
 
     /// Takes the next frame of the shot.
-    pub fn push(&mut self, grey: Arc<GreyImage>) {
+    pub fn push(&mut self, grey: &GreyImage) {
         let newest = self.pushed;
         self.pushed += 1;
-        self.frames.push_back(grey);
+        self.frames.push_back(Sketch::of(grey));
         let kept = self.halves.last().map_or(0, |half| 2 * half + 1);
         while self.frames.len() > kept {
             self.frames.pop_front();
         }
         for i in 0..self.halves.len() {
             let half = self.halves[i];
-            if self.half_is_mix(newest, half, self.rules.suspect_difference_min) {
+            if self.is_suspect(newest, half) {
                 self.suspects.push_back(Suspect {
                     frame: newest,
                     half,
@@ -177,12 +192,8 @@ impl GradualFinder {
                 continue;
             }
             self.suspects.remove(i);
-            if let Some(weight) = self.is_middle(frame, half) {
-                self.accepted.push(Accepted {
-                    frame,
-                    half,
-                    weight,
-                });
+            if let Some(off) = self.off_middle(frame, half) {
+                self.accepted.push(Accepted { frame, half, off });
                 self.accepted.sort_by_key(|a| a.frame);
             }
         }
@@ -218,12 +229,12 @@ impl GradualFinder {
         // is: to a shorter one every part of a long transition looks alike.
         let widest = run.iter().map(|a| a.half).max().unwrap_or(0);
         let judges = || run.iter().filter(|a| a.half == widest);
-        let total: f64 = judges().map(|a| a.weight).sum();
-        let sum: f64 = judges()
-            .map(|a| a.weight * (a.frame - run[0].frame) as f64)
-            .sum();
-        let offset = crate::number::round_u32(crate::number::to_f32(sum / total.max(1e-9)));
-        let middle = run[0].frame + u64::from(offset);
+        let nearest = judges().map(|a| a.off).fold(f32::INFINITY, f32::min);
+        let mut judges = judges().filter(|a| a.off <= nearest + PLATEAU);
+        let Some(first) = judges.next().map(|a| a.frame) else {
+            return;
+        };
+        let middle = u64::midpoint(first, judges.next_back().map_or(first, |a| a.frame));
         if self.last_middle.is_some_and(|last| middle < last + longest) {
             return;
         }
@@ -237,66 +248,64 @@ impl GradualFinder {
         self.found.push_back(transition);
     }
 
-    fn frame(&self, number: u64) -> Option<&Arc<GreyImage>> {
+    fn frame(&self, number: u64) -> Option<&Sketch> {
         let oldest = self.pushed - self.frames.len() as u64;
         self.frames
             .get(usize::try_from(number.checked_sub(oldest)?).ok()?)
     }
 
-    /// Whether the frames from `half` before `end` up to `end` mix from one picture to another.
-    fn half_is_mix(&self, end: u64, half: usize, difference_min: f32) -> bool {
+    /// Whether the frames from `half` before `end` up to `end` mix from one picture to another, or
+    /// lose their contrast.
+    fn is_suspect(&self, end: u64, half: usize) -> bool {
         let Some(start) = end.checked_sub(half as u64) else {
             return false;
         };
-        let step = half / 2;
         let parts = (
             self.frame(start),
-            self.frame(start + step as u64),
+            self.frame(start + half as u64 / 2),
             self.frame(end),
         );
         let (Some(from), Some(middle), Some(to)) = parts else {
             return false;
         };
-        let difference = from.difference(to);
-        if difference < difference_min {
-            return false;
+        let least = self.rules.suspect_distance_min;
+        let contrasts = [from, middle, to].map(Sketch::deviation);
+        let fades = contrasts[0] > contrasts[1] && contrasts[1] > contrasts[2];
+        if fades && contrasts[0] - contrasts[2] > least.max(0.2 * contrasts[0]) {
+            return true;
         }
-        let share = step as f32 / half as f32;
-        let residual = from.mix_residual(middle, to, share) / difference;
-        residual <= self.pan_residual(from, to) + self.rules.half_slack
+        let mix = middle.mix(from, to);
+        // Early in a transition the frame half as far back may hardly be mixed.
+        mix.distance >= least && self.is_inside(mix, self.rules.share_min / 2.5)
     }
 
-    /// The least residual that a camera moving from one picture to the other leaves at half way.
-    ///
-    /// A moving sine wave leaves least: with a phase of `p` to either side its correlation is
-    /// `cos 2p` and its residual `tan(p / 2) / 2` of the difference. Finer detail leaves more.
-    /// Where one picture is uniform there is nothing that could have moved.
-    fn pan_residual(&self, from: &GreyImage, to: &GreyImage) -> f32 {
-        let uniform = self.rules.uniform_max;
-        if from.deviation() < uniform || to.deviation() < uniform {
-            return 0.5;
-        }
-        (from.correlation(to).acos() / 4.0).tan() / 2.0
+    fn is_inside(&self, mix: Mix, share_min: f32) -> bool {
+        mix.residual <= self.rules.residual_max
+            && (share_min..=1.0 - share_min).contains(&mix.share)
     }
 
-    /// How well `frame` fits as the middle of a transition, above 0; `None` if it does not.
-    fn is_middle(&self, frame: u64, half: usize) -> Option<f64> {
+    /// How far from one half the share is that `frame` has of the new picture, if `half` frames
+    /// on both sides of it can be a transition.
+    fn off_middle(&self, frame: u64, half: usize) -> Option<f32> {
         let rules = &self.rules;
-        let end = frame + half as u64;
-        let from = self.frame(frame.checked_sub(half as u64)?)?;
-        let (middle, to) = (self.frame(frame)?, self.frame(end)?);
-        let difference = from.difference(to);
-        if difference < rules.difference_min {
+        let (half, quarter) = (half as u64, half as u64 / 2 + half as u64 % 2);
+        let from = self.frame(frame.checked_sub(half)?)?;
+        let to = self.frame(frame + half)?;
+        let mix = self.frame(frame)?.mix(from, to);
+        if mix.distance < rules.distance_min || !self.is_inside(mix, rules.share_min) {
             return None;
         }
-        let residual = from.mix_residual(middle, to, 0.5) / difference;
-        let allowed = rules
-            .residual_max
-            .min(rules.pan_share_max * self.pan_residual(from, to));
-        if residual > allowed || !self.half_is_mix(end, half, 0.3 * difference) {
+        let before = self.frame(frame - quarter)?.mix(from, to);
+        let after = self.frame(frame + quarter)?.mix(from, to);
+        let in_order = before.share < mix.share && mix.share < after.share;
+        let worst = before.residual.max(after.residual);
+        if !in_order || worst > rules.residual_max {
             return None;
         }
-        Some(f64::from(allowed - residual) + 1e-3)
+        if !from.is_blank() && !to.is_blank() && from.shows_also(to) > rules.likeness_max {
+            return None;
+        }
+        Some((mix.share - 0.5).abs())
     }
 }
 

@@ -14,8 +14,6 @@ pub struct GreyImage {
 /// Pixels summed up in 32 bits, which compilers turn into vector instructions, before the sum goes
 /// on in 64. The largest term, a product of two bytes, fits 66,051 times.
 const CHUNK: usize = 4096;
-/// One, in the fixed-point numbers of [`GreyImage::mix_residual`].
-const ONE: i32 = 256;
 
 impl GreyImage {
     /// Width of the copies that capture makes, in pixels.
@@ -89,55 +87,6 @@ impl GreyImage {
         ratio(sum, self.pixels.len())
     }
 
-    /// Pearson's correlation, -1 to 1; 0 where either picture is uniform.
-    #[must_use]
-    pub fn correlation(&self, other: &Self) -> f32 {
-        let spread = self.deviation * other.deviation;
-        if !self.same_size(other) || spread < 1.0 {
-            return 0.0;
-        }
-        let products = sum_of(&self.pixels, &other.pixels, |a, b| {
-            u32::from(a) * u32::from(b)
-        });
-        let covariance = ratio(products, self.pixels.len()) - self.mean * other.mean;
-        (covariance / spread).clamp(-1.0, 1.0)
-    }
-
-    /// Half the L1 distance of the 32-bin histograms, 0 to 1.
-    #[must_use]
-    pub fn histogram_distance(&self, other: &Self) -> f32 {
-        let (mine, theirs) = (self.histogram(), other.histogram());
-        mine.iter()
-            .zip(theirs)
-            .map(|(a, b)| (a - b).abs())
-            .sum::<f32>()
-            / 2.0
-    }
-
-    /// Mean absolute distance of `middle` from the straight mix of this picture and `end`, in
-    /// which `end` has the share `share` (0 to 1): 0 in a perfect dissolve.
-    #[must_use]
-    pub fn mix_residual(&self, middle: &Self, end: &Self, share: f32) -> f32 {
-        if !self.same_size(middle) || !self.same_size(end) {
-            return 255.0;
-        }
-        let to = i32::from(crate::number::round_u8((share * 256.0).min(255.0)));
-        let from = ONE - to;
-        let chunks = self.pixels.chunks(CHUNK).zip(middle.pixels.chunks(CHUNK));
-        let sum: u64 = chunks
-            .zip(end.pixels.chunks(CHUNK))
-            .map(|((a, m), b)| {
-                let all = a.iter().zip(m).zip(b);
-                let terms = all.map(|((a, m), b)| {
-                    let mix = i32::from(*a) * from + i32::from(*b) * to;
-                    (i32::from(*m) * ONE - mix).unsigned_abs()
-                });
-                u64::from(terms.sum::<u32>())
-            })
-            .sum();
-        ratio(sum, self.pixels.len()) / 256.0
-    }
-
     /// Variance of the 3x3 cross Laplacian (0 1 0 / 1 -4 1 / 0 1 0): low in blurred pictures.
     #[must_use]
     pub fn laplacian_variance(&self) -> f32 {
@@ -188,14 +137,6 @@ impl GreyImage {
         }
         largest
     }
-
-    fn histogram(&self) -> [f32; 32] {
-        let mut bins = [0u32; 32];
-        for pixel in &self.pixels {
-            bins[usize::from(pixel >> 3)] += 1;
-        }
-        bins.map(|count| count as f32 / self.pixels.len() as f32)
-    }
 }
 
 /// The sum of `term` over pairs of pixels.
@@ -227,21 +168,10 @@ mod tests {
         let flipped = picture(|x, _| u8::try_from((23 - x) * 10).unwrap());
         assert_eq!(ramp.difference(&ramp), 0.0);
         assert!((ramp.mean() - 115.0).abs() < 1e-3);
-        assert!((ramp.correlation(&darker) - 1.0).abs() < 1e-3);
-        assert!((ramp.correlation(&flipped) + 1.0).abs() < 1e-3);
-        assert!(ramp.histogram_distance(&flipped) < 0.01);
+        assert!((ramp.difference(&darker) - 57.5).abs() < 1e-3);
+        assert!((ramp.difference(&flipped) - 120.0).abs() < 1e-3);
         assert_eq!(ramp.laplacian_variance(), 0.0);
         assert!(picture(|x, y| if (x + y) % 2 == 0 { 0 } else { 200 }).laplacian_variance() > 1e5);
-    }
-
-    #[test]
-    fn a_mix_leaves_no_residual_and_a_wipe_does() {
-        let a = picture(|_, _| 40);
-        let b = picture(|_, _| 200);
-        let mix = picture(|_, _| 120);
-        let wipe = picture(|x, _| if x < 12 { 40 } else { 200 });
-        assert!(a.mix_residual(&mix, &b, 0.5) < 0.01);
-        assert!((a.mix_residual(&wipe, &b, 0.5) - 80.0).abs() < 0.01);
     }
 
     #[test]

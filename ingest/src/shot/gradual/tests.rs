@@ -16,7 +16,7 @@ fn check(count: u64, frame: impl Fn(u64) -> GreyImage) -> (Vec<u64>, u64) {
     let mut finder = GradualFinder::new(GradualRules::default(), 25.0);
     let mut waited = 0;
     for i in 0..count {
-        finder.push(Arc::new(frame(i)));
+        finder.push(&frame(i));
         waited = waited.max(i + 1 - finder.decided());
     }
     finder.finish();
