@@ -198,6 +198,11 @@ impl Blocks {
         blocks.take(most.min(self.count()))
     }
 
+    /// Whether there are free blocks.
+    pub(crate) fn has_free(&self) -> bool {
+        self.rows.free != NONE
+    }
+
     /// Blocks there are, free ones included.
     pub(crate) fn count(&self) -> usize {
         at(self.rows.count)

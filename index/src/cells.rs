@@ -123,6 +123,19 @@ impl Cells {
         self.blocks.count()
     }
 
+    /// Which of up to 64 blocks from the first on may have representatives, as a bit mask.
+    pub(crate) fn taken(&self, first: usize, many: usize) -> u64 {
+        if !self.blocks.has_free() {
+            return u64::MAX;
+        }
+        let taken = |block: &usize| first + block < self.blocks.count();
+        let taken = (0..many).filter(taken).filter(|block| {
+            let block = self.blocks.get(row(first + block));
+            block.used != 0
+        });
+        taken.fold(0, |mask, block| mask | 1 << block)
+    }
+
     /// How many representatives each cell has.
     pub(crate) fn fill(&self) -> impl Iterator<Item = usize> {
         let cells = (0..self.rows.count).map(|cell| at(self.cell(cell).count));

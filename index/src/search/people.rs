@@ -157,6 +157,9 @@ pub(super) fn estimate_all(state: &State, searches: &mut [Search]) -> Vec<Vec<Es
         if block + BLOCKS_AHEAD < plane.blocks() {
             plane.prefetch_block(block + BLOCKS_AHEAD);
         }
+        if state.cells.taken(block, 1) & 1 == 0 {
+            continue;
+        }
         for (search, all) in searches.iter_mut().zip(&mut all) {
             plane.above(&search.probe, block, u32::MAX, Bar::NONE, |one| {
                 if search.may_count(one.1) {

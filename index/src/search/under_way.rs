@@ -153,14 +153,14 @@ impl<'a, 'b> UnderWay<'a, 'b> {
     }
 
     /// Those of some heads that lie together that were not looked at yet; the first is that of `block`.
-    fn look_at(&mut self, heads: &[u8], block: usize, sums: &mut [Sums]) {
+    fn look_at(&mut self, heads: &[u8], block: usize, taken: u64, sums: &mut [Sums]) {
         let (plane, probe) = (
             &self.search.state.cells.plane,
             Arc::clone(&self.search.probe),
         );
         let there = plane.blocks().saturating_sub(block).min(sums.len());
         let seen = self.seen.get(block / NOTED).unwrap_or(&0) >> (block % NOTED);
-        let wanted = u64::MAX.unbounded_shr(row(NOTED - there)) & !seen;
+        let wanted = u64::MAX.unbounded_shr(row(NOTED - there)) & taken & !seen;
         let mut reached = plane.heads_reach(heads, &probe, wanted, self.ranked.bar, sums);
         self.search
             .scanned_heads(plane, wanted.count_ones(), reached.count_ones());
@@ -204,8 +204,10 @@ fn look_everywhere(all: &mut [&mut UnderWay]) {
     let mut sums = vec![[0; BLOCK]; plane.heads_together()];
     for (number, heads) in plane.heads().enumerate() {
         let mut over = true;
+        let first = number * sums.len();
+        let taken = state.cells.taken(first, sums.len());
         for one in all.iter_mut().filter(|one| !one.sure) {
-            one.look_at(heads, number * sums.len(), &mut sums);
+            one.look_at(heads, first, taken, &mut sums);
             over &= one.sure;
         }
         if over {
