@@ -58,21 +58,11 @@ impl Code {
     }
 }
 
-/// The standard deviation of a sketch's estimate, for vectors of `padded` values whose sketch has
-/// this scale.
-pub(crate) fn sketch_deviation(scale: f32, padded: usize) -> f32 {
-    // With f the cosine of a vector to its signs: sqrt((1 - f^2) / f^2 / (d - 1)).
-    #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
-    let padded = padded as f32;
-    let inverse = scale * padded.sqrt();
-    ((inverse * inverse - 1.0).max(0.0) / (padded - 1.0)).sqrt()
-}
-
-/// As [`sketch_deviation`], of the estimate that a share of the sketch gives: its head alone does not
-/// see what the rest would set right.
-fn head_deviation(scale: f32, padded: usize, share: f32) -> f32 {
-    // As there, but the signs of a share of the values, whose cosine to that share of the vector is f too,
-    // see the rest of the query as noise.
+/// The standard deviation of the estimate that a share of a sketch gives, for vectors of `padded`
+/// values whose sketch has this scale: a head alone does not see what the rest would set right.
+fn sketch_deviation(scale: f32, padded: usize, share: f32) -> f32 {
+    // With f the cosine of a vector to its signs: sqrt((1 - f^2) / f^2 / (d - 1)). The signs of a share of
+    // the values, whose cosine to that share of the vector is f too, see the rest of the query as noise.
     #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
     let padded = padded as f32;
     let inverse = scale * padded.sqrt();
@@ -194,10 +184,8 @@ impl Probe {
         let groups = self.table.len() / ENTRIES;
         #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
         let share = head as f32 / groups as f32;
-        let padded = groups * NIBBLE;
-        let table = self.table_deviation(widest);
-        let whole = sketch_deviation(widest, padded).hypot(table);
-        let part = head_deviation(widest, padded, share).hypot(table / share.sqrt());
+        let whole = self.estimate_deviation(widest, 1.0);
+        let part = self.estimate_deviation(widest, share);
         let per_step = 1.0 / self.table_step;
         let base: f32 = self.spans.iter().take(head).sum();
         Bars {
@@ -207,8 +195,15 @@ impl Probe {
         }
     }
 
+    /// The standard deviation of the estimate that a share of a sketch of this scale gives.
+    pub(crate) fn estimate_deviation(&self, scale: f32, share: f32) -> f32 {
+        let groups = self.table.len() / ENTRIES;
+        let table = self.table_deviation(scale) / share.sqrt();
+        sketch_deviation(scale, groups * NIBBLE, share).hypot(table)
+    }
+
     /// The standard deviation that rounding the table adds to an estimate.
-    pub(crate) fn table_deviation(&self, scale: f32) -> f32 {
+    fn table_deviation(&self, scale: f32) -> f32 {
         #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
         let groups = (self.table.len() / ENTRIES) as f32;
         // Each of the entries is off by an even spread of one step.
@@ -282,7 +277,7 @@ mod tests {
             let truth = kernel::dot(&a, &b);
             let cosine = probe.cosine(&code.values, code.step);
             prop_assert!((cosine - truth).abs() < 3e-3, "{cosine} {truth}");
-            let deviation = sketch_deviation(code.scale, 512) + probe.table_deviation(code.scale);
+            let deviation = sketch_deviation(code.scale, 512, 1.0) + probe.table_deviation(code.scale);
             let estimate = estimate(&code, &probe);
             prop_assert!((estimate - truth).abs() < 5.0 * deviation, "{estimate} {truth} {deviation}");
             prop_assert!(deviation < 0.05);

@@ -20,7 +20,7 @@ use truth::Rivals;
 
 use crate::{
     blocks::at,
-    code::{Code, Probe, sketch_deviation},
+    code::{Code, Probe},
     embedding::{Embedding, Similarity},
     faces::Face,
     filter::{Filter, Sieve},
@@ -503,9 +503,7 @@ impl<'a> Search<'a> {
         if self.state.dimension < SKETCH_DIMENSION_MIN {
             return f32::INFINITY;
         }
-        let sketch = sketch_deviation(plane.widest(), self.state.rotation.padded());
-        let table = self.probe.table_deviation(plane.widest());
-        DEVIATIONS * sketch.hypot(table)
+        DEVIATIONS * self.probe.estimate_deviation(plane.widest(), 1.0)
     }
 
     /// Rows of identities with faces in the excluded track.

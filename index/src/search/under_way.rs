@@ -69,10 +69,12 @@ pub(super) fn normal(
         one.look_first();
         one
     };
-    if searches.len() == 1 {
-        let mut all: Vec<UnderWay> = searches.iter_mut().map(begin).collect();
-        look_everywhere(&mut all.iter_mut().collect::<Vec<_>>());
-        return all.into_iter().map(UnderWay::end).collect();
+    if let [search] = searches {
+        let mut one = begin(search);
+        if !one.sure {
+            look_everywhere(&mut [&mut one]);
+        }
+        return vec![one.end()];
     }
     let mut all: Vec<UnderWay> = searches.par_iter_mut().map(begin).collect();
     // Few are left as a rule: those share each pass over the heads.
