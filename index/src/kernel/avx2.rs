@@ -12,7 +12,10 @@ use std::arch::x86_64::{
     _mm256_subs_epu16,
 };
 
-use super::{BLOCK, Sums, Table};
+use super::{
+    BLOCK, Sums, Table,
+    set::{kernels, proven},
+};
 
 /// Proof that this CPU has AVX2: only [`Avx2::detect`] can make one.
 #[derive(Clone, Copy)]
@@ -23,45 +26,9 @@ impl Avx2 {
     pub(super) fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
-
-    #[inline]
-    pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
-        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
-        unsafe { dot_codes(code, query) }
-    }
-
-    #[inline]
-    pub(super) fn heads(
-        self,
-        blocks: &[u8],
-        entries: &[u8],
-        least: u16,
-        wanted: u64,
-        sums: &mut [Sums],
-    ) -> u64 {
-        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
-        unsafe { heads(blocks, entries, least, wanted, sums) }
-    }
-
-    #[inline]
-    pub(super) fn add(self, groups: &[u8], entries: &[u8], sums: &mut Sums) {
-        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
-        unsafe { add(groups, entries, sums) }
-    }
-
-    #[inline]
-    pub(super) fn estimate(
-        self,
-        sums: &Sums,
-        scales: &[f32; BLOCK],
-        table: Table<'_>,
-        floor: f32,
-        estimates: &mut [f32; BLOCK],
-    ) -> u32 {
-        // SAFETY: `self` exists, so `detect` has seen AVX2 on this CPU.
-        unsafe { estimate(sums, scales, table, floor, estimates) }
-    }
 }
+
+kernels!(Avx2, proven);
 
 /// Asks for the lines of `bytes`.
 #[inline]

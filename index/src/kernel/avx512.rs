@@ -13,7 +13,10 @@ use std::arch::x86_64::{
     _mm512_shuffle_i64x2, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
-use super::{BLOCK, Sums, Table};
+use super::{
+    BLOCK, Sums, Table,
+    set::{kernels, proven},
+};
 
 /// Proof that this CPU has AVX-512 F and BW: only [`Avx512::detect`] can make one.
 #[derive(Clone, Copy)]
@@ -25,45 +28,9 @@ impl Avx512 {
         (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"))
             .then_some(Self(()))
     }
-
-    #[inline]
-    pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
-        // SAFETY: `self` exists, so `detect` has seen AVX-512 F and BW on this CPU.
-        unsafe { dot_codes(code, query) }
-    }
-
-    #[inline]
-    pub(super) fn heads(
-        self,
-        blocks: &[u8],
-        entries: &[u8],
-        least: u16,
-        wanted: u64,
-        sums: &mut [Sums],
-    ) -> u64 {
-        // SAFETY: `self` exists, so `detect` has seen AVX-512 F and BW on this CPU.
-        unsafe { heads(blocks, entries, least, wanted, sums) }
-    }
-
-    #[inline]
-    pub(super) fn add(self, groups: &[u8], entries: &[u8], sums: &mut Sums) {
-        // SAFETY: `self` exists, so `detect` has seen AVX-512 F and BW on this CPU.
-        unsafe { add(groups, entries, sums) }
-    }
-
-    #[inline]
-    pub(super) fn estimate(
-        self,
-        sums: &Sums,
-        scales: &[f32; BLOCK],
-        table: Table<'_>,
-        floor: f32,
-        estimates: &mut [f32; BLOCK],
-    ) -> u32 {
-        // SAFETY: `self` exists, so `detect` has seen AVX-512 F and BW on this CPU.
-        unsafe { estimate(sums, scales, table, floor, estimates) }
-    }
 }
+
+kernels!(Avx512, proven);
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn dot_codes(code: &[i8], query: &[i16]) -> i32 {

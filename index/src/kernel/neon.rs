@@ -12,7 +12,10 @@ use std::arch::{
     asm, is_aarch64_feature_detected,
 };
 
-use super::{BLOCK, Sums, Table};
+use super::{
+    BLOCK, Sums, Table,
+    set::{kernels, proven},
+};
 
 /// Proof that this CPU has NEON: only [`Neon::detect`] can make one.
 #[derive(Clone, Copy)]
@@ -23,45 +26,9 @@ impl Neon {
     pub(super) fn detect() -> Option<Self> {
         is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
-
-    #[inline]
-    pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
-        // SAFETY: `self` exists, so `detect` has seen NEON on this CPU.
-        unsafe { dot_codes(code, query) }
-    }
-
-    #[inline]
-    pub(super) fn heads(
-        self,
-        blocks: &[u8],
-        entries: &[u8],
-        least: u16,
-        wanted: u64,
-        sums: &mut [Sums],
-    ) -> u64 {
-        // SAFETY: `self` exists, so `detect` has seen NEON on this CPU.
-        unsafe { heads(blocks, entries, least, wanted, sums) }
-    }
-
-    #[inline]
-    pub(super) fn add(self, groups: &[u8], entries: &[u8], sums: &mut Sums) {
-        // SAFETY: `self` exists, so `detect` has seen NEON on this CPU.
-        unsafe { add(groups, entries, sums) }
-    }
-
-    #[inline]
-    pub(super) fn estimate(
-        self,
-        sums: &Sums,
-        scales: &[f32; BLOCK],
-        table: Table<'_>,
-        floor: f32,
-        estimates: &mut [f32; BLOCK],
-    ) -> u32 {
-        // SAFETY: `self` exists, so `detect` has seen NEON on this CPU.
-        unsafe { estimate(sums, scales, table, floor, estimates) }
-    }
 }
+
+kernels!(Neon, proven);
 
 /// Asks for the lines of `bytes`.
 #[inline]

@@ -8,6 +8,59 @@ use super::{BLOCK, Sums, Table, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
+/// The kernels of a set, each done by `$by!(self, kernel(arguments))`; what they do is said in
+/// [`super`].
+macro_rules! kernels {
+    ($set:ident, $by:ident) => {
+        impl $set {
+            #[inline]
+            pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
+                $by!(self, dot_codes(code, query))
+            }
+
+            #[inline]
+            pub(super) fn heads(
+                self,
+                blocks: &[u8],
+                entries: &[u8],
+                least: u16,
+                wanted: u64,
+                sums: &mut [Sums],
+            ) -> u64 {
+                $by!(self, heads(blocks, entries, least, wanted, sums))
+            }
+
+            #[inline]
+            pub(super) fn add(self, groups: &[u8], entries: &[u8], sums: &mut Sums) {
+                $by!(self, add(groups, entries, sums));
+            }
+
+            #[inline]
+            pub(super) fn estimate(
+                self,
+                sums: &Sums,
+                scales: &[f32; BLOCK],
+                table: Table<'_>,
+                floor: f32,
+                estimates: &mut [f32; BLOCK],
+            ) -> u32 {
+                $by!(self, estimate(sums, scales, table, floor, estimates))
+            }
+        }
+    };
+}
+pub(super) use kernels;
+
+/// The function of that name in the set's own file, called: it needs what the set is the proof of.
+macro_rules! proven {
+    ($set:expr, $kernel:ident($($argument:expr),*)) => {{
+        let _: Self = $set;
+        // SAFETY: the set exists, so its `detect` has seen on this CPU what its kernels need.
+        unsafe { $kernel($($argument),*) }
+    }};
+}
+pub(super) use proven;
+
 /// A set of kernels, with the proof that this machine can run it.
 #[derive(Clone, Copy)]
 pub(super) enum Set {
@@ -69,42 +122,6 @@ impl Set {
             Self::Scalar => "scalar",
         }
     }
-
-    /// See [`super::dot_codes`].
-    #[inline]
-    pub(super) fn dot_codes(self, code: &[i8], query: &[i16]) -> i32 {
-        call!(self, dot_codes(code, query))
-    }
-
-    /// See [`super::heads`].
-    #[inline]
-    pub(super) fn heads(
-        self,
-        blocks: &[u8],
-        entries: &[u8],
-        least: u16,
-        wanted: u64,
-        sums: &mut [Sums],
-    ) -> u64 {
-        call!(self, heads(blocks, entries, least, wanted, sums))
-    }
-
-    /// See [`super::add`].
-    #[inline]
-    pub(super) fn add(self, groups: &[u8], entries: &[u8], sums: &mut Sums) {
-        call!(self, add(groups, entries, sums));
-    }
-
-    /// See [`super::estimate`].
-    #[inline]
-    pub(super) fn estimate(
-        self,
-        sums: &Sums,
-        scales: &[f32; BLOCK],
-        table: Table<'_>,
-        floor: f32,
-        estimates: &mut [f32; BLOCK],
-    ) -> u32 {
-        call!(self, estimate(sums, scales, table, floor, estimates))
-    }
 }
+
+kernels!(Set, call);
