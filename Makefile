@@ -14,7 +14,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
-  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index \
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-ingest \
   bench-quality emulate
 
 help: ## print this list
@@ -102,6 +102,15 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(QUERIES),--queries "$$QUERIES") \
 	  $(if $(QUERY_IDENTITIES),--query-identities "$$QUERY_IDENTITIES") \
 	  $(if $(OUT),--out "$$OUT") $(if $(BESIDE),--beside $$BESIDE)
+
+bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SYSTEMS=rollcall/key OUT=folder
+	@cargo build --release -p rollcall-ingest
+	@cargo build --release -p rollcall-benches --no-default-features --bin log_tracks
+	@benches/ingest/setup.sh
+	@"$(ROLLCALL_ASSETS)/ingest-venv/bin/python" -B benches/ingest/run.py --bin "$(RELEASE)" \
+	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
+	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
+	  $(if $(OUT),--out "$$OUT")
 
 bench-quality: ## shots beside PySceneDetect, on composed films: OUT=folder PEERS=all|none
 	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots

@@ -11,6 +11,7 @@ mod faults;
 mod file;
 mod live;
 mod log;
+mod luma;
 mod raw;
 mod session;
 

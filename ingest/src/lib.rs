@@ -17,6 +17,7 @@ mod number;
 pub mod photo;
 mod photo_reader;
 pub mod picture;
+mod provider;
 mod resize;
 mod runtime;
 mod tensor;
@@ -29,6 +30,7 @@ pub use geometry::{DetectedFace, Point, Rect};
 pub use model::{Assets, Contract, ModelError, ModelOptions, Models, Subnormals};
 pub use photo_reader::{PhotoFace, PhotoReader};
 pub use picture::{Picture, PictureRef};
+pub use provider::Provider;
 
 // Media: what happens in a source.
 #[cfg(feature = "media")]

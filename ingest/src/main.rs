@@ -5,13 +5,14 @@ use std::{
     num::NonZeroU32,
     path::PathBuf,
     process::ExitCode,
+    str::FromStr,
 };
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use rollcall_ingest::{observe::mask_credentials, pipeline::ShotRule, worker};
+use rollcall_ingest::{Provider, observe::mask_credentials, pipeline::ShotRule, worker};
 
 mod run_extract;
 
@@ -48,21 +49,51 @@ struct Extract {
     /// Folder with models and ONNX Runtime, as `make setup` fills it.
     #[arg(long, env = "ROLLCALL_ASSETS", value_name = "FOLDER")]
     assets: Option<PathBuf>,
-    /// Look for faces in every n-th frame of a shot (default: about five times a second).
-    #[arg(long, value_name = "N")]
-    every: Option<NonZeroU32>,
-    /// Longest side of the picture the detector sees, in pixels.
+    /// Look for faces in every n-th frame of a shot, or in key frames alone ("key": those that
+    /// decode without others; the rest is not decoded) (default: five times a second where
+    /// something goes on, less often where all stays as it is).
+    #[arg(long, value_name = "N|key")]
+    every: Option<Every>,
+    /// Longest side of the picture the detector sees at most, in pixels.
     #[arg(long, value_name = "PIXELS", default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=2048))]
     detect_size: u32,
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
+    /// Threads that share the work of a model, beside the one that decodes (default: two, where
+    /// there are as many cores).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: Option<u8>,
+    /// What runs the models: others than `cpu` need a build with that feature, and fall back.
+    #[arg(long, value_enum, value_name = "PROVIDER", default_value_t)]
+    provider: Provider,
     /// Replace an earlier extraction in the folder.
     #[arg(long)]
     force: bool,
     /// Print what each stage cost.
     #[arg(long)]
     profile: bool,
+}
+
+/// Which frames are looked at.
+#[derive(Clone, Copy, Debug)]
+enum Every {
+    Nth(NonZeroU32),
+    Key,
+}
+
+impl FromStr for Every {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "key" => Ok(Self::Key),
+            number => number
+                .parse()
+                .map(Self::Nth)
+                .map_err(|_| "must be a whole number from 1 on, or `key`"),
+        }
+    }
 }
 
 fn main() -> ExitCode {

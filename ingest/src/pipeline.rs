@@ -8,6 +8,7 @@
 mod analysis;
 mod hold;
 mod look;
+mod schedule;
 
 use std::{
     num::NonZeroU32,
@@ -50,10 +51,10 @@ pub enum ShotRule {
 /// What shapes a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PipelineSettings {
-    /// Faces are looked for in every n-th frame of a shot, counted from its first. `None`: about
-    /// five times a second.
+    /// Faces are looked for in every n-th frame of a shot, counted from its first. `None`: five
+    /// times a second where something goes on, less often and smaller where all stays as it is.
     pub detect_every: Option<NonZeroU32>,
-    /// How large the detector sees the picture.
+    /// How large the detector sees the picture at most.
     pub detect_size: DetectSize,
     /// Longest side of the picture that faces are found in and cut from, in pixels. Larger frames
     /// are scaled down once.
@@ -111,6 +112,20 @@ impl PipelineSettings {
         Self {
             cuts,
             gradual,
+            ..self
+        }
+    }
+
+    /// The same for a source that gives key frames alone, some tenths of a second to some seconds
+    /// apart. All of them are looked at, and a face is believed at once. Whether two belong to one
+    /// shot is seen from how alike they are; dissolves cannot be seen.
+    #[must_use]
+    pub fn for_key_frames(self) -> Self {
+        Self {
+            detect_every: Some(NonZeroU32::MIN),
+            cuts: CutRules::apart(),
+            gradual: GradualRules::NEVER,
+            tracks: TrackRules::apart(),
             ..self
         }
     }
@@ -322,7 +337,7 @@ impl<'a> Run<'a> {
         counters.frames_decoded = facts.decoded;
         counters.frames_dropped = facts.dropped;
         counters.spend("decode", facts.decode);
-        counters.spend("shot", facts.shrink);
+        counters.spend("scale", facts.shrink);
         if facts.corrupt > 0 {
             *counters.frames_rejected.entry("CORRUPT").or_default() += facts.corrupt;
         }

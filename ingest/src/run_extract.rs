@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
+    num::NonZeroUsize,
     time::{Duration, Instant},
 };
 
@@ -19,20 +20,15 @@ use rollcall_ingest::{
     worker::model_names,
 };
 
-use crate::Extract;
+use crate::{Every, Extract};
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     let location = Location::check(&options.file, &AccessRules::default())?;
     let assets = Assets::locate(options.assets.as_deref())?;
-    let models = Models::open(&assets, &ModelOptions::default())?;
+    let models = open_models(&assets, options)?;
     prepare_folder(&options.out, options.force)?;
 
-    let settings = PipelineSettings {
-        detect_every: options.every,
-        detect_size: DetectSize::longest_side(options.detect_size),
-        ..PipelineSettings::default()
-    }
-    .with_shots(options.shots);
+    let settings = settings(options);
     let header = ExtractHeader {
         uri: options.file.clone(),
         contract: models.contract().id().to_owned(),
@@ -43,7 +39,10 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     stop_on_interrupt(stop.clone())?;
     let clock = system_clock();
     let patience = Patience::default();
-    let source = FileSource::new(location, patience, false, None, clock(), stop.clone());
+    let mut source = FileSource::new(location, patience, false, None, clock(), stop.clone());
+    if matches!(options.every, Some(Every::Key)) {
+        source = source.key_frames();
+    }
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
@@ -74,6 +73,38 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
         eprint!("{}", profile(&last, begun.elapsed()));
     }
     judge(&finished)
+}
+
+fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let options = ModelOptions {
+        threads: options.threads.map_or(cores.min(2), usize::from),
+        provider: options.provider,
+        ..ModelOptions::default()
+    };
+    let models = Models::open(assets, &options)?;
+    if let Some(why) = models.fallback() {
+        eprintln!("rollcall-ingest: {why}");
+    }
+    Ok(models)
+}
+
+fn settings(options: &Extract) -> PipelineSettings {
+    let every = match options.every {
+        Some(Every::Nth(n)) => Some(n),
+        Some(Every::Key) | None => None,
+    };
+    let settings = PipelineSettings {
+        detect_every: every,
+        detect_size: DetectSize::longest_side(options.detect_size),
+        ..PipelineSettings::default()
+    }
+    .with_shots(options.shots);
+    if matches!(options.every, Some(Every::Key)) {
+        settings.for_key_frames()
+    } else {
+        settings
+    }
 }
 
 /// A video that ended early was extracted all the same: that is said, and is no error.
@@ -143,28 +174,44 @@ fn summary(finished: &Finished, written: Written, last: &Report, took: Duration)
     text
 }
 
+/// Stages in the order of a face's way, and the threads on which they run.
+const STAGES: [(&str, &str); 9] = [
+    ("decode", "capture"),
+    ("scale", "both"),
+    ("shot", "analysis"),
+    ("gate", "analysis"),
+    ("detect", "analysis"),
+    ("align", "analysis"),
+    ("track", "analysis"),
+    ("embed", "analysis"),
+    ("write", "analysis"),
+];
+
 /// What each stage cost, in all and per frame.
 fn profile(last: &Report, took: Duration) -> String {
     let frames = last.counters.frames_decoded.max(1);
-    let mut text = String::from("stage     seconds   ms a frame   share of wall time\n");
-    for stage in [
-        "decode", "shot", "gate", "detect", "track", "embed", "write",
-    ] {
-        let spent = last
-            .counters
-            .stages
-            .get(stage)
-            .copied()
-            .unwrap_or_default()
-            .as_secs_f64();
+    let wall = took.as_secs_f64().max(1e-6);
+    let mut text =
+        String::from("stage     thread      seconds   ms a frame   share of wall time\n");
+    for (stage, thread) in STAGES {
+        let spent = last.counters.stages.get(stage).copied();
+        let spent = spent.unwrap_or_default().as_secs_f64();
         let _ = writeln!(
             text,
-            "{stage:<8} {spent:>8.2} {:>12.3} {:>18.1} %",
+            "{stage:<8}  {thread:<8} {spent:>10.2} {:>12.3} {:>18.1} %",
             spent * 1000.0 / frames as f64,
-            100.0 * spent / took.as_secs_f64().max(1e-6)
+            100.0 * spent / wall
         );
     }
-    text.push_str("decode and part of shot run on a thread of their own\n");
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let used = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
+    let _ = writeln!(
+        text,
+        "processor, all threads {used:>6.2} {:>12.3} {:>18.1} %",
+        used * 1000.0 / frames as f64,
+        100.0 * used / wall
+    );
+    text.push_str("while a stage waits for a core, its time goes on\n");
     text
 }
 

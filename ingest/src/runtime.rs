@@ -12,6 +12,7 @@ use ort::value::{Outlet, TensorElementType, TensorRef};
 use crate::detect::InferError;
 use crate::flush::FlushGuard;
 use crate::model::ModelError;
+use crate::provider::{self, Provider};
 
 /// What becomes of subnormal numbers while a model runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -21,6 +22,15 @@ pub enum Subnormals {
     Flush,
     /// They are computed. Only for comparison.
     Keep,
+}
+
+/// How a model is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunOptions {
+    pub(crate) subnormals: Subnormals,
+    /// Threads that share the work of one call, the caller included; at least 1.
+    pub(crate) threads: usize,
+    pub(crate) provider: Provider,
 }
 
 /// The library in use and where it came from. One a process: ONNX Runtime cannot be unloaded.
@@ -58,7 +68,7 @@ fn environment(library: &Path) -> Result<Environment, ModelError> {
     Ok(environment)
 }
 
-/// A loaded model that runs on the thread that calls it, and on no other.
+/// A loaded model that runs on the thread that calls it, and on as many more as it was given.
 pub(crate) struct Session {
     model: String,
     inner: OrtSession,
@@ -79,12 +89,13 @@ impl Session {
         library: &Path,
         model: &str,
         bytes: &[u8],
-        subnormals: Subnormals,
+        options: RunOptions,
     ) -> Result<Self, ModelError> {
         let environment = environment(library)?;
         // Loading folds constants, which must not be slow or leave subnormals either.
+        let subnormals = options.subnormals;
         let _guard = (subnormals == Subnormals::Flush).then(FlushGuard::new);
-        let inner = build(&environment, bytes).map_err(|why| ModelError::Load {
+        let inner = build(&environment, bytes, options).map_err(|why| ModelError::Load {
             model: model.to_owned(),
             why,
         })?;
@@ -150,19 +161,26 @@ impl Session {
     }
 }
 
-fn build(environment: &Environment, bytes: &[u8]) -> Result<OrtSession, String> {
-    OrtSession::builder(environment)
-        .map_err(|e| e.to_string())?
-        .with_intra_threads(1)
-        .map_err(|e| e.to_string())?
-        .with_inter_threads(1)
-        .map_err(|e| e.to_string())?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .map_err(|e| e.to_string())?
-        .with_log_level(LogLevel::Error)
-        .map_err(|e| e.to_string())?
-        .commit_from_memory(bytes)
-        .map_err(|e| e.to_string())
+fn build(
+    environment: &Environment,
+    bytes: &[u8],
+    options: RunOptions,
+) -> Result<OrtSession, String> {
+    let session = || -> ort::Result<OrtSession> {
+        let mut builder = OrtSession::builder(environment)?
+            .with_intra_threads(options.threads.max(1))?
+            .with_inter_threads(1)?
+            // A thread that waits must not keep another one from its core.
+            .with_intra_op_spinning(false)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_log_level(LogLevel::Error)?;
+        if options.subnormals == Subnormals::Flush {
+            // Of the runtime's own threads; the caller's is seen to at each call.
+            builder = builder.with_flush_to_zero()?;
+        }
+        provider::register(builder, options)?.commit_from_memory(bytes)
+    };
+    session().map_err(|e| e.to_string())
 }
 
 /// Outlets of any other kind than f32 tensors are left out, so that a search by name misses them.

@@ -5,7 +5,7 @@ mod clips;
 
 use std::{path::Path, time::Duration};
 
-use clips::{CLIP, ffmpeg, read, read_from};
+use clips::{CLIP, ffmpeg, read, read_from, read_key_frames};
 use rollcall_ingest::{
     Picture,
     observe::{FaultReason, FrameNo, MediaTime, ResumePoint},
@@ -64,6 +64,36 @@ fn reading_from_the_middle_gives_the_very_same_frames() {
             frame: FrameNo::new(200),
         };
         assert_eq!(read_from(clip.to_str().unwrap(), Some(past)).frames(), 0);
+    }
+}
+
+#[test]
+fn key_frames_have_the_numbers_and_pixels_that_they_have_among_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = CLIP.replace("duration=2", "duration=6");
+    for name in ["clip.mp4", "clip.mkv", "clip.ts"] {
+        let clip = ffmpeg(
+            &format!("{fixed} -sc_threshold 0"),
+            &folder.path().join(name),
+        );
+        let (all, key) = (read(&clip), read_key_frames(&clip, None));
+        let numbers: Vec<u64> = key.stamps.iter().map(|s| s.number.get()).collect();
+        assert_eq!(
+            numbers,
+            (0..15).map(|i| 10 * i).collect::<Vec<_>>(),
+            "{name}"
+        );
+        for (at, stamp) in key.stamps.iter().enumerate() {
+            assert_eq!(*stamp, all.stamps[10 * at], "{name}");
+            assert!(key.pictures[at] == all.pictures[10 * at], "{name}");
+        }
+        let point = ResumePoint {
+            time: key.stamps[9].time,
+            frame: key.stamps[9].number,
+        };
+        let rest = read_key_frames(&clip, Some(point));
+        let numbers: Vec<u64> = rest.stamps.iter().map(|s| s.number.get()).collect();
+        assert_eq!(numbers, [90, 100, 110, 120, 130, 140], "{name}");
     }
 }
 

@@ -9,6 +9,7 @@ use ffmpeg_next::{
     software::scaling::{self, Flags},
 };
 
+use super::luma::shrunk_luma;
 use crate::{
     number::{round_u32, to_f32},
     observe::{Fault, FaultReason},
@@ -158,8 +159,14 @@ pub(super) fn grey(frame: &frame::Video, geometry: &Geometry) -> Result<Arc<Grey
     let (width, height) = geometry.stretched(frame.width(), frame.height());
     let rows = round_u32(to_f32(f64::from(GreyImage::WIDTH) * height / width)).clamp(16, 480);
     let size = (GreyImage::WIDTH, rows);
-    let small = CONVERTERS.with_borrow_mut(|c| c.grey.convert(frame, Pixel::GRAY8, size))?;
-    let pixels = pack(&small, size, 1);
+    let pixels = match shrunk_luma(frame, size.0, size.1) {
+        Some(pixels) => pixels,
+        None => {
+            let small =
+                CONVERTERS.with_borrow_mut(|c| c.grey.convert(frame, Pixel::GRAY8, size))?;
+            pack(&small, size, 1)
+        }
+    };
     GreyImage::new(size.0 as usize, size.1 as usize, pixels)
         .map(Arc::new)
         .ok_or_else(|| Fault::new(FaultReason::Internal, "the grey copy has the wrong size"))

@@ -26,6 +26,7 @@ pub struct FileSource {
     wall_start: WallTime,
     stop: StopToken,
     deadline: Deadline,
+    key_frames: bool,
     open: Option<Open>,
 }
 
@@ -63,13 +64,30 @@ impl FileSource {
             wall_start,
             stop,
             deadline,
+            key_frames: false,
             open: None,
         }
     }
 
+    /// Gives key frames alone: pictures that need no other one to be decoded. Their numbers are
+    /// counted from their times, by the rate that the container states.
+    #[must_use]
+    pub fn key_frames(mut self) -> Self {
+        self.key_frames = true;
+        self
+    }
+
+    fn session(&self) -> Result<Session, Fault> {
+        let mut session = Session::open(&self.location, self.patience, &self.deadline)?;
+        if self.key_frames {
+            session.skip_to_key_frames();
+        }
+        Ok(session)
+    }
+
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
         status.update(|facts| facts.state = RunState::Connecting);
-        let mut session = Session::open(&self.location, self.patience, &self.deadline)?;
+        let mut session = self.session()?;
         let info = session.info().clone();
         status.update(|facts| facts.media = Some(info));
         let Some(first) = session.next(status)? else {
@@ -108,7 +126,7 @@ impl FileSource {
             let early = landed.is_some_and(|us| us - open.first_us <= resume.time.micros());
             if !early {
                 // The container's index is wrong: read from the start.
-                open.session = Session::open(&self.location, self.patience, &self.deadline)?;
+                open.session = self.session()?;
                 open.ahead = open.session.next(status)?;
             }
         }
@@ -130,7 +148,11 @@ impl FileSource {
             return Ok(None);
         };
         let time = open.time_of(&decoded);
-        let number = open.next_number;
+        let number = if self.key_frames {
+            open.number_at(time)
+        } else {
+            open.next_number
+        };
         open.next_number = number.next();
         open.last = Some(time);
         let (begun, first) = *open.pace.get_or_insert_with(|| (Instant::now(), time));
@@ -170,6 +192,13 @@ impl Open {
         };
         said.filter(|time| *time > last)
             .unwrap_or_else(|| last + self.frame_time())
+    }
+
+    /// The number of the frame at `time`, all frames counted; no number comes twice.
+    fn number_at(&self, time: MediaTime) -> FrameNo {
+        let frame_ns = i128::try_from(self.frame_time().as_nanos()).unwrap_or(i128::MAX);
+        let number = (i128::from(time.micros()) * 1000 + frame_ns / 2) / frame_ns.max(1);
+        FrameNo::new(u64::try_from(number).unwrap_or(0)).max(self.next_number)
     }
 
     fn frame_time(&self) -> Duration {

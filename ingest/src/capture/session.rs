@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ffmpeg_next::{
     self as ffmpeg, Dictionary, Error, Packet, Rational,
-    codec::{self, packet::side_data::Type as SideData, threading},
+    codec::{self, discard::Discard, packet::side_data::Type as SideData, threading},
     format::{self, stream::Disposition},
     frame, media,
 };
@@ -100,7 +100,9 @@ impl Session {
         context.set_threading(threading::Config::count(1));
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(stream.time_base());
-        let decoder = decoder.video().map_err(not_decodable)?;
+        let mut decoder = decoder.video().map_err(not_decodable)?;
+        // No other picture is made from these: unfiltered edges of their blocks go no further.
+        decoder.skip_loop_filter(Discard::NonReference);
         let (width, height) = (decoder.width(), decoder.height());
         if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX {
             let what = format!(
@@ -149,6 +151,11 @@ impl Session {
             reached_us: i64::MIN,
             trouble: None,
         })
+    }
+
+    /// From here on, pictures that need another one are passed over undecoded.
+    pub(super) fn skip_to_key_frames(&mut self) {
+        self.decoder.skip_frame(Discard::NonKey);
     }
 
     pub(super) fn info(&self) -> &MediaInfo {

@@ -9,7 +9,8 @@ use super::manifest::{DetectorManifest, EmbedderManifest, ModelSection};
 use super::{Assets, Contract, ModelError, contract, self_test};
 use crate::detect::{CenterFace, Detector};
 use crate::embed::{ArcFaceEmbedder, Embedder};
-use crate::runtime::{Session, Subnormals};
+use crate::provider::Provider;
+use crate::runtime::{RunOptions, Session, Subnormals};
 
 /// Which models to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,11 @@ pub struct ModelOptions {
     pub embedder: String,
     /// What becomes of subnormal numbers.
     pub subnormals: Subnormals,
+    /// Threads that share the work of one call, the caller included; at least 1. Answers are the
+    /// same.
+    pub threads: usize,
+    /// What runs the models, if it can be had; else it is [`Provider::Cpu`].
+    pub provider: Provider,
 }
 
 impl Default for ModelOptions {
@@ -28,6 +34,8 @@ impl Default for ModelOptions {
             detector: "centerface".to_owned(),
             embedder: "mobilefacenet".to_owned(),
             subnormals: Subnormals::Flush,
+            threads: 1,
+            provider: Provider::Cpu,
         }
     }
 }
@@ -36,7 +44,8 @@ impl Default for ModelOptions {
 #[derive(Clone)]
 pub struct Models {
     library: PathBuf,
-    subnormals: Subnormals,
+    run: RunOptions,
+    fallback: Option<String>,
     detector_manifest: Arc<DetectorManifest>,
     embedder_manifest: Arc<EmbedderManifest>,
     detector_bytes: Arc<[u8]>,
@@ -56,18 +65,35 @@ impl Models {
         let detector_manifest = DetectorManifest::read(&assets.manifest(&options.detector))?;
         let embedder_manifest = EmbedderManifest::read(&assets.manifest(&options.embedder))?;
         let folder = assets.models();
-        let models = Self {
+        let mut models = Self {
             library: assets.runtime_library(),
-            subnormals: options.subnormals,
+            run: RunOptions {
+                subnormals: options.subnormals,
+                threads: options.threads,
+                provider: options.provider,
+            },
+            fallback: None,
             detector_bytes: read_checked(&folder, &detector_manifest.model)?,
             embedder_bytes: read_checked(&folder, &embedder_manifest.model)?,
             contract: Contract::of(&embedder_manifest),
             detector_manifest: Arc::new(detector_manifest),
             embedder_manifest: Arc::new(embedder_manifest),
         };
-        models.test_detector()?;
-        models.test_embedder()?;
+        if let Err(why) = models.test() {
+            if models.run.provider == Provider::Cpu {
+                return Err(why);
+            }
+            models.run.provider = Provider::Cpu;
+            models.fallback = Some(format!("the models run on the CPU: {why}"));
+            models.test()?;
+        }
         Ok(models)
+    }
+
+    /// Why another provider runs the models than was asked for, if so.
+    #[must_use]
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 
     /// A new detector, for one thread. Cost: some 20 ms.
@@ -112,14 +138,19 @@ impl Models {
 
     fn center_face(&self) -> Result<CenterFace, ModelError> {
         let id = &self.detector_manifest.model.id;
-        let session = Session::load(&self.library, id, &self.detector_bytes, self.subnormals)?;
+        let session = Session::load(&self.library, id, &self.detector_bytes, self.run)?;
         CenterFace::new(session, Arc::clone(&self.detector_manifest))
     }
 
     fn arc_face(&self) -> Result<ArcFaceEmbedder, ModelError> {
         let id = &self.embedder_manifest.model.id;
-        let session = Session::load(&self.library, id, &self.embedder_bytes, self.subnormals)?;
+        let session = Session::load(&self.library, id, &self.embedder_bytes, self.run)?;
         ArcFaceEmbedder::new(session, Arc::clone(&self.embedder_manifest))
+    }
+
+    fn test(&self) -> Result<(), ModelError> {
+        self.test_detector()?;
+        self.test_embedder()
     }
 
     fn test_detector(&self) -> Result<(), ModelError> {

@@ -60,7 +60,7 @@ pub struct Counters {
     pub tracks: u64,
     /// Confirmed tracks never reported, because none of their faces was good enough to embed.
     pub tracks_without_exemplar: u64,
-    /// Wall time per stage: decode, gate, shot, detect, track, embed, write.
+    /// Wall time per stage: decode, scale, shot, gate, detect, align, track, embed, write.
     pub stages: BTreeMap<&'static str, Duration>,
 }
 

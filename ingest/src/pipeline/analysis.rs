@@ -223,7 +223,7 @@ impl<'a> Analysis<'a> {
         after: u64,
         sink: &mut dyn ObservationSink,
     ) -> Result<(), RunError> {
-        let (number, step) = (stamp.number.get(), self.looker.every());
+        let (number, step) = (stamp.number.get(), self.looker.longest_wait());
         let grace = FrameNo::new(number.saturating_sub(before + step));
         let closed = self.tracker.close_all(Some(grace));
         self.tracker

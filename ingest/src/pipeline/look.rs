@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rollcall_index::Embedding;
 
-use super::{PipelineSettings, Vision};
+use super::{PipelineSettings, Vision, schedule::Schedule};
 use crate::{
     align::{AlignedCrop, align, loose_crop},
     detect::{Detector, InferError},
@@ -26,8 +26,7 @@ pub(super) struct Looker<'a> {
     settings: &'a PipelineSettings,
     detector: Box<dyn Detector>,
     gate: FrameGate,
-    every: u64,
-    in_shot: u64,
+    schedule: Schedule,
     /// What was seen last, for frames that look the same.
     last: Vec<SeenFace>,
 }
@@ -39,30 +38,25 @@ impl<'a> Looker<'a> {
             settings,
             detector,
             gate,
-            every: 5,
-            in_shot: 0,
+            schedule: Schedule::new(settings),
             last: Vec::new(),
         }
     }
 
-    /// Sets the schedule: as the settings say, or about five times a second.
+    /// Sets the frame rate, on which the schedule depends.
     pub(super) fn set_rate(&mut self, frames_per_second: f64) {
-        let fifth = crate::number::round_u32(crate::number::to_f32(frames_per_second / 5.0));
-        self.every = self
-            .settings
-            .detect_every
-            .map_or(u64::from(fifth.max(1)), |n| u64::from(n.get()));
+        self.schedule.set_rate(frames_per_second);
     }
 
-    /// Frames from one look to the next.
-    pub(super) fn every(&self) -> u64 {
-        self.every
+    /// Most frames from one look to the next.
+    pub(super) fn longest_wait(&self) -> u64 {
+        self.schedule.longest()
     }
 
     /// The next frame is the first of a shot.
     pub(super) fn restart(&mut self) {
         self.gate = FrameGate::new(self.settings.frame_gates);
-        self.in_shot = 0;
+        self.schedule.restart();
         self.last.clear();
     }
 
@@ -74,11 +68,21 @@ impl<'a> Looker<'a> {
         image: &dyn FrameImage,
         counters: &mut Counters,
     ) -> Result<Option<Vec<SeenFace>>, InferError> {
-        let turn = self.in_shot.is_multiple_of(self.every);
-        self.in_shot += 1;
-        if !turn {
+        if !self.schedule.turn(grey) {
             return Ok(None);
         }
+        let seen = self.look_at(stamp, grey, image, counters)?;
+        self.schedule.saw(seen.as_deref());
+        Ok(seen)
+    }
+
+    fn look_at(
+        &mut self,
+        stamp: FrameStamp,
+        grey: &Arc<GreyImage>,
+        image: &dyn FrameImage,
+        counters: &mut Counters,
+    ) -> Result<Option<Vec<SeenFace>>, InferError> {
         let begun = Instant::now();
         let rejection = self.gate.judge(grey);
         counters.spend("gate", begun.elapsed());
@@ -94,9 +98,9 @@ impl<'a> Looker<'a> {
                 return Ok(None);
             }
         };
-        let found = self
-            .detector
-            .detect(picture.view(), self.settings.detect_size)?;
+        counters.spend("scale", begun.elapsed());
+        let begun = Instant::now();
+        let found = self.detector.detect(picture.view(), self.schedule.size())?;
         counters.frames_detected += 1;
         counters.faces_detected += u64::try_from(found.len()).unwrap_or(u64::MAX);
         counters.spend("detect", begun.elapsed());
@@ -106,7 +110,7 @@ impl<'a> Looker<'a> {
             .enumerate()
             .map(|(rank, face)| self.see(stamp, rank, face, &picture, counters))
             .collect::<Vec<_>>();
-        counters.spend("gate", begun.elapsed());
+        counters.spend("align", begun.elapsed());
         self.last = seen
             .iter()
             .map(|face| SeenFace {

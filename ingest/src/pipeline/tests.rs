@@ -58,12 +58,19 @@ fn film() -> Vec<Arc<Picture>> {
 }
 
 fn run(resume: Option<ResumePoint>) -> Vec<Observation> {
+    run_with(PipelineSettings::default(), film(), resume)
+}
+
+fn run_with(
+    settings: PipelineSettings,
+    film: Vec<Arc<Picture>>,
+    resume: Option<ResumePoint>,
+) -> Vec<Observation> {
     let mut recorder = Recorder::default();
-    let mut source = ScriptedSource::new(film());
+    let mut source = ScriptedSource::new(film);
     if let Some(resume) = resume {
         source = source.resumed(resume);
     }
-    let settings = PipelineSettings::default();
     let finished = pipeline(settings)
         .run(Box::new(source), resume, &mut recorder)
         .unwrap();
@@ -150,9 +157,9 @@ fn no_track_spans_a_checkpoint_and_the_last_one_is_the_end() {
     }
 }
 
-#[test]
-fn a_run_from_any_checkpoint_reports_the_same() {
-    let whole = run(None);
+/// Resumed at each of its checkpoints, a run reports what it reported from there on.
+fn check_resuming(settings: &PipelineSettings, film: &[Arc<Picture>]) {
+    let whole = run_with(settings.clone(), film.to_vec(), None);
     let all = essence(&whole);
     for point in checkpoints(&whole) {
         let marker = format!(
@@ -163,14 +170,50 @@ fn a_run_from_any_checkpoint_reports_the_same() {
             }
         );
         let at = all.iter().position(|line| *line == marker).unwrap();
-        let again = essence(&run(Some(point)));
+        let again = essence(&run_with(settings.clone(), film.to_vec(), Some(point)));
         assert_eq!(again, all[at + 1..], "resumed at {point:?}");
     }
 }
 
 #[test]
+fn a_run_from_any_checkpoint_reports_the_same() {
+    check_resuming(&PipelineSettings::default(), &film());
+}
+
+/// Key frames: two people who move about, one of them elsewhere alone, somebody else in his place,
+/// nobody.
+fn key_frames() -> Vec<Arc<Picture>> {
+    vec![
+        picture(0, 0, &[(20.0, 0.0), (200.0, 120.0)]),
+        picture(0, 0, &[(45.0, 0.0), (210.0, 120.0)]),
+        picture(0, 0, &[(60.0, 0.0), (205.0, 120.0)]),
+        picture(1, 0, &[(60.0, 0.0)]),
+        picture(2, 0, &[(60.0, 240.0)]),
+        picture(2, 1, &[(64.0, 240.0)]),
+        picture(3, 0, &[]),
+    ]
+}
+
+#[test]
+fn key_frames_alone_give_tracks_within_shots() {
+    let settings = PipelineSettings::default().for_key_frames();
+    let observations = run_with(settings.clone(), key_frames(), None);
+    let mut spans: Vec<_> = closed(&observations)
+        .iter()
+        .map(|t| (t.start_frame.get(), t.end_frame.get()))
+        .collect();
+    spans.sort_unstable();
+    assert_eq!(spans, [(0, 2), (0, 2), (3, 3), (4, 5)]);
+    check_resuming(&settings, &key_frames());
+}
+
+#[test]
 fn counters_tell_what_was_done() {
-    let observations = run(None);
+    let settings = PipelineSettings {
+        detect_every: NonZeroU32::new(5),
+        ..PipelineSettings::default()
+    };
+    let observations = run_with(settings, film(), None);
     let last = observations.iter().rev().find_map(|o| {
         let Observation::Report(report) = o else {
             return None;

@@ -63,6 +63,16 @@ fn source(uri: &str, resume: Option<ResumePoint>) -> Result<FileSource, Fault> {
 }
 
 pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
+    read_source(source(uri, resume))
+}
+
+/// Key frames alone.
+pub fn read_key_frames(path: &Path, resume: Option<ResumePoint>) -> Seen {
+    let uri = path.to_str().expect("test paths are UTF-8");
+    read_source(source(uri, resume).map(FileSource::key_frames))
+}
+
+fn read_source(source: Result<FileSource, Fault>) -> Seen {
     let status = CaptureStatus::default();
     let mut seen = Seen {
         stamps: Vec::new(),
@@ -72,7 +82,7 @@ pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
         media: None,
         corrupt: 0,
     };
-    let outcome = source(uri, resume).and_then(|mut source| {
+    let outcome = source.and_then(|mut source| {
         loop {
             match source.next(&status)? {
                 Next::Frame(frame) => {

@@ -1,0 +1,256 @@
+//! Which frames are looked at, and how large the detector sees them.
+//!
+//! Counted from the first frame of a shot, from what its frames look like and what was found in
+//! them: nothing before the shot matters, so that a run that begins with it decides the same.
+
+use std::sync::Arc;
+
+use crate::{detect::DetectSize, exemplar::SeenFace, geometry::Rect, source::GreyImage};
+
+use super::PipelineSettings;
+
+/// Looks a second where something goes on.
+const LOOKS_A_SECOND: f64 = 5.0;
+/// While all stays as it is, steps between two looks grow to so many.
+const STEPS_MAX: u64 = 3;
+/// A face that overlaps one of the last look so much (IoU) has hardly moved.
+const CALM_OVERLAP: f32 = 0.5;
+/// Mean difference (of 255) to the frame looked at last from which something goes on.
+const RESTLESS_DIFFERENCE: f32 = 12.0;
+/// How wide the smallest face must be for the detector, in pixels of its input.
+const FACE_PIXELS: f32 = 32.0;
+/// The inputs that looks at known faces choose from: each new one costs memory.
+const SMALL_SIZES: [u32; 4] = [320, 384, 448, 512];
+/// So many looks at known faces, then one at the whole size: somebody small may have come.
+const SMALL_LOOKS_MAX: u32 = 3;
+
+/// Decides frame by frame. With a schedule that the settings give, every n-th frame at one size.
+pub(super) struct Schedule {
+    adaptive: bool,
+    full: DetectSize,
+    step: u64,
+    /// Frames since the last look; `None` before the first of a shot.
+    since: Option<u64>,
+    /// Frames from the last look to the next.
+    wait: u64,
+    last: Option<Arc<GreyImage>>,
+    /// Boxes of the last look, in shares of the picture.
+    boxes: Vec<Rect>,
+    /// Looks at known faces since the last at the whole size.
+    small_looks: u32,
+    calm: bool,
+    /// Whether the shot was looked at before.
+    looked: bool,
+}
+
+impl Schedule {
+    pub(super) fn new(settings: &PipelineSettings) -> Self {
+        let step = settings.detect_every.map_or(5, |n| u64::from(n.get()));
+        Self {
+            adaptive: settings.detect_every.is_none(),
+            full: settings.detect_size,
+            step,
+            since: None,
+            wait: step,
+            last: None,
+            boxes: Vec::new(),
+            small_looks: 0,
+            calm: false,
+            looked: false,
+        }
+    }
+
+    /// Sets the step to about a fifth of a second, unless the settings give one.
+    pub(super) fn set_rate(&mut self, frames_per_second: f64) {
+        if self.adaptive {
+            let step = crate::number::to_f32(frames_per_second / LOOKS_A_SECOND);
+            self.step = u64::from(crate::number::round_u32(step).max(1));
+            self.wait = self.step;
+        }
+    }
+
+    /// Most frames from one look to the next.
+    pub(super) fn longest(&self) -> u64 {
+        if self.adaptive {
+            self.step * STEPS_MAX
+        } else {
+            self.step
+        }
+    }
+
+    /// The next frame is the first of a shot.
+    pub(super) fn restart(&mut self) {
+        self.since = None;
+        self.wait = self.step;
+        self.last = None;
+        self.boxes.clear();
+        self.small_looks = 0;
+        self.calm = false;
+        self.looked = false;
+    }
+
+    /// Whether the next frame, whose grey copy this is, has its turn.
+    pub(super) fn turn(&mut self, grey: &Arc<GreyImage>) -> bool {
+        let since = self.since.map_or(0, |since| since + 1);
+        let begins = self.since.is_none();
+        self.since = Some(since);
+        let restless = self.adaptive
+            && since.is_multiple_of(self.step)
+            && since < self.wait
+            && self
+                .last
+                .as_ref()
+                .is_some_and(|last| last.difference(grey) > RESTLESS_DIFFERENCE);
+        if !begins && !restless && since < self.wait {
+            return false;
+        }
+        self.calm &= !restless;
+        self.since = Some(0);
+        self.last = self.adaptive.then(|| Arc::clone(grey));
+        true
+    }
+
+    /// How large the detector is to see the frame whose turn it is.
+    pub(super) fn size(&mut self) -> DetectSize {
+        let smallest = self.boxes.iter().map(|rect| rect.width).fold(1.0, f32::min);
+        let fits = |side: &u32| *side as f32 * smallest >= FACE_PIXELS;
+        let small = SMALL_SIZES.into_iter().find(fits);
+        let small = small.map(DetectSize::longest_side);
+        let known = self.calm && !self.boxes.is_empty() && self.small_looks < SMALL_LOOKS_MAX;
+        match small.filter(|size| self.adaptive && known && *size < self.full) {
+            Some(size) => {
+                self.small_looks += 1;
+                size
+            }
+            None => {
+                self.small_looks = 0;
+                self.full
+            }
+        }
+    }
+
+    /// Notes what was seen in the frame whose turn it was; `None` if nothing can be said.
+    pub(super) fn saw(&mut self, faces: Option<&[SeenFace]>) {
+        if !self.adaptive {
+            return;
+        }
+        let boxes: Option<Vec<Rect>> = faces.map(|faces| faces.iter().map(share).collect());
+        let first = !std::mem::replace(&mut self.looked, true);
+        self.calm = boxes.as_ref().is_some_and(|boxes| {
+            let near = |rect: &Rect| self.boxes.iter().any(|old| old.iou(rect) >= CALM_OVERLAP);
+            !first && boxes.len() == self.boxes.len() && boxes.iter().all(near)
+        });
+        self.wait = if self.calm {
+            (self.wait + self.step).min(self.longest())
+        } else {
+            self.step
+        };
+        self.boxes = boxes.unwrap_or_default();
+    }
+}
+
+/// The face's box with both axes in units of the picture's longest side.
+fn share(face: &SeenFace) -> Rect {
+    let by = 1.0 / face.picture.0.max(face.picture.1).max(1) as f32;
+    face.face.rect.scaled(by, by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        geometry::{DetectedFace, Point},
+        observe::{FrameNo, MediaTime, WallTime},
+        source::FrameStamp,
+    };
+    use std::num::NonZeroU32;
+
+    fn face(x: f32, width: f32) -> SeenFace {
+        SeenFace {
+            stamp: FrameStamp {
+                number: FrameNo::default(),
+                time: MediaTime::ZERO,
+                wall: WallTime::from_unix_micros(0),
+            },
+            rank: 0,
+            face: DetectedFace {
+                rect: Rect::new(x, 100.0, width, width),
+                landmarks: [Point::default(); 5],
+                score: 0.9,
+            },
+            picture: (1280, 720),
+            good: None,
+        }
+    }
+
+    /// Frames looked at, with the size, where frame `i` is as bright and shows the faces as `scene`
+    /// says.
+    fn looks(
+        settings: &PipelineSettings,
+        frames: u64,
+        scene: impl Fn(u64) -> (u8, Vec<SeenFace>),
+    ) -> Vec<(u64, u32)> {
+        let mut schedule = Schedule::new(settings);
+        schedule.set_rate(25.0);
+        let mut looks = Vec::new();
+        for i in 0..frames {
+            let (level, faces) = scene(i);
+            let grey = Arc::new(GreyImage::new(16, 9, vec![level; 144]).unwrap());
+            if schedule.turn(&grey) {
+                looks.push((i, schedule.size().get()));
+                schedule.saw(Some(&faces));
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn where_all_stays_as_it_is_looks_are_few_and_small() {
+        let settings = PipelineSettings::default();
+        let still = |_: u64| (90, vec![face(300.0, 110.0)]);
+        let expected = [
+            (0, 640),
+            (5, 640),
+            (15, 384),
+            (30, 384),
+            (45, 384),
+            (60, 640),
+        ];
+        assert_eq!(looks(&settings, 61, still), expected);
+    }
+
+    #[test]
+    fn newcomers_and_fast_faces_are_looked_at_closely() {
+        let settings = PipelineSettings::default();
+        let comes = |i: u64| {
+            let mut faces = vec![face(300.0, 110.0)];
+            faces.extend((i >= 20).then(|| face(800.0, 60.0)));
+            (90, faces)
+        };
+        let found = looks(&settings, 51, comes);
+        // Seen at 30; from then on both are known, of which one is small.
+        assert_eq!(found[3..], [(30, 384), (35, 640), (45, 640)], "{found:?}");
+        let runs = |i: u64| (90, vec![face(12.0 * i as f32, 80.0)]);
+        let every: Vec<_> = (0..10).map(|i| (5 * i, 640)).collect();
+        assert_eq!(looks(&settings, 50, runs), every);
+    }
+
+    #[test]
+    fn a_picture_that_changes_is_looked_at_without_waiting() {
+        let settings = PipelineSettings::default();
+        let light = |i: u64| (if i < 37 { 90 } else { 140 }, vec![face(300.0, 110.0)]);
+        let found = looks(&settings, 46, light);
+        assert_eq!(found[3..], [(30, 384), (40, 640), (45, 640)], "{found:?}");
+    }
+
+    #[test]
+    fn a_schedule_that_was_asked_for_is_kept() {
+        let settings = PipelineSettings {
+            detect_every: NonZeroU32::new(4),
+            ..PipelineSettings::default()
+        };
+        let still = |_: u64| (90, vec![face(300.0, 110.0)]);
+        let every: Vec<_> = (0..5).map(|i| (4 * i, 640)).collect();
+        assert_eq!(looks(&settings, 20, still), every);
+    }
+}
