@@ -105,12 +105,12 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 
 bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SYSTEMS=rollcall/key OUT=folder
 	@cargo build --release -p rollcall-ingest
-	@cargo build --release -p rollcall-benches --no-default-features --bin log_tracks
+	@cargo build --release -p rollcall-benches --no-default-features --features log --bin log_tracks
 	@benches/ingest/setup.sh
 	@"$(ROLLCALL_ASSETS)/ingest-venv/bin/python" -B benches/ingest/run.py --bin "$(RELEASE)" \
 	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
 	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
-	  $(if $(OUT),--out "$$OUT")
+	  $(if $(REFERENCE),--reference) $(if $(OUT),--out "$$OUT")
 
 bench-quality: ## shots beside PySceneDetect, on composed films: OUT=folder PEERS=all|none
 	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots

@@ -4,7 +4,7 @@
     compose_news.py --out FOLDER [--fixtures FOLDER] [--seconds S]
 
 Writes `film.mp4` (1920x1080, 25 frames a second, H.264 at 5 Mb/s, a key frame every 50 frames
-whatever is shown, as broadcasters cut it for streaming) and `truth.json` beside it: `fps`,
+whatever is shown, as broadcasters cut it for streaming) and `truth.json` beside it: `fps`, `width`, `height`,
 `frames`; `shots`, each with `first` and `end` frame, `kind` and `faces`, a list of `person` and
 `box` ([x, y, width, height] in pixels, in the middle of the shot; of a face that moves by itself,
 about).
@@ -216,7 +216,8 @@ def compose(folder, fixtures, seconds):
         faces = [face for face in (window.face(frames // 2) for window in shown) if face]
         listed.append({"first": first, "end": first + frames, "kind": kind, "faces": faces})
         first += frames
-    truth.write_text(json.dumps({"fps": FPS, "frames": first, "shots": listed}, indent=1) + "\n")
+    truth.write_text(json.dumps({"fps": FPS, "width": WIDTH, "height": HEIGHT,
+                                 "frames": first, "shots": listed}, indent=1) + "\n")
     unfinished.rename(film)
     return film, truth
 

@@ -6,6 +6,8 @@ import numpy as np
 
 # A track is long enough to be looked for from so many frames on.
 LENGTH_MIN = 12
+# Boxes that are known from how a film was made are not those of a detector.
+KNOWN_OVERLAP_MIN = 0.25
 OVERLAP_MIN = 0.5
 SHARE_MIN = 0.5
 
@@ -64,3 +66,24 @@ def recall(reference, tracks):
             "tracks_found": round(found / max(len(wanted), 1), 4),
             "time_covered": round(covered / max(frames, 1), 4),
             "embedding_cosine": round(float(np.mean(cosines)), 4) if cosines else None}
+
+
+def known_faces(truth, tracks):
+    """Of the faces that the film was made of, the share that a track shows in the middle of the
+    shot, and the share of their frames that these tracks cover."""
+    known = found = frames = covered = 0
+    for shot in truth["shots"]:
+        first, end = shot["first"], shot["end"]
+        middle = (first + end) // 2
+        here = [t for t in tracks if t["start"] <= middle <= t["end"]]
+        for face in shot["faces"]:
+            box = np.array(face["box"]) / np.tile([truth["width"], truth["height"]], 2)
+            same = [t for t in here
+                    if overlap(boxes_at(t, [middle]), box[None])[0] >= KNOWN_OVERLAP_MIN]
+            known += 1
+            frames += end - first
+            found += bool(same)
+            covered += max((min(t["end"] + 1, end) - max(t["start"], first) for t in same),
+                           default=0)
+    return {"faces_known": known, "known_found": round(found / max(known, 1), 4),
+            "known_covered": round(covered / max(frames, 1), 4)}

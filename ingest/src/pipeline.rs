@@ -36,7 +36,7 @@ use analysis::Analysis;
 const STALLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Changes whenever the same material would give other observations under the same settings.
-const PIPELINE_VERSION: u32 = 2;
+const PIPELINE_VERSION: u32 = 3;
 
 /// By which rule shots are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -117,15 +117,29 @@ impl PipelineSettings {
     }
 
     /// The same for a source that gives key frames alone, some tenths of a second to some seconds
-    /// apart. All of them are looked at, and a face is believed at once. Whether two belong to one
-    /// shot is seen from how alike they are; dissolves cannot be seen.
+    /// apart. All of them are looked at, and a face is believed at once. Pictures that differ begin
+    /// a shot unless their reliefs are alike; dissolves cannot be seen. Since it may be anybody who
+    /// sits where another one sat, a face is embedded unless it is nearly where it was.
     #[must_use]
     pub fn for_key_frames(self) -> Self {
+        let cuts = CutRules {
+            ahead: 0,
+            behind: 0,
+            ..CutRules::default()
+        };
+        let tracks = TrackRules {
+            overlap_sure: 0.6,
+            hits_min: 1,
+            missed_max: 1,
+            collect_every: Duration::from_secs(3),
+            verify_every: Duration::from_secs(6),
+            ..self.tracks
+        };
         Self {
             detect_every: Some(NonZeroU32::MIN),
-            cuts: CutRules::apart(),
+            cuts,
             gradual: GradualRules::NEVER,
-            tracks: TrackRules::apart(),
+            tracks,
             ..self
         }
     }

@@ -19,6 +19,16 @@ pub enum Provider {
     Cuda,
 }
 
+impl std::fmt::Display for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "the CPU",
+            Self::Openvino => "OpenVINO",
+            Self::Cuda => "CUDA",
+        })
+    }
+}
+
 /// Asks for the provider; an error if it cannot be had.
 pub(crate) fn register(
     builder: SessionBuilder,
@@ -64,6 +74,6 @@ fn cuda(_: SessionBuilder) -> ort::Result<SessionBuilder> {
 #[cfg(not(all(feature = "openvino", feature = "cuda")))]
 fn not_built(feature: &str) -> ort::Error {
     ort::Error::new(format!(
-        "this program was built without it: cargo build --features {feature}"
+        "the program was built without it (cargo build --features {feature})"
     ))
 }

@@ -51,22 +51,6 @@ pub struct TrackRules {
     pub exemplars: ExemplarRules,
 }
 
-impl TrackRules {
-    /// For frames some seconds apart: a face is believed at once, and since it may be anybody's
-    /// who sits where another one sat, it is embedded unless it is nearly where it was.
-    #[must_use]
-    pub fn apart() -> Self {
-        Self {
-            overlap_sure: 0.6,
-            hits_min: 1,
-            missed_max: 1,
-            collect_every: Duration::from_secs(3),
-            verify_every: Duration::from_secs(6),
-            ..Self::default()
-        }
-    }
-}
-
 impl Default for TrackRules {
     fn default() -> Self {
         Self {

@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 use rollcall_index::Embedding;
 use rollcall_ingest::photo::{self, PhotoLimits};
 use rollcall_ingest::{
-    Assets, DetectSize, ModelError, ModelOptions, Models, PhotoReader, Picture, Subnormals, align,
+    Assets, DetectSize, ModelError, ModelOptions, Models, PhotoReader, Picture, Provider,
+    Subnormals, align,
 };
 
 static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
@@ -242,6 +243,40 @@ fn flushing_subnormals_changes_no_answer() {
     let kept = embedding(&mut PhotoReader::open(&keeping).unwrap(), &picture);
     assert!(flushed.dot(&kept).get() > 0.9999);
     assert_eq!(keeping.contract(), MODELS.contract());
+}
+
+#[test]
+fn a_provider_that_is_not_there_leaves_the_work_to_the_cpu() {
+    assert_eq!(MODELS.fallback(), None);
+    for (provider, name) in [(Provider::Cuda, "CUDA"), (Provider::Openvino, "OpenVINO")] {
+        let options = ModelOptions {
+            provider,
+            ..ModelOptions::default()
+        };
+        let models = Models::open(&ASSETS, &options).unwrap();
+        let why = models.fallback().unwrap();
+        assert!(
+            why.starts_with(name) && why.contains("the CPU does"),
+            "{why}"
+        );
+        let picture = fixture("biden.jpg");
+        let here = embedding(&mut PhotoReader::open(&models).unwrap(), &picture);
+        let cpu = embedding(&mut PhotoReader::open(&MODELS).unwrap(), &picture);
+        assert_eq!(here.as_slice(), cpu.as_slice());
+    }
+}
+
+#[test]
+fn threads_that_share_the_work_change_no_answer() {
+    let options = ModelOptions {
+        threads: 2,
+        ..ModelOptions::default()
+    };
+    let models = Models::open(&ASSETS, &options).unwrap();
+    let picture = fixture("biden.jpg");
+    let two = embedding(&mut PhotoReader::open(&models).unwrap(), &picture);
+    let one = embedding(&mut PhotoReader::open(&MODELS).unwrap(), &picture);
+    assert!(two.dot(&one).get() > 0.9999);
 }
 
 #[test]

@@ -83,8 +83,15 @@ impl Models {
             if models.run.provider == Provider::Cpu {
                 return Err(why);
             }
+            let why = match why {
+                ModelError::Load { why, .. } => why,
+                other => other.to_string(),
+            };
+            models.fallback = Some(format!(
+                "{} cannot run the models, the CPU does: {why}",
+                models.run.provider
+            ));
             models.run.provider = Provider::Cpu;
-            models.fallback = Some(format!("the models run on the CPU: {why}"));
             models.test()?;
         }
         Ok(models)

@@ -37,19 +37,6 @@ pub struct CutRules {
     pub facerec: bool,
 }
 
-impl CutRules {
-    /// For frames that lie far apart, so that those around a jump say nothing about it: pictures
-    /// that differ begin a shot unless their reliefs are alike.
-    #[must_use]
-    pub fn apart() -> Self {
-        Self {
-            ahead: 0,
-            behind: 0,
-            ..Self::default()
-        }
-    }
-}
-
 impl Default for CutRules {
     fn default() -> Self {
         Self {
