@@ -8,12 +8,12 @@ use ffmpeg_next::{color, format::Pixel, frame};
 ///
 /// Cost: one pass over the plane.
 pub(super) fn shrunk_luma(frame: &frame::Video, width: u32, height: u32) -> Option<Vec<u8>> {
-    let full = match frame.format() {
-        Pixel::YUV420P | Pixel::YUV422P | Pixel::YUV444P | Pixel::NV12 => {
-            frame.color_range() == color::Range::JPEG
-        }
-        Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P | Pixel::GRAY8 => true,
-        _ => return None,
+    let full = if FULL_RANGE.contains(&frame.format()) {
+        true
+    } else if VIDEO_RANGE.contains(&frame.format()) {
+        frame.color_range() == color::Range::JPEG
+    } else {
+        return None;
     };
     let even = frame.width().is_multiple_of(width) && frame.height().is_multiple_of(height);
     let (across, down) = (frame.width() / width.max(1), frame.height() / height.max(1));
@@ -33,6 +33,16 @@ pub(super) fn shrunk_luma(frame: &frame::Video, width: u32, height: u32) -> Opti
         means.into_iter().map(|v| table[usize::from(v)]).collect()
     })
 }
+
+/// Formats whose first plane is brightness in bytes, 0 to 255...
+const FULL_RANGE: [Pixel; 4] = [
+    Pixel::YUVJ420P,
+    Pixel::YUVJ422P,
+    Pixel::YUVJ444P,
+    Pixel::GRAY8,
+];
+/// ... or 16 to 235, unless the frame says otherwise.
+const VIDEO_RANGE: [Pixel; 4] = [Pixel::YUV420P, Pixel::YUV422P, Pixel::YUV444P, Pixel::NV12];
 
 /// So many bytes fit into a sum of 16 bits.
 const ROWS_MAX: u32 = 257;

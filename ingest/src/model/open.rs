@@ -83,9 +83,10 @@ impl Models {
             if models.run.provider == Provider::Cpu {
                 return Err(why);
             }
-            let why = match why {
-                ModelError::Load { why, .. } => why,
-                other => other.to_string(),
+            let why = if let ModelError::Load { why, .. } = why {
+                why
+            } else {
+                why.to_string()
             };
             models.fallback = Some(format!(
                 "{} cannot run the models, the CPU does: {why}",
