@@ -40,6 +40,7 @@ pub mod observe;
 pub mod pipeline;
 pub mod shot;
 pub mod source;
+pub mod streamface;
 pub mod track;
 #[cfg(all(feature = "media", feature = "worker"))]
 pub mod worker;

@@ -11,8 +11,13 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use rollcall_ingest::{observe::mask_credentials, pipeline::ShotRule, worker};
+use rollcall_ingest::{
+    observe::mask_credentials,
+    pipeline::{GateRule, ShotRule},
+    worker,
+};
 
+mod run_capture;
 mod run_extract;
 
 /// Exit code for anything that went wrong.
@@ -33,6 +38,10 @@ struct Arguments {
 enum Command {
     /// Write the tracks of a video to a folder, without a server.
     Extract(Extract),
+    /// Keep the key frames of a source that pass streamface's gates, and the faces in them.
+    Capture(run_capture::Capture),
+    /// Find the faces in frames that were captured.
+    Faces(run_capture::Faces),
     /// Work for a server: started by rollcalld, with an order on standard input.
     Run,
 }
@@ -57,6 +66,9 @@ struct Extract {
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    gates: GateRule,
     /// Replace an earlier extraction in the folder.
     #[arg(long)]
     force: bool,
@@ -71,6 +83,14 @@ fn main() -> ExitCode {
         Command::Extract(options) => {
             start_logging(arguments.log.as_deref().unwrap_or("error"));
             run_extract::extract(&options)
+        }
+        Command::Capture(options) => {
+            start_logging(arguments.log.as_deref().unwrap_or("error"));
+            run_capture::capture(&options)
+        }
+        Command::Faces(options) => {
+            start_logging(arguments.log.as_deref().unwrap_or("error"));
+            run_capture::faces(&options)
         }
         Command::Run => {
             start_logging(arguments.log.as_deref().unwrap_or("info"));

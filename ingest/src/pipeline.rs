@@ -19,7 +19,11 @@ use sha2::{Digest, Sha256};
 use crate::{
     detect::{DetectSize, Detector, InferError},
     embed::Embedder,
-    gate::{face::FaceGates, frame::FrameGates},
+    gate::{
+        face::FaceGates,
+        frame::FrameGates,
+        streamface::{FaceThresholds, FrameThresholds},
+    },
     observe::{
         Fault, FaultReason, Finished, Flow, MediaTime, Observation, ObservationSink, Report,
         ResumePoint, RunState, SinkError,
@@ -35,16 +39,57 @@ use analysis::Analysis;
 const STALLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Changes whenever the same material would give other observations under the same settings.
-const PIPELINE_VERSION: u32 = 2;
+const PIPELINE_VERSION: u32 = 3;
 
 /// By which rule shots are told apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum ShotRule {
     /// Cuts that stand out from what is around them, dissolves and fades.
     #[default]
     Rollcall,
     /// facerec's pixel rule, for hard cuts alone.
     Facerec,
+}
+
+/// By which gates frames and faces are refused.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum GateRule {
+    /// Gates that save time and are set so as never to cost a person.
+    #[default]
+    Rollcall,
+    /// streamface's, with its thresholds.
+    Streamface,
+}
+
+/// streamface's gates in place of our own.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StreamfaceGates {
+    /// Which frames are searched.
+    pub frames: FrameThresholds,
+    /// Which faces are embedded.
+    pub faces: FaceThresholds,
 }
 
 /// What shapes a run.
@@ -62,6 +107,8 @@ pub struct PipelineSettings {
     pub frame_gates: FrameGates,
     /// Which faces are good enough to embed.
     pub face_gates: FaceGates,
+    /// streamface's gates, if they are to be used; `frame_gates` is then left out.
+    pub streamface: Option<StreamfaceGates>,
     /// What is a hard cut.
     pub cuts: CutRules,
     /// What is a dissolve or a fade.
@@ -84,6 +131,7 @@ impl Default for PipelineSettings {
             picture_side_max: 1280,
             frame_gates: FrameGates::default(),
             face_gates: FaceGates::default(),
+            streamface: None,
             cuts: CutRules::default(),
             gradual: GradualRules::default(),
             tracks: TrackRules::default(),
@@ -111,6 +159,19 @@ impl PipelineSettings {
         Self {
             cuts,
             gradual,
+            ..self
+        }
+    }
+
+    /// The same with the gates that `rule` stands for. streamface's leave a face to the landmarks'
+    /// sanity alone besides.
+    #[must_use]
+    pub fn with_gates(self, rule: GateRule) -> Self {
+        let streamface = (rule == GateRule::Streamface).then(StreamfaceGates::default);
+        let face_gates = streamface.map_or_else(FaceGates::default, |_| FaceGates::OPEN);
+        Self {
+            face_gates,
+            streamface,
             ..self
         }
     }

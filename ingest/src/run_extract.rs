@@ -32,7 +32,8 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
         detect_size: DetectSize::longest_side(options.detect_size),
         ..PipelineSettings::default()
     }
-    .with_shots(options.shots);
+    .with_shots(options.shots)
+    .with_gates(options.gates);
     let header = ExtractHeader {
         uri: options.file.clone(),
         contract: models.contract().id().to_owned(),
@@ -169,7 +170,7 @@ fn profile(last: &Report, took: Duration) -> String {
 }
 
 /// Ctrl-C closes what is open and keeps what was seen; a second one ends the process.
-fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
+pub(crate) fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

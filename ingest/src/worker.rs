@@ -61,7 +61,9 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
         detector: models.detector()?,
         embedder: models.embedder()?,
     };
-    let settings = PipelineSettings::default();
+    let settings = PipelineSettings::default()
+        .with_shots(order.shots)
+        .with_gates(order.gates);
     let greeting = Greeting {
         source_id: order.source_id,
         contract: models.contract().id().to_owned(),

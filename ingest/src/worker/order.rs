@@ -2,6 +2,8 @@ use std::{io::BufRead, path::PathBuf};
 
 use serde::Deserialize;
 
+use crate::pipeline::{GateRule, ShotRule};
+
 /// An order longer than this is none.
 const ORDER_BYTES_MAX: u64 = 1 << 20;
 
@@ -22,6 +24,12 @@ pub struct WorkerOrder {
     /// Play a file at the pace of its own clock.
     #[serde(default)]
     pub realtime: bool,
+    /// By which rule shots are told apart.
+    #[serde(default)]
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    #[serde(default)]
+    pub gates: GateRule,
     /// Folders under which files must lie.
     pub file_roots: Vec<PathBuf>,
     /// URL schemes that may be opened.
@@ -125,6 +133,14 @@ mod tests {
         let order = check(ORDER).unwrap();
         assert_eq!((order.source_id, order.kind), (3, SourceMode::Live));
         assert_eq!((order.open_timeout_s, order.read_timeout_s), (5, 6));
+        assert_eq!(order.gates, GateRule::Rollcall);
+        let other = ORDER.replace(
+            r#""realtime":false"#,
+            r#""gates":"streamface","shots":"facerec""#,
+        );
+        let order = check(&other).unwrap();
+        assert_eq!(order.gates, GateRule::Streamface);
+        assert_eq!(order.shots, ShotRule::Facerec);
     }
 
     #[test]

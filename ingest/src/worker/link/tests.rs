@@ -149,6 +149,8 @@ fn run(endpoint: String) -> Result<(), String> {
         uri: String::new(),
         kind: SourceMode::File,
         realtime: false,
+        shots: crate::pipeline::ShotRule::default(),
+        gates: crate::pipeline::GateRule::default(),
         file_roots: Vec::new(),
         protocols: Vec::new(),
         assets: std::path::PathBuf::new(),
