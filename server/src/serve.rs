@@ -342,6 +342,8 @@ fn worker_setup(
         endpoint: format!("http://{}", reachable(grpc)),
         assets: vision.assets.clone(),
         rules,
+        shots: config.ingest.shots,
+        gates: config.ingest.gates,
         open_timeout_s: config.ingest.open_timeout_s,
         read_timeout_s: config.ingest.read_timeout_s,
         stop_timeout: Duration::from_secs(config.ingest.stop_timeout_s),

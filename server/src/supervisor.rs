@@ -8,6 +8,7 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::worker::{Spawner, Worker, WorkerOrder};
 use rand::Rng as _;
+use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -38,6 +39,10 @@ pub struct WorkerSetup {
     pub assets: PathBuf,
     /// What they may read.
     pub rules: SourceRules,
+    /// By which rule shots are told apart.
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    pub gates: GateRule,
     /// Time to open a source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -291,6 +296,8 @@ impl Care {
                 "file"
             },
             realtime: row.realtime,
+            shots: setup.shots,
+            gates: setup.gates,
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
             assets: setup.assets.clone(),

@@ -1,6 +1,7 @@
 //! One worker process: how it is started and what it says on standard error.
 
 use crate::url_mask::masked;
+use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::io;
@@ -35,6 +36,10 @@ pub(crate) struct WorkerOrder {
     pub kind: &'static str,
     /// Play a file at the pace of its own clock.
     pub realtime: bool,
+    /// By which rule shots are told apart.
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    pub gates: GateRule,
     /// Folders that files may be read from.
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols allowed.
@@ -191,6 +196,8 @@ mod tests {
             uri: "rtsp://u:p@h/x".into(),
             kind: "live",
             realtime: false,
+            shots: ShotRule::Facerec,
+            gates: GateRule::Streamface,
             file_roots: vec!["/".into()],
             protocols: vec!["rtsp".into()],
             assets: "/assets".into(),

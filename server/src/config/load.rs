@@ -187,7 +187,7 @@ fn set_text(
                 .map(|item| Value::String(item.to_owned()))
                 .collect(),
         ),
-        Some(Kind::Text | Kind::Address) | None => Value::String(text.to_owned()),
+        Some(Kind::Text | Kind::Address | Kind::Choice(_)) | None => Value::String(text.to_owned()),
     };
     set(values, origin, name, value)
 }
@@ -237,6 +237,8 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
         (Kind::Address, _) => Err(format!(
             "must be a text such as \"127.0.0.1:50551\", not {found}"
         )),
+        (Kind::Choice(choices), Value::String(text)) if choices.contains(&text.as_str()) => Ok(()),
+        (Kind::Choice(choices), _) => Err(format!("must be one of {}", choices.join(", "))),
         (Kind::Number(least, most), Value::Integer(number)) => {
             if (least..=most).contains(number) {
                 Ok(())

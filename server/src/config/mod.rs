@@ -7,6 +7,7 @@ mod show;
 pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
 
+use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -85,6 +86,10 @@ pub struct Ingest {
     pub protocols: Vec<String>,
     /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
     pub worker_command: PathBuf,
+    /// By which rule shots are told apart.
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    pub gates: GateRule,
     /// Unacknowledged messages of a run at most.
     pub window: u32,
     /// Time to open a source.
@@ -160,6 +165,8 @@ impl Default for Config {
                 file_roots: Vec::new(),
                 protocols: protocols.map(String::from).collect(),
                 worker_command: PathBuf::new(),
+                shots: ShotRule::default(),
+                gates: GateRule::default(),
                 window: 64,
                 open_timeout_s: 15,
                 read_timeout_s: 15,
