@@ -38,6 +38,7 @@ pub const KEYS: &[Key] = &[
     key("search.queue_max", Kind::Number(1, 100_000)),
     key("search.timeout_ms", Kind::Number(1, 3_600_000)),
     key("ingest.workers_max", Kind::Number(0, 1024)),
+    key("ingest.live_max", Kind::Number(0, 1024)),
     key("ingest.file_roots", Kind::List),
     key("ingest.protocols", Kind::List),
     key("ingest.worker_command", Kind::Text),
