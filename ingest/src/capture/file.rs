@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Location, Patience,
+    DecodeMode, Location, Patience,
     convert::{DecodedImage, grey},
     deadline::Deadline,
     session::{Decoded, Session},
@@ -21,6 +21,7 @@ const SEEK_EARLY_US: i64 = 1_000_000;
 pub struct FileSource {
     location: Location,
     patience: Patience,
+    mode: DecodeMode,
     realtime: bool,
     resume: Option<ResumePoint>,
     wall_start: WallTime,
@@ -58,6 +59,7 @@ impl FileSource {
         Self {
             location,
             patience,
+            mode: DecodeMode::All,
             realtime,
             resume,
             wall_start,
@@ -67,9 +69,19 @@ impl FileSource {
         }
     }
 
+    /// The same, decoding what `mode` says. A `resume` point must come from the same mode.
+    #[must_use]
+    pub fn with_mode(self, mode: DecodeMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    fn open_session(&self) -> Result<Session, Fault> {
+        Session::open(&self.location, self.patience, self.mode, &self.deadline)
+    }
+
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
         status.update(|facts| facts.state = RunState::Connecting);
-        let mut session = Session::open(&self.location, self.patience, &self.deadline)?;
+        let mut session = self.open_session()?;
         let info = session.info().clone();
         status.update(|facts| facts.media = Some(info));
         let Some(first) = session.next(status)? else {
@@ -108,7 +120,7 @@ impl FileSource {
             let early = landed.is_some_and(|us| us - open.first_us <= resume.time.micros());
             if !early {
                 // The container's index is wrong: read from the start.
-                open.session = Session::open(&self.location, self.patience, &self.deadline)?;
+                open.session = self.open_session()?;
                 open.ahead = open.session.next(status)?;
             }
         }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{
-    Location, Patience, WallClock,
+    DecodeMode, Location, Patience, WallClock,
     convert::{DecodedImage, grey},
     deadline::Deadline,
     session::{Decoded, Session},
@@ -27,6 +27,7 @@ const JUMP_MAX_US: i64 = 10_000_000;
 pub struct LiveSource {
     location: Location,
     patience: Patience,
+    mode: DecodeMode,
     clock: WallClock,
     stop: StopToken,
     deadline: Deadline,
@@ -48,6 +49,7 @@ impl LiveSource {
         Self {
             location,
             patience,
+            mode: DecodeMode::All,
             clock,
             stop,
             deadline,
@@ -60,12 +62,18 @@ impl LiveSource {
         }
     }
 
+    /// The same, decoding what `mode` says.
+    #[must_use]
+    pub fn with_mode(self, mode: DecodeMode) -> Self {
+        Self { mode, ..self }
+    }
+
     /// Opens the stream if it is not open.
     fn connect(&mut self, status: &CaptureStatus) -> Result<(), Fault> {
         if self.session.is_some() {
             return Ok(());
         }
-        let session = Session::open(&self.location, self.patience, &self.deadline)?;
+        let session = Session::open(&self.location, self.patience, self.mode, &self.deadline)?;
         // A live stream has no duration, whatever its container says.
         let info = MediaInfo {
             duration: None,
@@ -115,7 +123,8 @@ impl LiveSource {
             .zip(self.offset_us)
             .map(|(us, offset)| us.saturating_add(offset));
         let last = self.last.map(MediaTime::micros);
-        let follows = |us: &i64| last.is_none_or(|last| *us > last && *us - last <= JUMP_MAX_US);
+        let jump_max = JUMP_MAX_US * i64::from(self.mode.patience_factor());
+        let follows = |us: &i64| last.is_none_or(|last| *us > last && *us - last <= jump_max);
         let (time_us, after_gap) = match said.filter(follows) {
             Some(us) => (us, false),
             None => {

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use ffmpeg_next::{
     self as ffmpeg, Dictionary, Error, Packet, Rational,
-    codec::{self, packet::side_data::Type as SideData, threading},
+    codec::{self, discard::Discard, packet::side_data::Type as SideData, threading},
     format::{self, stream::Disposition},
     frame, media,
 };
 
 use super::{
-    Location, Patience,
+    DecodeMode, Location, Patience,
     convert::{Geometry, Orientation, sample_aspect},
     deadline::Deadline,
     faults::{not_allowed, open_fault, refused},
@@ -38,6 +38,7 @@ pub(super) struct Session {
     info: MediaInfo,
     deadline: Deadline,
     patience: Patience,
+    mode: DecodeMode,
     shown: String,
     is_file: bool,
     drained: bool,
@@ -58,6 +59,7 @@ impl Session {
     pub(super) fn open(
         location: &Location,
         patience: Patience,
+        mode: DecodeMode,
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         super::route_logs();
@@ -70,13 +72,14 @@ impl Session {
             options(location, patience),
         )
         .map_err(|why| open_fault(location, why, deadline, patience))?;
-        Self::with_input(input, location, patience, deadline)
+        Self::with_input(input, location, patience, mode, deadline)
     }
 
     fn with_input(
         input: format::context::Input,
         location: &Location,
         patience: Patience,
+        mode: DecodeMode,
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         let shown = &location.shown;
@@ -100,6 +103,9 @@ impl Session {
         context.set_threading(threading::Config::count(1));
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(stream.time_base());
+        if mode == DecodeMode::KeyFrames {
+            decoder.skip_frame(Discard::NonKey);
+        }
         let decoder = decoder.video().map_err(not_decodable)?;
         let (width, height) = (decoder.width(), decoder.height());
         if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX {
@@ -143,6 +149,7 @@ impl Session {
             info,
             deadline: deadline.clone(),
             patience,
+            mode,
             shown: shown.clone(),
             is_file: location.is_file,
             drained: false,
@@ -178,6 +185,8 @@ impl Session {
                 Ok(()) if frame.is_corrupt() || frame.width() == 0 || frame.height() == 0 => {
                     status.update(|facts| facts.corrupt += 1);
                 }
+                // Not every decoder skips what it is told to.
+                Ok(()) if self.mode == DecodeMode::KeyFrames && !frame.is_key() => {}
                 Ok(()) => {
                     let base = self.time_bases[self.stream];
                     let time_us = frame.timestamp().map(|pts| to_micros(pts, base));
@@ -190,8 +199,8 @@ impl Session {
                     if self.drained {
                         return Ok(None);
                     }
-                    if !self.is_file && begun.elapsed() > self.patience.read {
-                        return Err(self.timeout("no picture came"));
+                    if !self.is_file && begun.elapsed() > self.longest_wait() {
+                        return Err(self.timeout("no picture came", self.longest_wait()));
                     }
                     self.feed(status)?;
                 }
@@ -220,7 +229,7 @@ impl Session {
                 }
                 Err(Error::Eof) => break,
                 Err(Error::Exit) if self.deadline.is_stopped() => break,
-                Err(Error::Exit) => return Err(self.timeout("no data came")),
+                Err(Error::Exit) => return Err(self.timeout("no data came", self.patience.read)),
                 Err(Error::InvalidData) if broken < BROKEN_MAX => {
                     broken += 1;
                     self.trouble
@@ -296,8 +305,12 @@ impl Session {
         Ok(())
     }
 
-    fn timeout(&self, what: &str) -> Fault {
-        let seconds = self.patience.read.as_secs_f64();
+    fn longest_wait(&self) -> Duration {
+        self.patience.read * self.mode.patience_factor()
+    }
+
+    fn timeout(&self, what: &str, waited: Duration) -> Fault {
+        let seconds = waited.as_secs_f64();
         let what = format!("{what} from '{}' for {seconds} s", self.shown);
         Fault::new(FaultReason::ReadTimeout, what)
     }
