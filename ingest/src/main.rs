@@ -57,6 +57,10 @@ struct Extract {
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
+    /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
+    /// docs/attributes.md has the names and the costs).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    attributes: Vec<String>,
     /// Replace an earlier extraction in the folder.
     #[arg(long)]
     force: bool,

@@ -336,6 +336,7 @@ fn worker_setup(
         program: worker_program(&config.ingest.worker_command),
         endpoint: format!("http://{}", reachable(grpc)),
         assets: vision.assets.clone(),
+        attributes: config.ingest.attributes.clone(),
         rules,
         open_timeout_s: config.ingest.open_timeout_s,
         read_timeout_s: config.ingest.read_timeout_s,

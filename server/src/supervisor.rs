@@ -36,6 +36,8 @@ pub struct WorkerSetup {
     pub endpoint: String,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What they read off the faces that are kept.
+    pub attributes: Vec<String>,
     /// What they may read.
     pub rules: SourceRules,
     /// Time to open a source.
@@ -306,6 +308,7 @@ impl Care {
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
             assets: setup.assets.clone(),
+            attributes: setup.attributes.clone(),
             open_timeout_s: setup.open_timeout_s,
             read_timeout_s: setup.read_timeout_s,
         }

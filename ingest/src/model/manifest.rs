@@ -12,7 +12,7 @@ use super::ModelError;
 /// How many values a self-test may have in all, so that a manifest stays a small file.
 const EXPECTED_MAX: usize = 65_536;
 
-/// A manifest; `I`, `O` and `D` are the sections in which detectors and embedders differ.
+/// A manifest; `I`, `O` and `D` are the sections in which the kinds of models differ.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest<I, O, D> {
@@ -61,6 +61,8 @@ pub enum Kind {
     Detector,
     /// Tells faces apart.
     Embedder,
+    /// Reads attributes off a face.
+    Classifier,
 }
 
 /// Under which terms a model may be used.
@@ -295,15 +297,15 @@ impl EmbedderManifest {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, ModelError> {
+pub(super) fn read_text(path: &Path) -> Result<String, ModelError> {
     std::fs::read_to_string(path).map_err(|error| ModelError::of_file(path, &error))
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())
 }
 
-fn check_common(
+pub(super) fn check_common(
     model: &ModelSection,
     kind: Kind,
     mean: [f32; 3],
@@ -315,10 +317,6 @@ fn check_common(
             model.kind
         ));
     }
-    let plain = |name: &str| {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !name.is_empty() && !name.starts_with('.') && name.chars().all(known)
-    };
     if !plain(&model.id) || !plain(&model.file) {
         return Err("model.id and model.file: letters, digits, `-`, `_`, `.` only".into());
     }
@@ -332,7 +330,13 @@ fn check_common(
     Ok(())
 }
 
-fn in_unit(name: &str, value: f32) -> Result<(), String> {
+/// A name that may be part of a file's name, at most 64 bytes.
+pub(super) fn plain(name: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(known)
+}
+
+pub(super) fn in_unit(name: &str, value: f32) -> Result<(), String> {
     if (0.0..=1.0).contains(&value) {
         Ok(())
     } else {
@@ -340,7 +344,7 @@ fn in_unit(name: &str, value: f32) -> Result<(), String> {
     }
 }
 
-fn check_self_test(test: &SelfTest, outputs: usize) -> Result<(), String> {
+pub(super) fn check_self_test(test: &SelfTest, outputs: usize) -> Result<(), String> {
     if !(1..=512).contains(&test.width) || !(1..=512).contains(&test.height) {
         return Err("self_test: width and height must be 1 to 512".into());
     }

@@ -42,6 +42,7 @@ pub const KEYS: &[Key] = &[
     key("ingest.file_roots", Kind::List),
     key("ingest.protocols", Kind::List),
     key("ingest.worker_command", Kind::Text),
+    key("ingest.attributes", Kind::List),
     key("ingest.window", Kind::Number(1, 10_000)),
     key("ingest.open_timeout_s", Kind::Number(1, 3600)),
     key("ingest.read_timeout_s", Kind::Number(1, 3600)),

@@ -87,6 +87,8 @@ pub struct Ingest {
     pub protocols: Vec<String>,
     /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
     pub worker_command: PathBuf,
+    /// What workers read off the faces that are kept, by the names of `docs/attributes.md`.
+    pub attributes: Vec<String>,
     /// Unacknowledged messages of a run at most.
     pub window: u32,
     /// Time to open a source.
@@ -163,6 +165,7 @@ impl Default for Config {
                 file_roots: Vec::new(),
                 protocols: protocols.map(String::from).collect(),
                 worker_command: PathBuf::new(),
+                attributes: Vec::new(),
                 window: 64,
                 open_timeout_s: 15,
                 read_timeout_s: 15,
