@@ -34,6 +34,9 @@ def preprocess(picture, channels, mean, std):
     """One picture as the model's NCHW tensor; mean and std are in the model's channel order."""
     if channels == "BGR":
         picture = picture[:, :, ::-1]
+    if channels == "GREY":  # BT.601, for landmark models
+        picture = (picture @ np.float32([0.299, 0.587, 0.114]))[:, :, None]
+        mean, std = mean[:1], std[:1]
     picture = (picture - np.float32(mean)) / np.float32(std)
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32)
 
@@ -92,9 +95,12 @@ def check(path, model):
         manifest = tomllib.load(file)
     given, test, kind = manifest["input"], manifest["self_test"], manifest["model"]["kind"]
     output = manifest["output"]
-    outputs = [output["name"]] if kind == "embedder" else output["names"]
+    outputs = output["names"] if kind == "detector" else [output["name"]]
+    channels, mean, std = given.get("channels", "GREY"), given["mean"], given["std"]
+    if channels == "GREY":
+        mean, std = [mean], [std]
     found = compute(
-        model, kind, given["name"], outputs, given["channels"], given["mean"], given["std"],
+        model, kind, given["name"], outputs, channels, mean, std,
         test["width"], test["height"],
     )
     good = True
@@ -108,16 +114,22 @@ def check(path, model):
     return good
 
 
+def numbers(text):
+    """`104,117,123`, or one number for all channels."""
+    values = [float(part) for part in text.split(",")]
+    return values * 3 if len(values) == 1 else values
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--check", metavar="MANIFEST")
-    parser.add_argument("--kind", choices=["embedder", "detector"])
+    parser.add_argument("--kind", choices=["embedder", "detector", "landmarks"])
     parser.add_argument("--input")
     parser.add_argument("--outputs", help="names, separated by commas")
-    parser.add_argument("--channels", choices=["RGB", "BGR"])
-    parser.add_argument("--mean", type=float, default=0.0)
-    parser.add_argument("--std", type=float, default=1.0)
+    parser.add_argument("--channels", choices=["RGB", "BGR", "GREY"])
+    parser.add_argument("--mean", type=numbers, default=[0.0] * 3, help="one number or three")
+    parser.add_argument("--std", type=numbers, default=[1.0] * 3, help="one number or three")
     parser.add_argument("--size", default="64x64")
     args = parser.parse_args()
     if args.check:
@@ -125,7 +137,7 @@ def main():
     width, height = (int(side) for side in args.size.split("x"))
     found = compute(
         args.model, args.kind, args.input, args.outputs.split(","), args.channels,
-        [args.mean] * 3, [args.std] * 3, width, height,
+        args.mean, args.std, width, height,
     )
     print(render(found, width, height))
 

@@ -86,14 +86,11 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     finish(outcome.map(drop), sink, &link)
 }
 
-/// What the hash of a pipeline is to know about the models: both files, by hash.
+/// What the hash of a pipeline is to know about the models: their files, by hash, and how they are
+/// used.
 #[must_use]
 pub fn model_names(models: &Models) -> String {
-    format!(
-        "{} {}",
-        models.detector_manifest().model.sha256,
-        models.contract().id()
-    )
+    format!("{} {}", models.detector_key(), models.contract().id())
 }
 
 fn finish(outcome: Result<(), RunError>, sink: LinkSink, link: &Link) -> Result<(), WorkerError> {
