@@ -24,7 +24,7 @@ mod tensor;
 
 pub use align::AlignedCrop;
 pub use attribute::Classifier;
-pub use detect::{DetectSize, Detector, InferError};
+pub use detect::{DetectSize, DetectSizes, Detector, InferError};
 pub use embed::Embedder;
 pub use gate::face::{FaceGates, FaceRejection, Quality};
 pub use geometry::{DetectedFace, Point, Rect};

@@ -88,12 +88,13 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     finish(outcome.map(drop), sink, &link)
 }
 
-/// What the hash of a pipeline is to know about the models: all files, by hash.
+/// What the hash of a pipeline is to know about the models: their files, by hash, and how they are
+/// used.
 #[must_use]
 pub fn model_names(models: &Models, classifiers: &Classifiers) -> String {
     format!(
         "{} {}{}",
-        models.detector_manifest().model.sha256,
+        models.detector_key(),
         models.contract().id(),
         classifiers.names()
     )
