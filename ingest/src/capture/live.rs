@@ -59,13 +59,18 @@ impl LiveSource {
     #[must_use]
     pub fn with_mode(self, mode: DecodeMode) -> Self {
         let times = StreamClock::new(mode.patience_factor());
-        Self { mode, times, ..self }
+        Self {
+            mode,
+            times,
+            ..self
+        }
     }
 
     /// Opens the stream if it is not open.
     fn connect(&mut self) -> Result<(), Fault> {
         if self.session.is_none() {
-            let mut session = Session::open(&self.location, self.patience, self.mode, &self.deadline)?;
+            let mut session =
+                Session::open(&self.location, self.patience, self.mode, &self.deadline)?;
             session.has_no_end();
             self.session = Some(session);
             self.times.reconnect();
