@@ -5,12 +5,15 @@
 //! every read has a deadline; nothing goes through a shell.
 
 mod access;
+mod clock;
+mod colour;
 mod convert;
 mod deadline;
 mod faults;
 mod file;
 mod live;
 mod log;
+mod orientation;
 mod raw;
 mod session;
 

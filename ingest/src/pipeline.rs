@@ -7,6 +7,7 @@
 
 mod analysis;
 mod hold;
+mod lag;
 mod look;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    attribute::Classifier,
     detect::{DetectSize, Detector, InferError},
     embed::Embedder,
     gate::{
@@ -34,6 +36,7 @@ use crate::{
 };
 
 use analysis::Analysis;
+use lag::Lag;
 
 /// A live source without a picture for so long is reported as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(3);
@@ -203,6 +206,8 @@ pub struct Vision {
     pub detector: Box<dyn Detector>,
     /// Tells them apart.
     pub embedder: Box<dyn Embedder>,
+    /// Read attributes off exemplars; may be none.
+    pub classifiers: Vec<Box<dyn Classifier>>,
 }
 
 /// Why a run was given up without a last message.
@@ -258,7 +263,10 @@ impl Pipeline {
                 return finish(sink, RunState::Failed, Some(fault), MediaTime::ZERO);
             }
             let mut run = Run::new(&self.settings, self.vision, status, resume, sink, &stop);
-            run.live_frame = (self.overflow == Overflow::KeepNewest).then(Instant::now);
+            if self.overflow == Overflow::KeepNewest {
+                run.live_frame = Some(Instant::now());
+                run.lag = Some(Lag::default());
+            }
             let outcome = run.drive(&feed);
             // Whatever happened, the reader must not wait for room or for pictures.
             feed.close();
@@ -294,6 +302,8 @@ struct Run<'a> {
     report_every: Duration,
     /// When the last frame of a live source came.
     live_frame: Option<Instant>,
+    /// Of a live source.
+    lag: Option<Lag>,
 }
 
 impl<'a> Run<'a> {
@@ -316,6 +326,7 @@ impl<'a> Run<'a> {
             reported: None,
             report_every,
             live_frame: None,
+            lag: None,
         }
     }
 
@@ -344,6 +355,9 @@ impl<'a> Run<'a> {
             match feed.take(self.report_every) {
                 Taken::Frame(frame) => {
                     self.live_frame = self.live_frame.map(|_| Instant::now());
+                    if let Some(lag) = &mut self.lag {
+                        lag.came(frame.stamp.time, Instant::now());
+                    }
                     if let Some(media) = self
                         .analysis
                         .wants_media()
@@ -382,6 +396,7 @@ impl<'a> Run<'a> {
         let mut counters = self.analysis.counters().clone();
         counters.frames_decoded = facts.decoded;
         counters.frames_dropped = facts.dropped;
+        counters.reconnects = facts.reconnects;
         counters.spend("decode", facts.decode);
         counters.spend("shot", facts.shrink);
         if facts.corrupt > 0 {
@@ -401,6 +416,10 @@ impl<'a> Run<'a> {
             position,
             counters,
             fault,
+            lag: self
+                .lag
+                .as_mut()
+                .and_then(|lag| lag.at(position, Instant::now())),
         };
         self.reported = Some(Instant::now());
         if self.sink.observe(Observation::Report(report))? == Flow::Stop {

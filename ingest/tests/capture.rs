@@ -5,7 +5,7 @@ mod clips;
 
 use std::{path::Path, time::Duration};
 
-use clips::{CLIP, ffmpeg, read, read_from};
+use clips::{CLIP, difference, ffmpeg, read, read_from};
 use rollcall_ingest::{
     Picture,
     capture::DecodeMode,
@@ -225,16 +225,6 @@ fn pictures_come_at_display_aspect_and_upright() {
         difference(after, &judged)
     );
     assert_ne!(before.rgb(), after.rgb());
-}
-
-fn difference(a: &Picture, b: &Picture) -> f64 {
-    let sum: u64 = a
-        .rgb()
-        .iter()
-        .zip(b.rgb())
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
-    sum as f64 / a.rgb().len() as f64
 }
 
 #[test]

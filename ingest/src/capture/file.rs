@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
     DecodeMode, Location, Patience,
@@ -82,8 +82,6 @@ impl FileSource {
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
         status.update(|facts| facts.state = RunState::Connecting);
         let mut session = self.open_session()?;
-        let info = session.info().clone();
-        status.update(|facts| facts.media = Some(info));
         let Some(first) = session.next(status)? else {
             return Ok(None);
         };
@@ -117,7 +115,8 @@ impl FileSource {
         {
             open.ahead = open.session.next(status)?;
             let landed = open.ahead.as_ref().and_then(|decoded| decoded.time_us);
-            let early = landed.is_some_and(|us| us - open.first_us <= resume.time.micros());
+            let early =
+                landed.is_some_and(|us| us.saturating_sub(open.first_us) <= resume.time.micros());
             if !early {
                 // The container's index is wrong: read from the start.
                 open.session = self.open_session()?;
@@ -176,21 +175,12 @@ impl Open {
     fn time_of(&self, decoded: &Decoded) -> MediaTime {
         let said = decoded
             .time_us
-            .map(|us| MediaTime::from_micros(us - self.first_us));
+            .map(|us| MediaTime::from_micros(us.saturating_sub(self.first_us)));
         let Some(last) = self.last else {
             return said.unwrap_or(MediaTime::ZERO);
         };
         said.filter(|time| *time > last)
-            .unwrap_or_else(|| last + self.frame_time())
-    }
-
-    fn frame_time(&self) -> Duration {
-        let rate = self.session.info().frames_per_second;
-        if rate > 0.0 {
-            Duration::from_secs_f64(1.0 / rate)
-        } else {
-            Duration::from_millis(40)
-        }
+            .unwrap_or_else(|| last + self.session.frame_time())
     }
 }
 

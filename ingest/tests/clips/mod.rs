@@ -106,3 +106,19 @@ fn read_all(source: Result<FileSource, Fault>) -> Seen {
 pub fn read(path: &Path) -> Seen {
     read_from(path.to_str().expect("test paths are UTF-8"), None)
 }
+
+/// The folder that `make setup` prepares.
+pub fn assets() -> PathBuf {
+    std::env::var_os("ROLLCALL_ASSETS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.assets"),
+        PathBuf::from,
+    )
+}
+
+/// Mean difference of the bytes of two pictures of one size.
+pub fn difference(a: &Picture, b: &Picture) -> f64 {
+    assert_eq!((a.width(), a.height()), (b.width(), b.height()));
+    let pairs = a.rgb().iter().zip(b.rgb());
+    let sum: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / a.rgb().len() as f64
+}
