@@ -77,6 +77,9 @@ struct Rules {
     /// Folder with models and ONNX Runtime, as `make setup` fills it.
     #[arg(long, env = "ROLLCALL_ASSETS", value_name = "FOLDER")]
     assets: Option<PathBuf>,
+    /// The detector, by its manifest's name.
+    #[arg(long, value_name = "ID", default_value = "centerface")]
+    detector: String,
     /// Longest side of the picture the detector sees, in pixels.
     #[arg(long, value_name = "PIXELS", default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=2048))]
     detect_size: u32,
@@ -100,7 +103,11 @@ struct Rules {
 impl Rules {
     fn detector(&self) -> anyhow::Result<Box<dyn Detector>> {
         let assets = Assets::locate(self.assets.as_deref())?;
-        Ok(Models::open(&assets, &ModelOptions::default())?.detector()?)
+        let options = ModelOptions {
+            detector: self.detector.clone(),
+            ..ModelOptions::default()
+        };
+        Ok(Models::open(&assets, &options)?.detector()?)
     }
 
     fn rules(&self) -> FaceRules {
