@@ -1,10 +1,12 @@
 use std::{
     io::ErrorKind,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
 use url::Url;
 
+use super::resolver::Resolver;
 use crate::observe::{Fault, FaultReason};
 
 /// Containers that a file may be. No playlists, no scripts, nothing that points at other files:
@@ -14,14 +16,23 @@ live_flv,asf,ogg,mxf,nut,ivf,h264,hevc,m4v,obu,av1,dv,gif,apng,wav,mp3,aac,flac,
 vob,wtv,swf,amr,w64,aiff,ac3,eac3,dts,caf,au";
 /// What a stream may be besides: playlists, which the protocol list keeps in bounds.
 const STREAM_FORMATS: &str = "hls,rtsp,sdp,rtp,mpjpeg,jpeg_pipe,mjpeg";
+/// What a camera of this machine is read as.
+const DEVICE_FORMATS: &str = "video4linux2,v4l2";
+/// Allowed by this name among the protocols, cameras of this machine may be read.
+const DEVICE: &str = "v4l2";
+/// Before the address of a page: the stream is what a resolver finds on it.
+const PAGE: &str = "page+";
 
 /// What may be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRules {
     /// Folders under which files must lie; `None`: anywhere.
     pub file_roots: Option<Vec<PathBuf>>,
-    /// URL schemes that may be opened, such as `https` or `rtsp`.
+    /// URL schemes that may be opened, such as `https` or `rtsp`; `v4l2` allows cameras.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page (`page+https://..`); `{url}`
+    /// stands for the page. Empty: pages are refused.
+    pub resolver_command: Vec<String>,
 }
 
 impl Default for AccessRules {
@@ -32,6 +43,7 @@ impl Default for AccessRules {
         Self {
             file_roots: None,
             protocols: protocols.map(str::to_owned).to_vec(),
+            resolver_command: Vec::new(),
         }
     }
 }
@@ -47,20 +59,26 @@ pub struct Location {
     pub(super) formats: String,
     pub(super) is_file: bool,
     pub(super) scheme: String,
+    /// For a page: who finds the stream on it, each time it is opened.
+    pub(super) resolver: Option<Box<Resolver>>,
 }
 
 impl Location {
-    /// Checks a path, a `file:` URL or a URL against the rules.
+    /// Checks a path, a URL, a camera (`v4l2:/dev/video0` or its path) or a page
+    /// (`page+https://..`) against the rules.
     ///
     /// # Errors
     /// A [`Fault`]: `PROTOCOL_NOT_ALLOWED`, `FILE_NOT_FOUND`, `FILE_OUTSIDE_ROOTS` or `NOT_A_VIDEO`
-    /// (a folder, a device, an empty file).
+    /// (a folder, no camera, an empty file).
     pub fn check(uri: &str, rules: &AccessRules) -> Result<Self, Fault> {
         if uri.contains('\0') || uri.trim().is_empty() {
             return Err(Fault::new(
                 FaultReason::FileNotFound,
                 "the source's URI is empty or has a zero byte",
             ));
+        }
+        if let Some(page) = uri.strip_prefix(PAGE) {
+            return Self::check_page(page, rules);
         }
         match scheme_of(uri) {
             None => Self::check_file(Path::new(uri), rules),
@@ -74,7 +92,93 @@ impl Location {
                 })?;
                 Self::check_file(&path, rules)
             }
+            Some(DEVICE) => Self::check_device(Path::new(&uri[DEVICE.len() + 1..]), rules),
             Some(scheme) => Self::check_url(uri, scheme, rules),
+        }
+    }
+
+    /// Video from standard input, to its end. It cannot be sought, so an MP4 must begin with its
+    /// index.
+    ///
+    /// # Errors
+    /// `FILE_NOT_FOUND` when it is a terminal or closed.
+    pub fn standard_input() -> Result<Self, Fault> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let input = std::io::stdin();
+        let fault = |what: &str| {
+            let what = format!("standard input {what}; pipe a video into it");
+            Fault::new(FaultReason::FileNotFound, what)
+        };
+        if std::io::IsTerminal::is_terminal(&input) {
+            return Err(fault("is a terminal"));
+        }
+        // FFmpeg looks at the deadline between reads only, so no read may wait.
+        fcntl_getfl(&input)
+            .and_then(|flags| fcntl_setfl(&input, flags | OFlags::NONBLOCK))
+            .map_err(|why| fault(&format!("cannot be read: {why}")))?;
+        Ok(Self {
+            target: "pipe:0".to_owned(),
+            shown: "standard input".to_owned(),
+            protocols: "pipe".to_owned(),
+            formats: FILE_FORMATS.to_owned(),
+            is_file: true,
+            scheme: "pipe".to_owned(),
+            resolver: None,
+        })
+    }
+
+    /// A camera. Roots do not hold for it: that `v4l2` is allowed is what allows it.
+    fn check_device(path: &Path, rules: &AccessRules) -> Result<Self, Fault> {
+        let shown = path.display();
+        require(DEVICE, rules)?;
+        let real = path.canonicalize().map_err(|why| {
+            let what = format!("there is no camera '{shown}': {why}");
+            Fault::new(FaultReason::FileNotFound, what)
+        })?;
+        let name = real.to_str().filter(|_| is_camera(&real)).ok_or_else(|| {
+            let what = format!("'{shown}' is no camera (/dev/video0, /dev/video1, ...)");
+            Fault::new(FaultReason::NotAVideo, what)
+        })?;
+        Ok(Self {
+            target: name.to_owned(),
+            shown: name.to_owned(),
+            protocols: "file".to_owned(),
+            formats: DEVICE_FORMATS.to_owned(),
+            is_file: false,
+            scheme: DEVICE.to_owned(),
+            resolver: None,
+        })
+    }
+
+    fn check_page(page: &str, rules: &AccessRules) -> Result<Self, Fault> {
+        let scheme = scheme_of(page).unwrap_or_default();
+        let refuse = |what: &str| Err(Fault::new(FaultReason::ProtocolNotAllowed, what));
+        if !["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
+            return refuse("a page is written page+https://.. or page+http://..");
+        }
+        if rules.resolver_command.is_empty() {
+            return refuse(
+                "pages need a program that finds the stream on them; set ingest.resolver_command",
+            );
+        }
+        let mut location = Self::check_url(page, scheme, rules)?;
+        location.resolver = Some(Box::new(Resolver::new(page, rules)));
+        Ok(location)
+    }
+
+    /// What a resolver found: a stream on the network, and nothing else.
+    pub(super) fn check_resolved(uri: &str, rules: &AccessRules) -> Result<Self, Fault> {
+        match scheme_of(uri) {
+            Some(scheme) if !matches!(scheme, "file" | DEVICE) && uri.contains("://") => {
+                Self::check_url(uri, scheme, rules)
+            }
+            Some(_) | None => Err(Fault::new(
+                FaultReason::ProtocolNotAllowed,
+                "what the resolver found is no address on the network",
+            )),
         }
     }
 
@@ -102,6 +206,9 @@ impl Location {
         let facts = real
             .metadata()
             .map_err(|why| fault(FaultReason::FileNotFound, &format!("cannot be read: {why}")))?;
+        if facts.file_type().is_char_device() && is_camera(&real) {
+            return Self::check_device(&real, rules);
+        }
         if !facts.is_file() {
             return Err(fault(
                 FaultReason::NotAVideo,
@@ -125,21 +232,14 @@ impl Location {
             formats: FILE_FORMATS.to_owned(),
             is_file: true,
             scheme: "file".to_owned(),
+            resolver: None,
         })
     }
 
     fn check_url(uri: &str, scheme: &str, rules: &AccessRules) -> Result<Self, Fault> {
         let scheme = scheme.to_ascii_lowercase();
-        let allowed = |name: &str| rules.protocols.iter().any(|p| p.eq_ignore_ascii_case(name));
-        if scheme == "file" || !allowed(&scheme) {
-            return Err(Fault::new(
-                FaultReason::ProtocolNotAllowed,
-                format!(
-                    "the protocol '{scheme}' is not allowed here; allowed: {}",
-                    rules.protocols.join(", ")
-                ),
-            ));
-        }
+        require(&scheme, rules)?;
+        let allowed = |name: &str| allows(rules, name);
         // What the protocol itself is carried by, and what its playlists may point at.
         let mut protocols: Vec<&str> = vec![&scheme];
         match scheme.as_str() {
@@ -160,6 +260,7 @@ impl Location {
             formats: format!("{STREAM_FORMATS},{FILE_FORMATS}"),
             is_file: false,
             scheme,
+            resolver: None,
         })
     }
 
@@ -174,6 +275,29 @@ impl Location {
     pub fn is_file(&self) -> bool {
         self.is_file
     }
+}
+
+fn allows(rules: &AccessRules, name: &str) -> bool {
+    rules.protocols.iter().any(|p| p.eq_ignore_ascii_case(name))
+}
+
+fn require(scheme: &str, rules: &AccessRules) -> Result<(), Fault> {
+    if scheme != "file" && allows(rules, scheme) {
+        return Ok(());
+    }
+    let what = format!(
+        "the protocol '{scheme}' is not allowed here; allowed: {}",
+        rules.protocols.join(", ")
+    );
+    Err(Fault::new(FaultReason::ProtocolNotAllowed, what))
+}
+
+/// Whether a path, links followed, is that of a camera.
+fn is_camera(real: &Path) -> bool {
+    let number = real
+        .to_str()
+        .and_then(|path| path.strip_prefix("/dev/video"));
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The scheme of a URL; `None` for a path. FFmpeg takes `scheme:rest` too, so a colon is enough if
@@ -252,6 +376,7 @@ mod tests {
         let rules = AccessRules {
             file_roots: None,
             protocols: vec!["https".into(), "rtsp".into()],
+            resolver_command: Vec::new(),
         };
         assert!(reason("https://host/live.m3u8", &rules).is_ok());
         assert!(reason("RTSP://host/live", &rules).is_ok());
@@ -279,5 +404,31 @@ mod tests {
         );
         assert_eq!(reason("", &rules), Err(FaultReason::FileNotFound));
         assert_eq!(reason("a\0b", &rules), Err(FaultReason::FileNotFound));
+    }
+
+    #[test]
+    fn cameras_are_read_only_where_that_is_allowed() {
+        let allowed = AccessRules {
+            protocols: vec!["v4l2".into()],
+            ..AccessRules::default()
+        };
+        let check = |uri: &str, rules: &AccessRules| reason(uri, rules).unwrap_err();
+        let default = AccessRules::default();
+        for uri in ["v4l2:/dev/video987", "v4l2:/dev/null", "v4l2:/etc/passwd"] {
+            assert_eq!(check(uri, &default), FaultReason::ProtocolNotAllowed);
+        }
+        assert_eq!(check("v4l2:/dev/null", &allowed), FaultReason::NotAVideo);
+        assert_eq!(check("/dev/null", &allowed), FaultReason::NotAVideo);
+        let missing = Location::check("v4l2:/dev/video987", &allowed).unwrap_err();
+        assert_eq!(missing.reason, FaultReason::FileNotFound);
+        let said = missing.message;
+        assert!(said.contains("no camera '/dev/video987'"), "{said}");
+        for (path, is) in [
+            ("/dev/video0", true),
+            ("/dev/video", false),
+            ("/dev/videox", false),
+        ] {
+            assert_eq!(is_camera(Path::new(path)), is, "{path}");
+        }
     }
 }

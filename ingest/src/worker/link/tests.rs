@@ -151,6 +151,7 @@ fn run(endpoint: String) -> Result<(), String> {
         realtime: false,
         file_roots: Vec::new(),
         protocols: Vec::new(),
+        resolver_command: Vec::new(),
         assets: std::path::PathBuf::new(),
         open_timeout_s: 1,
         read_timeout_s: 1,
