@@ -22,6 +22,7 @@ const DEVICE_FORMATS: &str = "video4linux2,v4l2";
 const DEVICE: &str = "v4l2";
 /// Before the address of a page: the stream is what a resolver finds on it.
 const PAGE: &str = "page+";
+const ANY_TRANSPORT: &str = "tcp+udp";
 
 /// What may be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Location {
     pub(super) formats: String,
     pub(super) is_file: bool,
     pub(super) scheme: String,
+    /// How an RTSP stream may come, in FFmpeg's words.
+    pub(super) rtsp_transport: &'static str,
     /// For a page: who finds the stream on it, each time it is opened.
     pub(super) resolver: Option<Box<Resolver>>,
 }
@@ -123,6 +126,7 @@ impl Location {
             formats: FILE_FORMATS.to_owned(),
             is_file: true,
             scheme: "pipe".to_owned(),
+            rtsp_transport: ANY_TRANSPORT,
             resolver: None,
         })
     }
@@ -146,6 +150,7 @@ impl Location {
             formats: DEVICE_FORMATS.to_owned(),
             is_file: false,
             scheme: DEVICE.to_owned(),
+            rtsp_transport: ANY_TRANSPORT,
             resolver: None,
         })
     }
@@ -232,6 +237,7 @@ impl Location {
             formats: FILE_FORMATS.to_owned(),
             is_file: true,
             scheme: "file".to_owned(),
+            rtsp_transport: ANY_TRANSPORT,
             resolver: None,
         })
     }
@@ -239,6 +245,7 @@ impl Location {
     fn check_url(uri: &str, scheme: &str, rules: &AccessRules) -> Result<Self, Fault> {
         let scheme = scheme.to_ascii_lowercase();
         require(&scheme, rules)?;
+        let (uri, rtsp_transport) = split_transport(uri, &scheme);
         let allowed = |name: &str| allows(rules, name);
         // What the protocol itself is carried by, and what its playlists may point at.
         let mut protocols: Vec<&str> = vec![&scheme];
@@ -260,6 +267,7 @@ impl Location {
             formats: format!("{STREAM_FORMATS},{FILE_FORMATS}"),
             is_file: false,
             scheme,
+            rtsp_transport,
             resolver: None,
         })
     }
@@ -275,6 +283,16 @@ impl Location {
     pub fn is_file(&self) -> bool {
         self.is_file
     }
+}
+
+/// Takes `#transport=udp` or `#transport=tcp`, which is never sent, off an RTSP address.
+fn split_transport<'a>(uri: &'a str, scheme: &str) -> (&'a str, &'static str) {
+    let chosen = ["tcp", "udp"].into_iter().find_map(|transport| {
+        let address = uri.strip_suffix(transport)?.strip_suffix("#transport=")?;
+        Some((address, transport))
+    });
+    let chosen = chosen.filter(|_| scheme.starts_with("rtsp"));
+    chosen.unwrap_or((uri, ANY_TRANSPORT))
 }
 
 fn allows(rules: &AccessRules, name: &str) -> bool {
@@ -314,121 +332,4 @@ fn scheme_of(uri: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reason(uri: &str, rules: &AccessRules) -> Result<String, FaultReason> {
-        Location::check(uri, rules)
-            .map(|l| l.target)
-            .map_err(|f| f.reason)
-    }
-
-    #[test]
-    fn files_stay_under_their_roots() {
-        let folder = tempfile::tempdir().unwrap();
-        let (inside, outside) = (folder.path().join("in"), folder.path().join("out"));
-        std::fs::create_dir_all(&inside).unwrap();
-        std::fs::create_dir_all(&outside).unwrap();
-        std::fs::write(inside.join("a:b.mp4"), b"x").unwrap();
-        std::fs::write(inside.join("empty.mp4"), b"").unwrap();
-        std::fs::write(outside.join("c.mp4"), b"x").unwrap();
-        std::os::unix::fs::symlink(outside.join("c.mp4"), inside.join("link.mp4")).unwrap();
-        let rules = AccessRules {
-            file_roots: Some(vec![inside.clone()]),
-            ..Default::default()
-        };
-        let check = |path: PathBuf| reason(path.to_str().unwrap(), &rules);
-
-        assert!(check(inside.join("a:b.mp4")).unwrap().starts_with("file:/"));
-        assert_eq!(check(inside.join("empty.mp4")), Err(FaultReason::NotAVideo));
-        assert_eq!(check(inside.clone()), Err(FaultReason::NotAVideo));
-        assert_eq!(
-            check(inside.join("gone.mp4")),
-            Err(FaultReason::FileNotFound)
-        );
-        assert_eq!(
-            check(outside.join("c.mp4")),
-            Err(FaultReason::FileOutsideRoots)
-        );
-        assert_eq!(
-            check(inside.join("link.mp4")),
-            Err(FaultReason::FileOutsideRoots)
-        );
-        assert_eq!(
-            check(inside.join("../out/c.mp4")),
-            Err(FaultReason::FileOutsideRoots)
-        );
-        let url = format!("file://{}", outside.join("c.mp4").display());
-        assert_eq!(reason(&url, &rules), Err(FaultReason::FileOutsideRoots));
-        let nowhere = AccessRules {
-            file_roots: Some(Vec::new()),
-            ..Default::default()
-        };
-        let path = inside.join("a:b.mp4");
-        assert_eq!(
-            reason(path.to_str().unwrap(), &nowhere),
-            Err(FaultReason::FileOutsideRoots)
-        );
-    }
-
-    #[test]
-    fn only_listed_protocols_pass() {
-        let rules = AccessRules {
-            file_roots: None,
-            protocols: vec!["https".into(), "rtsp".into()],
-            resolver_command: Vec::new(),
-        };
-        assert!(reason("https://host/live.m3u8", &rules).is_ok());
-        assert!(reason("RTSP://host/live", &rules).is_ok());
-        for uri in [
-            "http://host/a",
-            "concat:a|b",
-            "data:video/mp4,xx",
-            "subfile,,:x",
-            "pipe:0",
-        ] {
-            let refused = reason(uri, &rules).unwrap_err();
-            let expected = [FaultReason::ProtocolNotAllowed, FaultReason::FileNotFound];
-            assert!(expected.contains(&refused), "{uri}: {refused}");
-        }
-        assert_eq!(
-            reason("concat:/etc/a|/etc/b", &rules),
-            Err(FaultReason::ProtocolNotAllowed)
-        );
-        let https = Location::check("https://me:secret@host/live.m3u8", &rules).unwrap();
-        assert!(!https.protocols.contains("file") && !https.shown.contains("secret"));
-        assert!(
-            !https.protocols.split(',').any(|p| p == "http"),
-            "{}",
-            https.protocols
-        );
-        assert_eq!(reason("", &rules), Err(FaultReason::FileNotFound));
-        assert_eq!(reason("a\0b", &rules), Err(FaultReason::FileNotFound));
-    }
-
-    #[test]
-    fn cameras_are_read_only_where_that_is_allowed() {
-        let allowed = AccessRules {
-            protocols: vec!["v4l2".into()],
-            ..AccessRules::default()
-        };
-        let check = |uri: &str, rules: &AccessRules| reason(uri, rules).unwrap_err();
-        let default = AccessRules::default();
-        for uri in ["v4l2:/dev/video987", "v4l2:/dev/null", "v4l2:/etc/passwd"] {
-            assert_eq!(check(uri, &default), FaultReason::ProtocolNotAllowed);
-        }
-        assert_eq!(check("v4l2:/dev/null", &allowed), FaultReason::NotAVideo);
-        assert_eq!(check("/dev/null", &allowed), FaultReason::NotAVideo);
-        let missing = Location::check("v4l2:/dev/video987", &allowed).unwrap_err();
-        assert_eq!(missing.reason, FaultReason::FileNotFound);
-        let said = missing.message;
-        assert!(said.contains("no camera '/dev/video987'"), "{said}");
-        for (path, is) in [
-            ("/dev/video0", true),
-            ("/dev/video", false),
-            ("/dev/videox", false),
-        ] {
-            assert_eq!(is_camera(Path::new(path)), is, "{path}");
-        }
-    }
-}
+mod tests;

@@ -322,9 +322,9 @@ fn options(location: &Location, patience: Patience) -> Dictionary<'static> {
             options.set("reconnect", "1");
             options.set("reconnect_delay_max", "2");
         }
-        // TCP, and UDP when the server refuses that (461). FFmpeg itself heeds `?udp` and `?tcp`.
-        "rtsp" | "rtsps" if !names_transport(&location.target) => {
-            options.set("rtsp_transport", "tcp+udp");
+        // Of several transports TCP comes first; UDP follows when the server refuses it (461).
+        "rtsp" | "rtsps" => {
+            options.set("rtsp_transport", location.rtsp_transport);
             options.set("rtsp_flags", "prefer_tcp");
         }
         // A reader that falls behind loses packets, not the stream.
@@ -332,14 +332,6 @@ fn options(location: &Location, patience: Patience) -> Dictionary<'static> {
         _ => {}
     }
     options
-}
-
-/// Whether the query of an RTSP address says how the stream is to come.
-fn names_transport(uri: &str) -> bool {
-    let query = uri.rsplit_once('?').map_or("", |(_, query)| query);
-    query
-        .split('&')
-        .any(|option| matches!(option, "udp" | "tcp" | "multicast"))
 }
 
 fn rate_of(stream: &format::stream::Stream<'_>) -> f64 {
