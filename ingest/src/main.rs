@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use rollcall_ingest::{observe::mask_credentials, pipeline::ShotRule, worker};
 
 mod run_extract;
+mod run_many;
 
 /// Exit code for anything that went wrong.
 const FAILED: u8 = 2;
@@ -31,7 +32,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write the tracks of a video to a folder, without a server.
+    /// Write the tracks of videos to a folder, without a server.
     Extract(Extract),
     /// Work for a server: started by rollcalld, with an order on standard input.
     Run,
@@ -40,8 +41,11 @@ enum Command {
 /// Options of `extract`.
 #[derive(Args)]
 struct Extract {
-    /// A video file, or a URL with an end.
-    file: String,
+    /// A video file, a URL with an end, or `-` for standard input; or several, folders and patterns
+    /// such as 'videos/**/*.mp4', each video of which gets a folder of its own under FOLDER. Run
+    /// again, what is done is passed over.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
     /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -57,7 +61,7 @@ struct Extract {
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
-    /// Replace an earlier extraction in the folder.
+    /// Replace earlier extractions in the folder.
     #[arg(long)]
     force: bool,
     /// Print what each stage cost.
