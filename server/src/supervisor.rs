@@ -293,6 +293,7 @@ impl Care {
             realtime: row.realtime,
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
+            resolver_command: setup.rules.resolver_command().to_vec(),
             assets: setup.assets.clone(),
             open_timeout_s: setup.open_timeout_s,
             read_timeout_s: setup.read_timeout_s,

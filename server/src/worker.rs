@@ -39,6 +39,8 @@ pub(crate) struct WorkerOrder {
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols allowed.
     pub protocols: Vec<String>,
+    /// The program that finds the stream on a page.
+    pub resolver_command: Vec<String>,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
     /// Time to open the source.
@@ -193,6 +195,7 @@ mod tests {
             realtime: false,
             file_roots: vec!["/".into()],
             protocols: vec!["rtsp".into()],
+            resolver_command: Vec::new(),
             assets: "/assets".into(),
             open_timeout_s: 1,
             read_timeout_s: 1,

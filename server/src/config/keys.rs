@@ -40,6 +40,7 @@ pub const KEYS: &[Key] = &[
     key("ingest.workers_max", Kind::Number(0, 1024)),
     key("ingest.file_roots", Kind::List),
     key("ingest.protocols", Kind::List),
+    key("ingest.resolver_command", Kind::List),
     key("ingest.worker_command", Kind::Text),
     key("ingest.window", Kind::Number(1, 10_000)),
     key("ingest.open_timeout_s", Kind::Number(1, 3600)),

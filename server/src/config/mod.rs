@@ -83,6 +83,8 @@ pub struct Ingest {
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols that sources may use, nested ones included.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page; empty: pages are refused.
+    pub resolver_command: Vec<String>,
     /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
     pub worker_command: PathBuf,
     /// Unacknowledged messages of a run at most.
@@ -159,6 +161,7 @@ impl Default for Config {
                 workers_max: 0,
                 file_roots: Vec::new(),
                 protocols: protocols.map(String::from).collect(),
+                resolver_command: Vec::new(),
                 worker_command: PathBuf::new(),
                 window: 64,
                 open_timeout_s: 15,
