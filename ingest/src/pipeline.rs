@@ -7,6 +7,7 @@
 
 mod analysis;
 mod hold;
+mod lag;
 mod look;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    attribute::Classifier,
     detect::{DetectSize, Detector, InferError},
     embed::Embedder,
     gate::{face::FaceGates, frame::FrameGates},
@@ -30,12 +32,13 @@ use crate::{
 };
 
 use analysis::Analysis;
+use lag::Lag;
 
 /// A live source without a picture for so long is reported as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Changes whenever the same material would give other observations under the same settings.
-const PIPELINE_VERSION: u32 = 2;
+const PIPELINE_VERSION: u32 = 3;
 
 /// By which rule shots are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -142,6 +145,8 @@ pub struct Vision {
     pub detector: Box<dyn Detector>,
     /// Tells them apart.
     pub embedder: Box<dyn Embedder>,
+    /// Read attributes off exemplars; may be none.
+    pub classifiers: Vec<Box<dyn Classifier>>,
 }
 
 /// Why a run was given up without a last message.
@@ -197,7 +202,10 @@ impl Pipeline {
                 return finish(sink, RunState::Failed, Some(fault), MediaTime::ZERO);
             }
             let mut run = Run::new(&self.settings, self.vision, status, resume, sink, &stop);
-            run.live_frame = (self.overflow == Overflow::KeepNewest).then(Instant::now);
+            if self.overflow == Overflow::KeepNewest {
+                run.live_frame = Some(Instant::now());
+                run.lag = Some(Lag::default());
+            }
             let outcome = run.drive(&feed);
             // Whatever happened, the reader must not wait for room or for pictures.
             feed.close();
@@ -233,6 +241,8 @@ struct Run<'a> {
     report_every: Duration,
     /// When the last frame of a live source came.
     live_frame: Option<Instant>,
+    /// Of a live source.
+    lag: Option<Lag>,
 }
 
 impl<'a> Run<'a> {
@@ -255,6 +265,7 @@ impl<'a> Run<'a> {
             reported: None,
             report_every,
             live_frame: None,
+            lag: None,
         }
     }
 
@@ -283,6 +294,9 @@ impl<'a> Run<'a> {
             match feed.take(self.report_every) {
                 Taken::Frame(frame) => {
                     self.live_frame = self.live_frame.map(|_| Instant::now());
+                    if let Some(lag) = &mut self.lag {
+                        lag.came(frame.stamp.time, Instant::now());
+                    }
                     if let Some(media) = self
                         .analysis
                         .wants_media()
@@ -321,6 +335,7 @@ impl<'a> Run<'a> {
         let mut counters = self.analysis.counters().clone();
         counters.frames_decoded = facts.decoded;
         counters.frames_dropped = facts.dropped;
+        counters.reconnects = facts.reconnects;
         counters.spend("decode", facts.decode);
         counters.spend("shot", facts.shrink);
         if facts.corrupt > 0 {
@@ -340,6 +355,10 @@ impl<'a> Run<'a> {
             position,
             counters,
             fault,
+            lag: self
+                .lag
+                .as_mut()
+                .and_then(|lag| lag.at(position, Instant::now())),
         };
         self.reported = Some(Instant::now());
         if self.sink.observe(Observation::Report(report))? == Flow::Stop {

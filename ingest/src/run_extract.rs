@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, DetectSize, ModelOptions, Models,
+    Assets, Classifiers, DetectSize, ModelOptions, Models, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
@@ -29,9 +29,11 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     }
     let assets = Assets::locate(options.assets.as_deref())?;
     let models = Models::open(&assets, &ModelOptions::default())?;
+    let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
-    let one = |file: &str, out: &Path| extract_one(options, &models, file, out, &stop);
+    let one =
+        |file: &str, out: &Path| extract_one(options, &models, &classifiers, file, out, &stop);
     match several {
         Some(videos) => run_many::run(&videos, options.force, &stop, one),
         None => {
@@ -52,6 +54,7 @@ fn locate(file: &str) -> anyhow::Result<Location> {
 fn extract_one(
     options: &Extract,
     models: &Models,
+    classifiers: &Classifiers,
     file: &str,
     out: &Path,
     stop: &StopToken,
@@ -67,7 +70,7 @@ fn extract_one(
         uri: file.to_owned(),
         contract: models.contract().id().to_owned(),
         dimension: models.contract().dimension(),
-        pipeline: settings.fingerprint(&model_names(models)),
+        pipeline: settings.fingerprint(&model_names(models, classifiers)),
     };
     let clock = system_clock();
     let patience = Patience::default();
@@ -75,6 +78,7 @@ fn extract_one(
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
+        classifiers: classifiers.readers()?,
     };
     let pipeline = Pipeline {
         settings,
@@ -174,9 +178,16 @@ fn summary(finished: &Finished, written: Written, last: &Report, took: Duration)
 /// What each stage cost, in all and per frame.
 fn profile(last: &Report, took: Duration) -> String {
     let frames = last.counters.frames_decoded.max(1);
-    let mut text = String::from("stage     seconds   ms a frame   share of wall time\n");
+    let mut text = String::from("stage       seconds   ms a frame   share of wall time\n");
     for stage in [
-        "decode", "shot", "gate", "detect", "track", "embed", "write",
+        "decode",
+        "shot",
+        "gate",
+        "detect",
+        "track",
+        "embed",
+        "attributes",
+        "write",
     ] {
         let spent = last
             .counters
@@ -187,7 +198,7 @@ fn profile(last: &Report, took: Duration) -> String {
             .as_secs_f64();
         let _ = writeln!(
             text,
-            "{stage:<8} {spent:>8.2} {:>12.3} {:>18.1} %",
+            "{stage:<10} {spent:>8.2} {:>12.3} {:>18.1} %",
             spent * 1000.0 / frames as f64,
             100.0 * spent / took.as_secs_f64().max(1e-6)
         );

@@ -43,6 +43,8 @@ pub(crate) struct WorkerOrder {
     pub resolver_command: Vec<String>,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What to read off the faces that are kept.
+    pub attributes: Vec<String>,
     /// Time to open the source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -197,6 +199,7 @@ mod tests {
             protocols: vec!["rtsp".into()],
             resolver_command: Vec::new(),
             assets: "/assets".into(),
+            attributes: vec!["age".into()],
             open_timeout_s: 1,
             read_timeout_s: 1,
         }
@@ -229,6 +232,7 @@ mod tests {
         assert_eq!(json["uri"], "rtsp://u:p@h/x");
         assert_eq!(json["kind"], "live");
         assert_eq!(json["file_roots"][0], "/");
+        assert_eq!(json["attributes"][0], "age");
     }
 
     #[tokio::test]

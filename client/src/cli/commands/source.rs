@@ -267,7 +267,13 @@ fn rows(source: &pb::Source) -> Vec<(&'static str, String)> {
     if source.worker_restarts > 0 {
         rows.push(("restarts", source.worker_restarts.to_string()));
     }
+    if let Some(lag) = &source.lag {
+        rows.push(("lag", stream_time(Some(lag))));
+    }
     if let Some(counters) = &source.counters {
+        if counters.reconnects > 0 {
+            rows.push(("reconnects", counters.reconnects.to_string()));
+        }
         rows.extend(counter_rows(counters));
     }
     rows

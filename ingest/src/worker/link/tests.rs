@@ -153,6 +153,7 @@ fn run(endpoint: String) -> Result<(), String> {
         protocols: Vec::new(),
         resolver_command: Vec::new(),
         assets: std::path::PathBuf::new(),
+        attributes: Vec::new(),
         open_timeout_s: 1,
         read_timeout_s: 1,
     };
@@ -174,6 +175,7 @@ fn run(endpoint: String) -> Result<(), String> {
     let vision = Vision {
         detector: Box::new(FakeDetector),
         embedder: Box::new(FakeEmbedder),
+        classifiers: Vec::new(),
     };
     let settings = PipelineSettings::default();
     let pipeline = Pipeline {
