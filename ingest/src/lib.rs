@@ -38,6 +38,7 @@ pub mod capture;
 pub mod exemplar;
 #[cfg(feature = "media")]
 pub mod extract;
+pub mod files;
 pub mod observe;
 pub mod pipeline;
 pub mod shot;

@@ -19,6 +19,7 @@ use rollcall_ingest::{
 
 mod run_capture;
 mod run_extract;
+mod run_many;
 
 /// Exit code for anything that went wrong.
 const FAILED: u8 = 2;
@@ -36,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write the tracks of a video to a folder, without a server.
+    /// Write the tracks of videos to a folder, without a server.
     Extract(Extract),
     /// Keep the key frames of a source that pass streamface's gates, and the faces in them.
     Capture(run_capture::Capture),
@@ -49,8 +50,11 @@ enum Command {
 /// Options of `extract`.
 #[derive(Args)]
 struct Extract {
-    /// A video file, or a URL with an end.
-    file: String,
+    /// A video file, a URL with an end, or `-` for standard input; or several, folders and patterns
+    /// such as 'videos/**/*.mp4', each video of which gets a folder of its own under FOLDER. Run
+    /// again, what is done is passed over.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
     /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -73,7 +77,7 @@ struct Extract {
     /// docs/attributes.md has the names and the costs).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     attributes: Vec<String>,
-    /// Replace an earlier extraction in the folder.
+    /// Replace earlier extractions in the folder.
     #[arg(long)]
     force: bool,
     /// Print what each stage cost.

@@ -119,6 +119,7 @@ fn open_source(
     let rules = AccessRules {
         file_roots: Some(order.file_roots.clone()),
         protocols: order.protocols.clone(),
+        resolver_command: order.resolver_command.clone(),
     };
     let location = match Location::check(&order.uri, &rules) {
         Ok(location) => location,

@@ -314,6 +314,7 @@ impl Care {
             gates: setup.gates,
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
+            resolver_command: setup.rules.resolver_command().to_vec(),
             assets: setup.assets.clone(),
             attributes: setup.attributes.clone(),
             open_timeout_s: setup.open_timeout_s,

@@ -44,6 +44,8 @@ pub(crate) struct WorkerOrder {
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols allowed.
     pub protocols: Vec<String>,
+    /// The program that finds the stream on a page.
+    pub resolver_command: Vec<String>,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
     /// What to read off the faces that are kept.
@@ -202,6 +204,7 @@ mod tests {
             gates: GateRule::Streamface,
             file_roots: vec!["/".into()],
             protocols: vec!["rtsp".into()],
+            resolver_command: Vec::new(),
             assets: "/assets".into(),
             attributes: vec!["age".into()],
             open_timeout_s: 1,

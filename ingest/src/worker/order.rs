@@ -34,6 +34,9 @@ pub struct WorkerOrder {
     pub file_roots: Vec<PathBuf>,
     /// URL schemes that may be opened.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page.
+    #[serde(default)]
+    pub resolver_command: Vec<String>,
     /// Folder with models and ONNX Runtime.
     pub assets: PathBuf,
     /// What to read off the faces that are kept; may be empty.

@@ -43,6 +43,7 @@ pub const KEYS: &[Key] = &[
     key("ingest.live_max", Kind::Number(0, 1024)),
     key("ingest.file_roots", Kind::List),
     key("ingest.protocols", Kind::List),
+    key("ingest.resolver_command", Kind::List),
     key("ingest.worker_command", Kind::Text),
     key("ingest.shots", Kind::Choice(&["rollcall", "facerec"])),
     key("ingest.gates", Kind::Choice(&["rollcall", "streamface"])),

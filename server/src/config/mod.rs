@@ -86,6 +86,8 @@ pub struct Ingest {
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols that sources may use, nested ones included.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page; empty: pages are refused.
+    pub resolver_command: Vec<String>,
     /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
     pub worker_command: PathBuf,
     /// By which rule shots are told apart.
@@ -169,6 +171,7 @@ impl Default for Config {
                 live_max: 16,
                 file_roots: Vec::new(),
                 protocols: protocols.map(String::from).collect(),
+                resolver_command: Vec::new(),
                 worker_command: PathBuf::new(),
                 shots: ShotRule::default(),
                 gates: GateRule::default(),

@@ -153,6 +153,7 @@ fn run(endpoint: String) -> Result<(), String> {
         gates: crate::pipeline::GateRule::default(),
         file_roots: Vec::new(),
         protocols: Vec::new(),
+        resolver_command: Vec::new(),
         assets: std::path::PathBuf::new(),
         attributes: Vec::new(),
         open_timeout_s: 1,
