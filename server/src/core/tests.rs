@@ -479,3 +479,50 @@ async fn another_contract_and_a_second_server_are_refused() {
     let refused = Core::open(other, metrics());
     assert!(matches!(refused, Err(OpenError::ContractMismatch { .. })));
 }
+
+#[tokio::test]
+async fn attributes_stay_until_there_are_new_ones_and_come_back_from_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    let id = source(&core, pb::SourceKind::File).await;
+    let run = core.begin_run(id, "p1".into()).await.unwrap();
+    let age = |value: f32| pb::Attribute {
+        name: "age".into(),
+        value,
+        spread: 2.0,
+        faces: 3,
+        unit: "years".into(),
+        ..Default::default()
+    };
+    let gender = pb::Attribute {
+        name: "gender".into(),
+        label: "female".into(),
+        value: 0.9,
+        faces: 3,
+        ..Default::default()
+    };
+    let with = |revision, value| pb::TrackObservation {
+        attributes: vec![age(value), gender.clone()],
+        ..track(
+            1,
+            revision,
+            (0, 1),
+            vec![exemplar(revision, 0.5, &face(0, 0.1))],
+        )
+    };
+    let seen = |core: &Core| sightings(core)[0].attributes.clone();
+    let first = vec![Observed::Track(with(1, 30.0))];
+    core.observe(id, run.id, first).await.unwrap();
+    assert_eq!(seen(&core), [age(30.0), gender.clone()]);
+    let second = vec![Observed::Track(with(2, 40.0))];
+    core.observe(id, run.id, second).await.unwrap();
+    let last = vec![closed(track(1, 3, (0, 2), Vec::new())), finished()];
+    core.observe(id, run.id, last).await.unwrap();
+    assert_eq!(seen(&core), [age(40.0), gender.clone()]);
+    core.close().await;
+
+    std::fs::remove_file(folder.path().join(replay::CATALOG_FILE)).unwrap();
+    let core = open(folder.path());
+    assert_eq!(seen(&core), [age(40.0), gender]);
+    core.close().await;
+}
