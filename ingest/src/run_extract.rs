@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, DetectSize, ModelOptions, Models,
+    Assets, ModelOptions, Models,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
@@ -24,14 +24,18 @@ use crate::Extract;
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     let location = Location::check(&options.file, &AccessRules::default())?;
     let assets = Assets::locate(options.assets.as_deref())?;
-    let models = Models::open(&assets, &ModelOptions::default())?;
+    let models = ModelOptions {
+        detector: options.detector.clone(),
+        ..ModelOptions::default()
+    };
+    let models = Models::open(&assets, &models)?;
     prepare_folder(&options.out, options.force)?;
 
     let settings = PipelineSettings {
         detect_every: options.every,
-        detect_size: DetectSize::longest_side(options.detect_size),
         ..PipelineSettings::default()
     }
+    .with_detect_sizes(options.detect_size.clone())
     .with_shots(options.shots);
     let header = ExtractHeader {
         uri: options.file.clone(),

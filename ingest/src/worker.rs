@@ -56,12 +56,16 @@ pub enum WorkerError {
 /// [`WorkerError`], after which the server may start another worker for the same source.
 pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     let assets = Assets::locate(Some(Path::new(&order.assets)))?;
-    let models = Models::open(&assets, &ModelOptions::default())?;
+    let mut options = ModelOptions::default();
+    if let Some(detector) = &order.detector {
+        options.detector.clone_from(detector);
+    }
+    let models = Models::open(&assets, &options)?;
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
     };
-    let settings = PipelineSettings::default();
+    let settings = PipelineSettings::default().with_detect_sizes(order.detect_sizes()?);
     let greeting = Greeting {
         source_id: order.source_id,
         contract: models.contract().id().to_owned(),

@@ -341,6 +341,8 @@ fn worker_setup(
         program: worker_program(&config.ingest.worker_command),
         endpoint: format!("http://{}", reachable(grpc)),
         assets: vision.assets.clone(),
+        detector: config.ingest.detector.clone(),
+        detect_sizes: config.detect_sizes(),
         rules,
         open_timeout_s: config.ingest.open_timeout_s,
         read_timeout_s: config.ingest.read_timeout_s,

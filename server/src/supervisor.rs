@@ -8,6 +8,7 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::worker::{Spawner, Worker, WorkerOrder};
 use rand::Rng as _;
+use rollcall_ingest::{DetectSize, DetectSizes};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -36,6 +37,10 @@ pub struct WorkerSetup {
     pub endpoint: String,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
+    /// The detector's id.
+    pub detector: String,
+    /// How large it sees each frame.
+    pub detect_sizes: DetectSizes,
     /// What they may read.
     pub rules: SourceRules,
     /// Time to open a source.
@@ -294,6 +299,8 @@ impl Care {
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
             assets: setup.assets.clone(),
+            detector: setup.detector.clone(),
+            detect_sizes: setup.detect_sizes.iter().map(DetectSize::get).collect(),
             open_timeout_s: setup.open_timeout_s,
             read_timeout_s: setup.read_timeout_s,
         }

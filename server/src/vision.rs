@@ -27,7 +27,11 @@ impl Vision {
     pub fn load(config: &Config) -> Result<Self, ModelError> {
         let explicit = (!config.assets.as_os_str().is_empty()).then_some(config.assets.as_path());
         let assets = Assets::locate(explicit)?;
-        let models = Arc::new(Models::open(&assets, &ModelOptions::default())?);
+        let options = ModelOptions {
+            detector: config.ingest.detector.clone(),
+            ..ModelOptions::default()
+        };
+        let models = Arc::new(Models::open(&assets, &options)?);
         let id = |id: &str, version: &str| format!("{id} {version}");
         let (detector, embedder) = (models.detector_manifest(), models.embedder_manifest());
         let collection = Collection {

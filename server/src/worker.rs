@@ -41,6 +41,10 @@ pub(crate) struct WorkerOrder {
     pub protocols: Vec<String>,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
+    /// The detector's id.
+    pub detector: String,
+    /// Longest sides at which it sees each frame, in pixels.
+    pub detect_sizes: Vec<u32>,
     /// Time to open the source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -194,6 +198,8 @@ mod tests {
             file_roots: vec!["/".into()],
             protocols: vec!["rtsp".into()],
             assets: "/assets".into(),
+            detector: "centerface".into(),
+            detect_sizes: vec![640],
             open_timeout_s: 1,
             read_timeout_s: 1,
         }

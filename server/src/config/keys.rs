@@ -9,6 +9,8 @@ pub enum Kind {
     Address,
     /// A whole number in this range, ends included.
     Number(i64, i64),
+    /// Sizes for the detector, as in `640,1280`.
+    Sizes,
     /// A list of texts; in the environment and in flags separated by commas.
     List,
 }
@@ -41,6 +43,8 @@ pub const KEYS: &[Key] = &[
     key("ingest.file_roots", Kind::List),
     key("ingest.protocols", Kind::List),
     key("ingest.worker_command", Kind::Text),
+    key("ingest.detector", Kind::Text),
+    key("ingest.detect_sizes", Kind::Sizes),
     key("ingest.window", Kind::Number(1, 10_000)),
     key("ingest.open_timeout_s", Kind::Number(1, 3600)),
     key("ingest.read_timeout_s", Kind::Number(1, 3600)),

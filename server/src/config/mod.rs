@@ -4,8 +4,9 @@ mod keys;
 mod load;
 mod show;
 
-pub use keys::{KEYS, Key, Kind};
+use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
+pub use rollcall_ingest::DetectSizes;
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -85,6 +86,10 @@ pub struct Ingest {
     pub protocols: Vec<String>,
     /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
     pub worker_command: PathBuf,
+    /// The detector's id: a manifest in the models folder.
+    pub detector: String,
+    /// Longest sides at which it sees each frame, in pixels, separated by commas.
+    pub detect_sizes: String,
     /// Unacknowledged messages of a run at most.
     pub window: u32,
     /// Time to open a source.
@@ -160,6 +165,8 @@ impl Default for Config {
                 file_roots: Vec::new(),
                 protocols: protocols.map(String::from).collect(),
                 worker_command: PathBuf::new(),
+                detector: "centerface".to_owned(),
+                detect_sizes: "640".to_owned(),
                 window: 64,
                 open_timeout_s: 15,
                 read_timeout_s: 15,
@@ -188,6 +195,12 @@ impl Config {
     /// Worker processes at a time.
     pub fn workers_max(&self) -> usize {
         or_cores(self.ingest.workers_max)
+    }
+
+    /// How large the detector sees each frame.
+    pub fn detect_sizes(&self) -> DetectSizes {
+        // A text that is none was refused when the settings were loaded.
+        self.ingest.detect_sizes.parse().unwrap_or_default()
     }
 
     /// Longest time a unary request may take.

@@ -152,6 +152,8 @@ fn run(endpoint: String) -> Result<(), String> {
         file_roots: Vec::new(),
         protocols: Vec::new(),
         assets: std::path::PathBuf::new(),
+        detector: None,
+        detect_sizes: Vec::new(),
         open_timeout_s: 1,
         read_timeout_s: 1,
     };
