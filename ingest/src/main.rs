@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use rollcall_ingest::{
+    DetectSizes, ModelOptions,
     observe::mask_credentials,
     pipeline::{GateRule, ShotRule},
     worker,
@@ -64,9 +65,18 @@ struct Extract {
     /// Look for faces in every n-th frame of a shot (default: about five times a second).
     #[arg(long, value_name = "N")]
     every: Option<NonZeroU32>,
-    /// Longest side of the picture the detector sees, in pixels.
-    #[arg(long, value_name = "PIXELS", default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=2048))]
-    detect_size: u32,
+    /// Longest side of the picture the detector sees, in pixels, 32 to 2048; several, separated by
+    /// commas, look for small faces as well as large ones (640,1280).
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        default_value = "640",
+        alias = "detect-sizes"
+    )]
+    detect_size: DetectSizes,
+    /// The id of the detector: a manifest in the folder of models, such as yunet-2023mar.
+    #[arg(long, value_name = "ID", default_value_t = ModelOptions::default().detector)]
+    detector: String,
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,

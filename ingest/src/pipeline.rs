@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     attribute::Classifier,
-    detect::{DetectSize, Detector, InferError},
+    detect::{DetectSizes, Detector, InferError},
     embed::Embedder,
     gate::{
         face::FaceGates,
@@ -101,8 +101,8 @@ pub struct PipelineSettings {
     /// Faces are looked for in every n-th frame of a shot, counted from its first. `None`: about
     /// five times a second.
     pub detect_every: Option<NonZeroU32>,
-    /// How large the detector sees the picture.
-    pub detect_size: DetectSize,
+    /// How large the detector sees the picture, once or several times.
+    pub detect_sizes: DetectSizes,
     /// Longest side of the picture that faces are found in and cut from, in pixels. Larger frames
     /// are scaled down once.
     pub picture_side_max: u32,
@@ -130,7 +130,7 @@ impl Default for PipelineSettings {
     fn default() -> Self {
         Self {
             detect_every: None,
-            detect_size: DetectSize::default(),
+            detect_sizes: DetectSizes::default(),
             picture_side_max: 1280,
             frame_gates: FrameGates::default(),
             face_gates: FaceGates::default(),
@@ -162,6 +162,17 @@ impl PipelineSettings {
         Self {
             cuts,
             gradual,
+            ..self
+        }
+    }
+
+    /// The same with the detector looking at these sizes, and frames kept large enough for the
+    /// largest.
+    #[must_use]
+    pub fn with_detect_sizes(self, sizes: DetectSizes) -> Self {
+        Self {
+            picture_side_max: self.picture_side_max.max(sizes.largest().get()),
+            detect_sizes: sizes,
             ..self
         }
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, Classifiers, DetectSize, ModelOptions, Models, Subnormals,
+    Assets, Classifiers, ModelOptions, Models, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
@@ -28,7 +28,11 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
         locate(file)?;
     }
     let assets = Assets::locate(options.assets.as_deref())?;
-    let models = Models::open(&assets, &ModelOptions::default())?;
+    let models = ModelOptions {
+        detector: options.detector.clone(),
+        ..ModelOptions::default()
+    };
+    let models = Models::open(&assets, &models)?;
     let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
@@ -62,9 +66,9 @@ fn extract_one(
     let location = locate(file)?;
     let settings = PipelineSettings {
         detect_every: options.every,
-        detect_size: DetectSize::longest_side(options.detect_size),
         ..PipelineSettings::default()
     }
+    .with_detect_sizes(options.detect_size.clone())
     .with_shots(options.shots)
     .with_gates(options.gates);
     let header = ExtractHeader {

@@ -56,7 +56,11 @@ pub enum WorkerError {
 /// [`WorkerError`], after which the server may start another worker for the same source.
 pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     let assets = Assets::locate(Some(Path::new(&order.assets)))?;
-    let models = Models::open(&assets, &ModelOptions::default())?;
+    let mut options = ModelOptions::default();
+    if let Some(detector) = &order.detector {
+        options.detector.clone_from(detector);
+    }
+    let models = Models::open(&assets, &options)?;
     let classifiers = Classifiers::open(&assets, &order.attributes, Subnormals::default())?;
     let vision = Vision {
         detector: models.detector()?,
@@ -64,6 +68,7 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
         classifiers: classifiers.readers()?,
     };
     let settings = PipelineSettings::default()
+        .with_detect_sizes(order.detect_sizes()?)
         .with_shots(order.shots)
         .with_gates(order.gates);
     let greeting = Greeting {

@@ -337,6 +337,8 @@ fn worker_setup(
         endpoint: format!("http://{}", reachable(grpc)),
         assets: vision.assets.clone(),
         attributes: config.ingest.attributes.clone(),
+        detector: config.ingest.detector.clone(),
+        detect_sizes: config.detect_sizes(),
         rules,
         shots: config.ingest.shots,
         gates: config.ingest.gates,

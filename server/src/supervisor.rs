@@ -9,6 +9,7 @@ use crate::sources::Sources;
 use crate::worker::{Spawner, Worker, WorkerOrder};
 use rand::Rng as _;
 use rollcall_ingest::pipeline::{GateRule, ShotRule};
+use rollcall_ingest::{DetectSize, DetectSizes};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +40,10 @@ pub struct WorkerSetup {
     pub assets: PathBuf,
     /// What they read off the faces that are kept.
     pub attributes: Vec<String>,
+    /// The detector's id.
+    pub detector: String,
+    /// How large it sees each frame.
+    pub detect_sizes: DetectSizes,
     /// What they may read.
     pub rules: SourceRules,
     /// By which rule shots are told apart.
@@ -317,6 +322,8 @@ impl Care {
             resolver_command: setup.rules.resolver_command().to_vec(),
             assets: setup.assets.clone(),
             attributes: setup.attributes.clone(),
+            detector: setup.detector.clone(),
+            detect_sizes: setup.detect_sizes.iter().map(DetectSize::get).collect(),
             open_timeout_s: setup.open_timeout_s,
             read_timeout_s: setup.read_timeout_s,
         }

@@ -50,6 +50,10 @@ pub(crate) struct WorkerOrder {
     pub assets: PathBuf,
     /// What to read off the faces that are kept.
     pub attributes: Vec<String>,
+    /// The detector's id.
+    pub detector: String,
+    /// Longest sides at which it sees each frame, in pixels.
+    pub detect_sizes: Vec<u32>,
     /// Time to open the source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -207,6 +211,8 @@ mod tests {
             resolver_command: Vec::new(),
             assets: "/assets".into(),
             attributes: vec!["age".into()],
+            detector: "centerface".into(),
+            detect_sizes: vec![640],
             open_timeout_s: 1,
             read_timeout_s: 1,
         }

@@ -111,7 +111,7 @@ impl<'a> Looker<'a> {
         }
         let found = self
             .detector
-            .detect(picture.view(), self.settings.detect_size)?;
+            .detect_at(picture.view(), &self.settings.detect_sizes)?;
         counters.frames_detected += 1;
         counters.faces_detected += u64::try_from(found.len()).unwrap_or(u64::MAX);
         counters.spend("detect", begun.elapsed());

@@ -156,6 +156,8 @@ fn run(endpoint: String) -> Result<(), String> {
         resolver_command: Vec::new(),
         assets: std::path::PathBuf::new(),
         attributes: Vec::new(),
+        detector: None,
+        detect_sizes: Vec::new(),
         open_timeout_s: 1,
         read_timeout_s: 1,
     };

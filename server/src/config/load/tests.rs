@@ -121,6 +121,8 @@ fn unfit_values_say_what_is_right() {
             "must be a list of texts",
         ),
         ("[ingest]\nfile_roots = [1]\n", "must be a list of texts"),
+        ("[ingest]\ndetect_sizes = \"640;9\"\n", "such as 640,1280"),
+        ("[ingest]\ndetect_sizes = 640\n", "must be a text such as"),
         ("data = \"\"\n", "must name a folder"),
         ("data = 1\n", "must be a text"),
         ("data = \n", "settings file"),
