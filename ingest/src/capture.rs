@@ -16,6 +16,7 @@ mod log;
 mod orientation;
 mod raw;
 mod session;
+mod times;
 
 pub use access::{AccessRules, Location};
 pub use file::FileSource;
