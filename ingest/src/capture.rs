@@ -18,6 +18,7 @@ mod orientation;
 mod raw;
 mod resolver;
 mod session;
+mod times;
 
 pub use access::{AccessRules, Location};
 pub use file::FileSource;

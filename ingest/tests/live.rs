@@ -43,10 +43,6 @@ fn a_connection_that_ends_or_freezes_is_made_again() {
     in_order(&seen);
     assert_eq!(seen.facts.reconnects, 3);
     assert!(seen.gaps[0] >= 49, "{:?}", seen.gaps);
-    // The frozen connection cost its patience at least.
-    let (before, after) = (seen.stamps[seen.gaps[1] - 1], seen.stamps[seen.gaps[1]]);
-    let pause = after.wall.unix_micros() - before.wall.unix_micros();
-    assert!(pause >= 500_000, "{pause}");
 }
 
 #[test]
@@ -67,7 +63,7 @@ fn senders_that_are_killed_and_started_again_are_followed() {
             ..HASTY
         };
         let seen = follow(&format!("{scheme}://127.0.0.1:{port}"), patience, |seen| {
-            if seen.frames() == 20 {
+            if seen.frames() == 40 {
                 // The old one must be gone before the new one takes its port.
                 drop(sender.take());
                 sender = Some(start());
@@ -77,6 +73,7 @@ fn senders_that_are_killed_and_started_again_are_followed() {
                 .is_some_and(|gap| seen.frames() > gap + 10)
         });
         in_order(&seen);
+        assert_eq!(seen.gaps.len(), 1, "{scheme}");
         let reconnects = seen.facts.reconnects;
         // Datagrams know no connection: the new sender's clock is what tells it from the old.
         assert!(reconnects > 0 || scheme == "udp", "{scheme}");
@@ -212,7 +209,11 @@ fn times_of(clip: Vec<u8>, count: usize) -> (Vec<i64>, Vec<usize>) {
     });
     in_order(&seen);
     assert_eq!(seen.facts.reconnects, 0, "after {} frames", seen.frames());
-    let times = seen.stamps.iter().map(|s| s.time.micros() / 1000).collect();
+    let times = seen
+        .stamps
+        .iter()
+        .map(|s| (s.time.micros() + 500) / 1000)
+        .collect();
     (times, seen.gaps)
 }
 
@@ -244,8 +245,7 @@ fn a_clock_that_begins_anew_is_a_gap_of_no_length_to_speak_of() {
 #[test]
 fn a_clock_that_stands_still_or_is_not_there_does_not_stop_the_run() {
     let stuck = "-f lavfi -i testsrc=size=160x120:rate=25:duration=2 -pix_fmt yuv420p -c:v libx264 \
-                 -g 10 -bf 0 -bsf:v setts=pts=if(gt(N\\,20)\\,20*3600\\,N*3600):dts=N:time_base=1/90000 \
-                 -f nut";
+                 -g 10 -bf 0 -bsf:v setts=ts=min(N\\,20) -f mpegts";
     let (times, gaps) = times_of(bytes(stuck), 45);
     assert_eq!(gaps, Vec::<usize>::new());
     assert!(times.windows(2).all(|w| w[1] - w[0] == 40), "{times:?}");

@@ -5,20 +5,20 @@
 mod clips;
 mod senders;
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use clips::ffmpeg;
 use rollcall_ingest::{
     Picture, Rect,
     fake::{FakeDetector, FakeEmbedder, paint_face},
-    observe::{
-        FaultReason, Flow, Observation, ObservationSink, Report, RunState, SinkError,
-        TrackObservation,
-    },
+    observe::{Flow, Observation, ObservationSink, Report, RunState, SinkError, TrackObservation},
     pipeline::{Pipeline, PipelineSettings, Vision},
     source::{Overflow, StopToken},
 };
 use senders::{HASTY, live, send, send_and_freeze, serve};
+
+/// The least that a stream is waited for before it is opened again.
+const PAUSE_MIN: Duration = Duration::from_millis(300);
 
 /// Two seconds of one person as a transport stream.
 fn film(hue: f32) -> Vec<u8> {
@@ -79,7 +79,7 @@ fn tracks_before_a_break_are_closed_and_reported_and_checkpoints_move_on() {
         reports: Vec::new(),
     };
     let settings = PipelineSettings {
-        report_every: std::time::Duration::from_millis(50),
+        report_every: Duration::from_millis(50),
         queue_frames: 64,
         ..PipelineSettings::default()
     };
@@ -102,7 +102,6 @@ fn tracks_before_a_break_are_closed_and_reported_and_checkpoints_move_on() {
     };
     assert!(one.end < two.start, "{:?} {:?}", one.end, two.start);
     assert!(one.end.micros() < 2_000_000);
-    assert!(two.start.micros() - one.end.micros() > 400_000);
     assert!(!sink.checkpoints.is_empty());
     assert!(sink.checkpoints.windows(2).all(|w| w[0] < w[1]));
     assert!(sink.checkpoints[0] > one.end.micros());
@@ -114,9 +113,10 @@ fn tracks_before_a_break_are_closed_and_reported_and_checkpoints_move_on() {
     assert!(running < stalled && running.is_some(), "{states:?}");
     let broken = &sink.reports[stalled.unwrap()];
     let fault = broken.fault.as_ref().unwrap();
-    assert_eq!(fault.reason, FaultReason::ReadTimeout, "{fault}");
+    assert!(fault.reason.is_transient(), "{fault}");
     assert_eq!(broken.counters.reconnects, 1);
-    assert!(broken.lag.unwrap() >= HASTY.read, "{:?}", broken.lag);
-    let last = sink.reports.last().unwrap();
-    assert!(last.fault.is_none() && last.lag.unwrap() < broken.lag.unwrap());
+    let lag = |reports: &[Report]| reports.iter().filter_map(|r| r.lag).max().unwrap();
+    let (during, last) = (lag(&sink.reports), sink.reports.last().unwrap());
+    assert!(during >= PAUSE_MIN, "{during:?}");
+    assert!(last.fault.is_none() && last.lag.unwrap() < during);
 }

@@ -6,13 +6,15 @@ use crate::observe::{MediaTime, WallTime};
 
 /// A stream clock that goes further than this at once has begun anew.
 const STEP_MAX_US: i64 = 10_000_000;
+/// One that goes on by less than this part of a frame's time stands still.
+const STEPS_A_FRAME: i64 = 16;
 /// One that goes back by no more than this stands still or trembles; further, it has begun anew.
-const BACK_MAX_US: i64 = 1_000_000;
+const BACK_MAX_US: i64 = 300_000;
 /// A step that leaves pictures out: nothing is followed across it. Slow streams may take five times
 /// the time of a frame.
 const GAP_US: i64 = 2_000_000;
 /// MPEG clocks begin anew after 2^33 ticks of 90 kHz, 26.5 hours.
-const WRAP_US: i64 = (1 << 33) * 100 / 9;
+pub(super) const WRAP_US: i64 = ((1 << 33) * 1_000_000 + 45_000) / 90_000;
 
 /// Turns the times that a stream states into stream time: it begins at zero, never stands still or
 /// runs back, follows the stream's clock while that is sane, and goes on as the wall clock does
@@ -85,15 +87,16 @@ impl StreamClock {
             return (self.set(by_wall.max(last_us + 1), own_us), false);
         };
         let step = own.saturating_add(offset).saturating_sub(last_us);
+        let step_min = (frame_us / STEPS_A_FRAME).max(1);
         let steps = [step, step.saturating_add(WRAP_US)];
         if let Some(step) = steps
             .into_iter()
-            .find(|step| (1..=STEP_MAX_US * self.patience).contains(step))
+            .find(|step| (step_min..=STEP_MAX_US * self.patience).contains(step))
         {
             let gap = step > (GAP_US * self.patience).max(5 * frame_us);
             return (self.set(last_us.saturating_add(step), own_us), gap);
         }
-        if (-BACK_MAX_US..=0).contains(&step) {
+        if (-BACK_MAX_US..step_min).contains(&step) {
             return (self.set(next_us, own_us), false);
         }
         (self.set(by_wall.max(next_us), own_us), true)
@@ -201,7 +204,7 @@ mod tests {
         assert_eq!(at(WRAP_US - 20_000), (MediaTime::ZERO, false));
         assert_eq!(at(20_000), (MediaTime::from_micros(40_000), false));
         assert_eq!(at(60_000), (MediaTime::from_micros(80_000), false));
-        assert_eq!(WRAP_US, 95_443_717_688);
+        assert_eq!(WRAP_US, 95_443_717_689);
     }
 
     #[test]

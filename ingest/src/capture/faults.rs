@@ -60,6 +60,9 @@ pub(super) fn open_fault(
         (FaultReason::NotAVideo, what.to_owned())
     } else if why == missing && location.is_file {
         (FaultReason::FileNotFound, "does not exist".to_owned())
+    } else if location.is_file && File::open(&location.shown).is_ok() {
+        let what = format!("is not a video FFmpeg can read: {why}");
+        (FaultReason::NotAVideo, what)
     } else if location.is_file {
         (
             FaultReason::FileNotFound,

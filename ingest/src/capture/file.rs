@@ -1,7 +1,8 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     DecodeMode, Location, Patience,
+    clock::WRAP_US,
     convert::{DecodedImage, grey},
     deadline::Deadline,
     session::{Decoded, Session},
@@ -11,9 +12,13 @@ use crate::{
     source::{CaptureStatus, Frame, FrameSource, FrameStamp, Next, StopToken},
 };
 
-/// Seeking aims so much earlier than the frame wanted: a picture that refers to one before its
-/// keyframe is whole by then.
-const SEEK_EARLY_US: i64 = 1_000_000;
+/// Seeking aims so much earlier than the frame wanted, microseconds, one after the other until it
+/// lands before it. The least is not 0: a picture that refers to one before its keyframe is whole
+/// by then.
+const SEEK_EARLY_US: [i64; 4] = [1_000_000, 10_000_000, 60_000_000, 300_000_000];
+
+/// A clock that is thought to have begun anew may go on by so much at once.
+const WRAP_STEP_MAX: Duration = Duration::from_secs(10);
 
 /// A source with an end: every frame is given, in order.
 ///
@@ -106,34 +111,41 @@ impl FileSource {
         open: &mut Open,
         status: &CaptureStatus,
     ) -> Result<(), Fault> {
-        let target = resume.time.micros().saturating_sub(SEEK_EARLY_US);
-        if target > 0
-            && open
-                .session
-                .seek(open.first_us.saturating_add(target))
-                .is_ok()
-        {
+        let found = self.seek_to(resume, open, status)? && open.skip_before(resume, status)?;
+        if !found {
+            // The container's index is wrong, or its times run back somewhere: read from the start.
+            open.session = self.open_session()?;
             open.ahead = open.session.next(status)?;
-            let landed = open.ahead.as_ref().and_then(|decoded| decoded.time_us);
-            let early =
-                landed.is_some_and(|us| us.saturating_sub(open.first_us) <= resume.time.micros());
-            if !early {
-                // The container's index is wrong: read from the start.
-                open.session = self.open_session()?;
-                open.ahead = open.session.next(status)?;
-            }
-        }
-        while let Some(decoded) = open.ahead.take() {
-            let time = open.time_of(&decoded);
-            if time >= resume.time {
-                open.ahead = Some(decoded);
-                break;
-            }
-            open.last = Some(time);
-            open.ahead = open.session.next(status)?;
+            open.last = None;
+            open.skip_before(resume, status)?;
         }
         open.next_number = resume.frame;
         Ok(())
+    }
+
+    /// Seeks to a frame before `resume`, further back until one is there: containers without an
+    /// index are entered at any packet, and the next keyframe may come too late. Whether it worked.
+    fn seek_to(
+        &self,
+        resume: ResumePoint,
+        open: &mut Open,
+        status: &CaptureStatus,
+    ) -> Result<bool, Fault> {
+        let wanted = resume.time.micros();
+        for early_us in SEEK_EARLY_US {
+            let target = wanted.saturating_sub(early_us);
+            let at = open.first_us.saturating_add(target);
+            if target <= 0 || open.session.seek(at).is_err() {
+                return Ok(false);
+            }
+            open.ahead = open.session.next(status)?;
+            let landed = open.ahead.as_ref().and_then(|decoded| decoded.time_us);
+            let landed = landed.map(|us| us.saturating_sub(open.first_us));
+            if landed.is_some_and(|us| (0..=wanted).contains(&us)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn frame(&mut self, decoded: Decoded, status: &CaptureStatus) -> Result<Option<Frame>, Fault> {
@@ -170,8 +182,22 @@ impl FileSource {
 }
 
 impl Open {
+    /// Reads up to the first frame at or after `resume`; false if there is none.
+    fn skip_before(&mut self, resume: ResumePoint, status: &CaptureStatus) -> Result<bool, Fault> {
+        while let Some(decoded) = self.ahead.take() {
+            let time = self.time_of(&decoded);
+            if time >= resume.time {
+                self.ahead = Some(decoded);
+                return Ok(true);
+            }
+            self.last = Some(time);
+            self.ahead = self.session.next(status)?;
+        }
+        Ok(false)
+    }
+
     /// Stream time of a frame. Where the container has none, or time stands still or runs back,
-    /// one frame after the last.
+    /// one frame after the last; an MPEG clock that begins anew goes on.
     fn time_of(&self, decoded: &Decoded) -> MediaTime {
         let said = decoded
             .time_us
@@ -179,7 +205,11 @@ impl Open {
         let Some(last) = self.last else {
             return said.unwrap_or(MediaTime::ZERO);
         };
+        let wrapped =
+            said.map(|time| MediaTime::from_micros(time.micros().saturating_add(WRAP_US)));
+        let soon = |time: &MediaTime| *time > last && time.since(last) <= WRAP_STEP_MAX;
         said.filter(|time| *time > last)
+            .or(wrapped.filter(soon))
             .unwrap_or_else(|| last + self.session.frame_time())
     }
 }

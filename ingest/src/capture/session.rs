@@ -17,6 +17,7 @@ use super::{
     log,
     orientation::Orientation,
     raw,
+    times::{rate_of, starts_at, to_micros},
 };
 use crate::{
     observe::{Fault, FaultReason, MediaInfo},
@@ -299,7 +300,12 @@ impl Session {
                 }
                 Err(Error::Eof) => break,
                 Err(Error::Exit) if self.deadline.is_stopped() => break,
-                Err(Error::Exit) => return Err(self.timeout("no data came", self.patience.read)),
+                Err(
+                    Error::Exit
+                    | Error::Other {
+                        errno: ffmpeg::error::ETIMEDOUT,
+                    },
+                ) => return Err(self.timeout("no data came", self.patience.read)),
                 Err(Error::InvalidData) if broken < BROKEN_MAX => {
                     broken += 1;
                     self.trouble
@@ -409,35 +415,4 @@ fn options(location: &Location, patience: Patience) -> Dictionary<'static> {
         _ => {}
     }
     options
-}
-
-fn rate_of(stream: &format::stream::Stream<'_>) -> f64 {
-    let rates = [stream.avg_frame_rate(), stream.rate()];
-    let value = |r: &Rational| f64::from(r.numerator()) / f64::from(r.denominator());
-    rates
-        .iter()
-        .map(value)
-        .find(|rate| rate.is_finite() && (0.1..=1000.0).contains(rate))
-        .unwrap_or(0.0)
-}
-
-/// The earliest start of any stream, in microseconds; 0 if none says.
-fn starts_at(input: &format::context::Input) -> i64 {
-    let starts = input
-        .streams()
-        .filter(|s| s.start_time() != ffmpeg::ffi::AV_NOPTS_VALUE);
-    starts
-        .map(|s| to_micros(s.start_time(), s.time_base()))
-        .min()
-        .unwrap_or(0)
-}
-
-/// A time in microseconds, rounded to the nearest.
-fn to_micros(time: i64, base: Rational) -> i64 {
-    let (numerator, denominator) = (i128::from(base.numerator()), i128::from(base.denominator()));
-    if denominator == 0 {
-        return 0;
-    }
-    let micros = (i128::from(time) * numerator * 2_000_000 + denominator) / (2 * denominator);
-    i64::try_from(micros).unwrap_or(if micros > 0 { i64::MAX } else { i64::MIN })
 }

@@ -163,7 +163,8 @@ pub fn live(uri: &str, patience: Patience, stop: &StopToken) -> LiveSource {
     LiveSource::new(location, patience, system_clock(), stop.clone())
 }
 
-/// Follows `uri` until `enough` says so after a frame, or the source gives up.
+/// Follows `uri` until `enough` says so after a frame, or the source gives up, or two minutes are
+/// over: then the caller's assertions say what is missing.
 pub fn follow(
     uri: &str,
     patience: Patience,
@@ -171,6 +172,11 @@ pub fn follow(
 ) -> Followed {
     let (stop, status) = (StopToken::default(), CaptureStatus::default());
     let mut source = live(uri, patience, &stop);
+    let guard = stop.clone();
+    std::thread::spawn(move || {
+        guard.wait(Duration::from_secs(120));
+        guard.request();
+    });
     let mut seen = Followed::default();
     loop {
         match source.next(&status) {
@@ -184,11 +190,15 @@ pub fn follow(
                 seen.facts = status.facts();
                 seen.media.extend(seen.facts.media.clone());
             }
-            Ok(Next::Ended(fault)) => seen.fault = fault,
+            Ok(Next::Ended(fault)) => {
+                (seen.fault, seen.facts) = (fault, status.facts());
+                return seen;
+            }
             Err(fault) => seen.fault = Some(fault),
         }
         seen.facts = status.facts();
         if seen.fault.is_some() || enough(&seen) {
+            stop.request();
             return seen;
         }
     }
