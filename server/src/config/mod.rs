@@ -6,8 +6,8 @@ mod show;
 
 use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
-pub use rollcall_ingest::DetectSizes;
 
+use rollcall_ingest::DetectSizes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
