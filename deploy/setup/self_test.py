@@ -10,7 +10,8 @@ Needs PyPI onnxruntime and numpy, best in a folder of their own:
 
 The picture is the pattern "lcg-1": byte i of an 8-bit RGB picture, rows from the top, is the top
 byte of i * 2654435761 modulo 2^32. It goes through the model's own preprocessing. An embedder's
-output is written L2-normalised; a detector's outputs are written flat, every `stride`-th value.
+output is written L2-normalised; a detector's outputs are written flat, every `stride`-th value; a
+classifier's outputs are written one after the other, as one list.
 """
 
 import argparse
@@ -73,6 +74,8 @@ def compute(model, kind, name, outputs, channels, mean, std, width, height):
     if kind == "embedder":
         flat = [values / np.linalg.norm(values) for values in flat]
         return [(1, values) for values in flat]
+    if kind == "classifier":
+        return [(1, np.concatenate(flat))]
     return [thin(values) for values in flat]
 
 
@@ -95,17 +98,20 @@ def check(path, model):
         manifest = tomllib.load(file)
     given, test, kind = manifest["input"], manifest["self_test"], manifest["model"]["kind"]
     output = manifest["output"]
-    outputs = output["names"] if kind == "detector" else [output["name"]]
+    if kind == "classifier":
+        outputs = [name for value in output["attributes"] for name in value["tensors"]]
+    else:
+        outputs = output["names"] if kind == "detector" else [output["name"]]
     channels, mean, std = given.get("channels", "GREY"), given["mean"], given["std"]
-    if channels == "GREY":
-        mean, std = [mean], [std]
+    if not isinstance(mean, list):
+        mean, std = [mean] * 3, [std] * 3
     found = compute(
         model, kind, given["name"], outputs, channels, mean, std,
         test["width"], test["height"],
     )
     good = True
     for name, (stride, values), want_stride, want in zip(
-        outputs, found, test["strides"], test["expected"], strict=True
+        ["all"] if kind == "classifier" else outputs, found, test["strides"], test["expected"], strict=True
     ):
         want = np.array(want)
         cosine = values @ want / np.linalg.norm(values) / np.linalg.norm(want)
@@ -124,7 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--check", metavar="MANIFEST")
-    parser.add_argument("--kind", choices=["embedder", "detector", "landmarks"])
+    parser.add_argument("--kind", choices=["embedder", "detector", "landmarks", "classifier"])
     parser.add_argument("--input")
     parser.add_argument("--outputs", help="names, separated by commas")
     parser.add_argument("--channels", choices=["RGB", "BGR", "GREY"])

@@ -12,10 +12,15 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use rollcall_ingest::{
-    DetectSizes, ModelOptions, observe::mask_credentials, pipeline::ShotRule, worker,
+    DetectSizes, ModelOptions,
+    observe::mask_credentials,
+    pipeline::{GateRule, ShotRule},
+    worker,
 };
 
+mod run_capture;
 mod run_extract;
+mod run_many;
 
 /// Exit code for anything that went wrong.
 const FAILED: u8 = 2;
@@ -33,8 +38,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write the tracks of a video to a folder, without a server.
+    /// Write the tracks of videos to a folder, without a server.
     Extract(Extract),
+    /// Keep the key frames of a source that pass streamface's gates, and the faces in them.
+    Capture(run_capture::Capture),
+    /// Find the faces in frames that were captured.
+    Faces(run_capture::Faces),
     /// Work for a server: started by rollcalld, with an order on standard input.
     Run,
 }
@@ -42,8 +51,11 @@ enum Command {
 /// Options of `extract`.
 #[derive(Args)]
 struct Extract {
-    /// A video file, or a URL with an end.
-    file: String,
+    /// A video file, a URL with an end, or `-` for standard input; or several, folders and patterns
+    /// such as 'videos/**/*.mp4', each video of which gets a folder of its own under FOLDER. Run
+    /// again, what is done is passed over.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
     /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -68,7 +80,14 @@ struct Extract {
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
-    /// Replace an earlier extraction in the folder.
+    /// By which gates frames and faces are refused.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    gates: GateRule,
+    /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
+    /// docs/attributes.md has the names and the costs).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    attributes: Vec<String>,
+    /// Replace earlier extractions in the folder.
     #[arg(long)]
     force: bool,
     /// Print what each stage cost.
@@ -82,6 +101,14 @@ fn main() -> ExitCode {
         Command::Extract(options) => {
             start_logging(arguments.log.as_deref().unwrap_or("error"));
             run_extract::extract(&options)
+        }
+        Command::Capture(options) => {
+            start_logging(arguments.log.as_deref().unwrap_or("error"));
+            run_capture::capture(&options)
+        }
+        Command::Faces(options) => {
+            start_logging(arguments.log.as_deref().unwrap_or("error"));
+            run_capture::faces(&options)
         }
         Command::Run => {
             start_logging(arguments.log.as_deref().unwrap_or("info"));
@@ -109,8 +136,22 @@ fn start_logging(filter: &str) {
 fn run_worker() -> anyhow::Result<()> {
     leave_with_parent().context("this worker cannot be tied to its server")?;
     let order = worker::WorkerOrder::read(io::stdin().lock())?;
+    step_back(&order);
     worker::run(&order)?;
     Ok(())
+}
+
+/// Searches go before reading, and what cannot wait before what can: a live stream has several
+/// times the share of a file where both want the same core. Threads made later inherit it.
+fn step_back(order: &worker::WorkerOrder) {
+    let niceness = if order.kind == worker::SourceMode::Live || order.realtime {
+        5
+    } else {
+        15
+    };
+    if let Err(why) = rustix::process::nice(niceness) {
+        tracing::warn!(%why, "this worker runs at its server's priority");
+    }
 }
 
 /// Asks the kernel to end this process with the one that started it, so that a killed server

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, ModelOptions, Models,
+    Assets, Classifiers, ModelOptions, Models, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
@@ -19,44 +20,76 @@ use rollcall_ingest::{
     worker::model_names,
 };
 
-use crate::Extract;
+use crate::{Extract, run_many};
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
-    let location = Location::check(&options.file, &AccessRules::default())?;
+    let several = run_many::plan(&options.files, &options.out)?;
+    if let ([file], None) = (options.files.as_slice(), &several) {
+        locate(file)?;
+    }
     let assets = Assets::locate(options.assets.as_deref())?;
     let models = ModelOptions {
         detector: options.detector.clone(),
         ..ModelOptions::default()
     };
     let models = Models::open(&assets, &models)?;
-    prepare_folder(&options.out, options.force)?;
+    let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
+    let stop = StopToken::default();
+    stop_on_interrupt(stop.clone())?;
+    let one =
+        |file: &str, out: &Path| extract_one(options, &models, &classifiers, file, out, &stop);
+    match several {
+        Some(videos) => run_many::run(&videos, options.force, &stop, one),
+        None => {
+            prepare_folder(&options.out, options.force)?;
+            one(&options.files[0], &options.out)
+        }
+    }
+}
 
+fn locate(file: &str) -> anyhow::Result<Location> {
+    Ok(match file {
+        "-" => Location::standard_input()?,
+        file => Location::check(file, &AccessRules::default())?,
+    })
+}
+
+/// Extracts `file` to `out`, which is empty.
+fn extract_one(
+    options: &Extract,
+    models: &Models,
+    classifiers: &Classifiers,
+    file: &str,
+    out: &Path,
+    stop: &StopToken,
+) -> anyhow::Result<()> {
+    let location = locate(file)?;
     let settings = PipelineSettings {
         detect_every: options.every,
         ..PipelineSettings::default()
     }
     .with_detect_sizes(options.detect_size.clone())
-    .with_shots(options.shots);
+    .with_shots(options.shots)
+    .with_gates(options.gates);
     let header = ExtractHeader {
-        uri: options.file.clone(),
+        uri: file.to_owned(),
         contract: models.contract().id().to_owned(),
         dimension: models.contract().dimension(),
-        pipeline: settings.fingerprint(&model_names(&models)),
+        pipeline: settings.fingerprint(&model_names(models, classifiers)),
     };
-    let stop = StopToken::default();
-    stop_on_interrupt(stop.clone())?;
     let clock = system_clock();
     let patience = Patience::default();
     let source = FileSource::new(location, patience, false, None, clock(), stop.clone());
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
+        classifiers: classifiers.readers()?,
     };
     let pipeline = Pipeline {
         settings,
         vision,
         overflow: Overflow::Wait,
-        stop,
+        stop: stop.clone(),
     };
 
     let progress = Progress::new();
@@ -67,13 +100,13 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
             progress.show(report);
             last.clone_from(report);
         };
-        let mut sink = FolderSink::create(&options.out, &header, clock, &mut watch)?;
+        let mut sink = FolderSink::create(out, &header, clock, &mut watch)?;
         let finished = pipeline.run(Box::new(source), None, &mut sink)?;
         (finished, sink.written)
     };
     progress.clear();
     eprintln!("{}", summary(&finished, written, &last, begun.elapsed()));
-    eprintln!("written to {}", options.out.display());
+    eprintln!("written to {}", out.display());
     if options.profile {
         eprint!("{}", profile(&last, begun.elapsed()));
     }
@@ -150,9 +183,16 @@ fn summary(finished: &Finished, written: Written, last: &Report, took: Duration)
 /// What each stage cost, in all and per frame.
 fn profile(last: &Report, took: Duration) -> String {
     let frames = last.counters.frames_decoded.max(1);
-    let mut text = String::from("stage     seconds   ms a frame   share of wall time\n");
+    let mut text = String::from("stage       seconds   ms a frame   share of wall time\n");
     for stage in [
-        "decode", "shot", "gate", "detect", "track", "embed", "write",
+        "decode",
+        "shot",
+        "gate",
+        "detect",
+        "track",
+        "embed",
+        "attributes",
+        "write",
     ] {
         let spent = last
             .counters
@@ -163,7 +203,7 @@ fn profile(last: &Report, took: Duration) -> String {
             .as_secs_f64();
         let _ = writeln!(
             text,
-            "{stage:<8} {spent:>8.2} {:>12.3} {:>18.1} %",
+            "{stage:<10} {spent:>8.2} {:>12.3} {:>18.1} %",
             spent * 1000.0 / frames as f64,
             100.0 * spent / took.as_secs_f64().max(1e-6)
         );
@@ -173,7 +213,7 @@ fn profile(last: &Report, took: Duration) -> String {
 }
 
 /// Ctrl-C closes what is open and keeps what was seen; a second one ends the process.
-fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
+pub(crate) fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -19,7 +19,7 @@ pub use landmarks::{LandmarkInput, LandmarkManifest, LandmarkOutput};
 /// How many values a self-test may have in all, so that a manifest stays a small file.
 const EXPECTED_MAX: usize = 65_536;
 
-/// A manifest; `I`, `O` and `D` are the sections in which detectors and embedders differ.
+/// A manifest; `I`, `O` and `D` are the sections in which the kinds of models differ.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest<I, O, D> {
@@ -68,6 +68,8 @@ pub enum Kind {
     Embedder,
     /// Finds eyes, nose and mouth of a face.
     Landmarks,
+    /// Reads attributes off a face.
+    Classifier,
 }
 
 /// Under which terms a model may be used.
@@ -218,15 +220,15 @@ impl EmbedderManifest {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, ModelError> {
+pub(super) fn read_text(path: &Path) -> Result<String, ModelError> {
     std::fs::read_to_string(path).map_err(|error| ModelError::of_file(path, &error))
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())
 }
 
-fn check_common(
+pub(super) fn check_common(
     model: &ModelSection,
     kind: Kind,
     mean: [f32; 3],
@@ -238,7 +240,7 @@ fn check_common(
             model.kind
         ));
     }
-    if !is_plain(&model.id) || !is_plain(&model.file) {
+    if !plain(&model.id) || !plain(&model.file) {
         return Err("model.id and model.file: letters, digits, `-`, `_`, `.` only".into());
     }
     let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
@@ -251,13 +253,13 @@ fn check_common(
     Ok(())
 }
 
-/// Is `name` a file's name and no path?
-fn is_plain(name: &str) -> bool {
+/// A name that may be part of a file's name, at most 64 bytes.
+pub(super) fn plain(name: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !name.is_empty() && !name.starts_with('.') && name.chars().all(known)
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(known)
 }
 
-fn in_unit(name: &str, value: f32) -> Result<(), String> {
+pub(super) fn in_unit(name: &str, value: f32) -> Result<(), String> {
     if (0.0..=1.0).contains(&value) {
         Ok(())
     } else {
@@ -265,7 +267,7 @@ fn in_unit(name: &str, value: f32) -> Result<(), String> {
     }
 }
 
-fn check_self_test(test: &SelfTest, outputs: usize) -> Result<(), String> {
+pub(super) fn check_self_test(test: &SelfTest, outputs: usize) -> Result<(), String> {
     if !(1..=512).contains(&test.width) || !(1..=512).contains(&test.height) {
         return Err("self_test: width and height must be 1 to 512".into());
     }

@@ -1,6 +1,8 @@
 //! The models: found, checked against their manifests, and opened.
 
 mod assets;
+mod classifier;
+mod classifiers;
 mod contract;
 mod error;
 mod manifest;
@@ -8,6 +10,11 @@ mod open;
 mod self_test;
 
 pub use assets::Assets;
+pub use classifier::{
+    AttributeSpec, ClassifierChannels, ClassifierInput, ClassifierManifest, ClassifierOutput,
+    FaceCrop, NoDecision, ReadingKind,
+};
+pub use classifiers::Classifiers;
 pub use contract::{Contract, PREPROCESSING_VERSION};
 pub use error::ModelError;
 pub use manifest::{

@@ -218,7 +218,7 @@ impl std::fmt::Debug for Models {
 
 /// The bytes of the model file, which are those the manifest speaks of. The session is made from
 /// these very bytes, so a file that changes later changes nothing.
-fn read_checked(folder: &Path, model: &ModelSection) -> Result<Arc<[u8]>, ModelError> {
+pub(super) fn read_checked(folder: &Path, model: &ModelSection) -> Result<Arc<[u8]>, ModelError> {
     let path = folder.join(&model.file);
     let bytes = std::fs::read(&path).map_err(|error| ModelError::of_file(&path, &error))?;
     let found = contract::hex(&Sha256::digest(&bytes));

@@ -2,6 +2,7 @@ use std::{io::BufRead, path::PathBuf};
 
 use serde::Deserialize;
 
+use crate::pipeline::{GateRule, ShotRule};
 use crate::detect::{DetectSizes, DetectSizesError};
 
 /// An order longer than this is none.
@@ -24,12 +25,24 @@ pub struct WorkerOrder {
     /// Play a file at the pace of its own clock.
     #[serde(default)]
     pub realtime: bool,
+    /// By which rule shots are told apart.
+    #[serde(default)]
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    #[serde(default)]
+    pub gates: GateRule,
     /// Folders under which files must lie.
     pub file_roots: Vec<PathBuf>,
     /// URL schemes that may be opened.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page.
+    #[serde(default)]
+    pub resolver_command: Vec<String>,
     /// Folder with models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What to read off the faces that are kept; may be empty.
+    #[serde(default)]
+    pub attributes: Vec<String>,
     /// The detector's id; without it, the default one.
     #[serde(default)]
     pub detector: Option<String>,
@@ -149,6 +162,14 @@ mod tests {
         let order = check(ORDER).unwrap();
         assert_eq!((order.source_id, order.kind), (3, SourceMode::Live));
         assert_eq!((order.open_timeout_s, order.read_timeout_s), (5, 6));
+        assert_eq!(order.gates, GateRule::Rollcall);
+        let other = ORDER.replace(
+            r#""realtime":false"#,
+            r#""gates":"streamface","shots":"facerec""#,
+        );
+        let order = check(&other).unwrap();
+        assert_eq!(order.gates, GateRule::Streamface);
+        assert_eq!(order.shots, ShotRule::Facerec);
         assert!(order.detector.is_none() && order.detect_sizes.is_empty());
         let asked = r#""detector":"yunet-2023mar","detect_sizes":[640,1280],"kind""#;
         let order = check(&ORDER.replace(r#""kind""#, asked)).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    Channels, Kind, Manifest, ModelError, check_common, check_self_test, in_unit, is_plain, parse,
+    Channels, Kind, Manifest, ModelError, check_common, check_self_test, in_unit, parse, plain,
     read_text,
 };
 
@@ -230,7 +230,7 @@ fn check_output(output: &DetectorOutput) -> Result<(), String> {
         Some(_) if output.has_landmarks() => {
             Err("output.landmarks: this detector finds landmarks itself".into())
         }
-        Some(id) if !is_plain(id) => {
+        Some(id) if !plain(id) => {
             Err("output.landmarks: letters, digits, `-`, `_`, `.` only".into())
         }
         _ => Ok(()),

@@ -132,3 +132,17 @@ fn unfit_values_say_what_is_right() {
         assert!(!message.contains('\n'), "{message}");
     }
 }
+
+#[test]
+fn a_choice_is_one_of_its_texts() {
+    let text = "[ingest]\ngates = \"streamface\"\n";
+    let config = check(text, &[], &Flags::default()).unwrap().config;
+    let gates = rollcall_ingest::pipeline::GateRule::Streamface;
+    assert_eq!(config.ingest.gates, gates);
+    let wrong = check("[ingest]\nshots = \"pixels\"\n", &[], &Flags::default());
+    let wrong = wrong.unwrap_err().to_string();
+    assert!(
+        wrong.contains("must be one of rollcall, facerec"),
+        "{wrong}"
+    );
+}
