@@ -343,8 +343,8 @@ mod tests {
         check(
             DETECTOR,
             "\"centerface\"\n#",
-            "\"yunet\"\n#",
-            "yunet needs strides",
+            "\"scrfd\"\n#",
+            "scrfd needs strides",
         );
         check(
             DETECTOR,
@@ -366,7 +366,7 @@ mod tests {
             "itself",
         );
         check(DETECTOR, "multiple = 32", "multiple = 0", "input.multiple");
-        check(DETECTOR, "score = 0.5", "score = 5", "decision.score");
+        check(DETECTOR, "score = 0.5", "score = 5.0", "decision.score");
         check(
             ULTRALIGHT,
             "landmarks = \"landmarks-68\"",

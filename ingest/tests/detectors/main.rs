@@ -176,9 +176,9 @@ impl Tiny<'_> {
         std::fs::write(models.join("tiny.toml"), manifest).unwrap();
     }
 
-    fn open(&self) -> Result<Models, ModelError> {
+    fn detector(&self) -> Result<Box<dyn Detector>, ModelError> {
         let folder = assets_with(|models| self.write(models));
-        open(&Assets::locate(Some(folder.path())).unwrap(), "tiny")
+        open(&Assets::locate(Some(folder.path())).unwrap(), "tiny")?.detector()
     }
 }
 
@@ -212,7 +212,7 @@ fn scrfd() -> Tiny<'static> {
 
 #[test]
 fn scrfd_from_manifest_to_box() {
-    let mut detector = scrfd().open().unwrap().detector().unwrap();
+    let mut detector = scrfd().detector().unwrap();
     // Twice the network's width: what it finds counts double. Cell (1, 1) of stride 16.
     let picture = Picture::filled(128, 64, [50; 3]).unwrap();
     let faces = detector
@@ -242,7 +242,7 @@ fn retinaface_from_manifest_to_box() {
         ],
         more: "strides = [16]\nanchors = [[10.0, 20.0]]",
     };
-    let mut detector = tiny.open().unwrap().detector().unwrap();
+    let mut detector = tiny.detector().unwrap();
     let picture = Picture::filled(64, 32, [50; 3]).unwrap();
     let faces = detector
         .detect(picture.view(), DetectSize::default())
@@ -256,7 +256,7 @@ fn retinaface_from_manifest_to_box() {
 #[test]
 fn a_manifest_that_does_not_fit_the_model_is_refused() {
     let check = |tiny: Tiny<'_>, says: &[&str]| {
-        let why = tiny.open().unwrap_err().to_string();
+        let why = tiny.detector().err().unwrap().to_string();
         for part in says {
             assert!(why.contains(part), "{part}: {why}");
         }

@@ -1,10 +1,10 @@
 //! The smallest ONNX models: whatever goes in, the same tensors come out.
 
 /// A tensor: name, shape and values.
-pub type Constant<'a> = (&'a str, Vec<usize>, Vec<f32>);
+pub(crate) type Constant<'a> = (&'a str, Vec<usize>, Vec<f32>);
 
 /// A model with one input of this shape that gives `outputs`. Field numbers are those of onnx.proto3.
-pub fn constant_model(input: &str, shape: &[usize], outputs: &[Constant<'_>]) -> Vec<u8> {
+pub(crate) fn constant_model(input: &str, shape: &[usize], outputs: &[Constant<'_>]) -> Vec<u8> {
     let mut graph = bytes(2, b"constant");
     for (name, shape, values) in outputs {
         let held = format!("{name}_held");

@@ -4,10 +4,10 @@ mod keys;
 mod load;
 mod show;
 
-use keys::{KEYS, Key, Kind};
+pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
-pub use rollcall_ingest::DetectSizes;
 
+use rollcall_ingest::DetectSizes;
 use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
