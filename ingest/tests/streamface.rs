@@ -36,14 +36,14 @@ fn compose(clip: &Path) -> PathBuf {
     };
     let fit = "scale=640:480:force_original_aspect_ratio=decrease,pad=640:480:-1:-1,setsar=1,format=yuv420p";
     let graph = format!(
-        "[0:v]format=yuv420p,setsar=1[grey];[1:v]{fit},split=3[one][a][b];[a]lutyuv=y=val*0.65[dark];\
-         [b]gblur=sigma=20[blurred];[2:v]{fit}[two];\
+        "[0:v]format=yuv420p,setsar=1[grey];[1:v]{fit},split=3[one][a][b];[a]lutyuv=y=val*0.72[dark];\
+         [b]gblur=sigma=3[blurred];[2:v]{fit}[two];\
          [grey][one][dark][blurred][two]concat=n=5:v=1:a=0"
     );
     let inputs = format!(
         "-f lavfi -i color=gray:s=640x480:d=1:r=10 {} {}",
-        photo("biden.jpg"),
-        photo("obama.jpg")
+        photo("obama.jpg"),
+        photo("biden.jpg")
     );
     let coding = "-c:v libx264 -g 10 -bf 0 -sc_threshold 0";
     clips::ffmpeg(&format!("{inputs} -filter_complex {graph} {coding}"), clip)
@@ -167,8 +167,10 @@ fn a_channel_is_captured_as_streamface_would() {
     let channel = root.path().join("channel");
     let (clip, out) = (clip.to_str().unwrap(), channel.to_str().unwrap());
     let start = ["--start", "2026-01-31T12:00:00Z"];
+    // The default is for scores of streamface's own detector.
+    let score = ["--score-min", "0.5"];
     let capture = ["capture", clip, "--name", "demo", "--out", out, "--faces"];
-    let told = ingest(&[&capture[..], &start[..]].concat());
+    let told = ingest(&[&capture[..], &start, &score].concat());
     assert!(
         told.contains("5 key frames, 3 kept, BLURRED 1, EMPTY 1"),
         "{told}"
@@ -224,7 +226,7 @@ fn a_channel_is_captured_as_streamface_would() {
     // The frames alone give the same tables.
     let kept = ["detections", "matches"].map(|t| channel.join(format!("metadata/{t}.csv")));
     let before = kept.each_ref().map(|path| text(path));
-    let told = ingest(&["faces", out, "--restart"]);
+    let told = ingest(&[&["faces", out, "--restart"][..], &score].concat());
     assert!(told.contains("3 frames searched"), "{told}");
     assert_eq!(kept.each_ref().map(|path| text(path)), before);
     assert!(ingest(&["faces", out]).contains("0 frames wait"));
@@ -234,7 +236,7 @@ fn a_channel_is_captured_as_streamface_would() {
     fs::copy(channel.join("frames").join(named(4)), late).unwrap();
     let broken = channel.join("frames/demo_frame_20260131130000000000.png");
     fs::write(broken, "no picture").unwrap();
-    let told = ingest(&["faces", out]);
+    let told = ingest(&[&["faces", out][..], &score].concat());
     assert!(
         told.contains("1 frames searched (1 unreadable), 1 faces, 1 kept"),
         "{told}"
