@@ -3,7 +3,7 @@
 use rollcall_index::Embedding;
 
 use crate::{
-    align::AlignedCrop,
+    align::{AlignedCrop, in_loose_crop},
     crop::{ALIGNED_JPEG_QUALITY, LOOSE_JPEG_QUALITY, to_jpeg},
     geometry::DetectedFace,
     observe::{FractionBox, ObservedExemplar, ObservedFace},
@@ -230,6 +230,7 @@ fn make(face: &SeenFace, number: u32) -> Option<Kept> {
         number,
         face: face.observed(),
         landmarks: face.landmark_fractions(),
+        in_loose_crop: in_loose_crop(face.picture, &face.face),
         quality: good.quality,
         embedding: good.embedding.clone()?,
         crop: to_jpeg(good.crop.picture().view(), ALIGNED_JPEG_QUALITY),

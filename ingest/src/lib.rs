@@ -5,6 +5,7 @@
 
 // Vision: what is in one picture.
 pub mod align;
+pub mod attribute;
 pub mod crop;
 pub mod detect;
 pub mod embed;
@@ -22,11 +23,12 @@ mod runtime;
 mod tensor;
 
 pub use align::AlignedCrop;
-pub use detect::{DetectSize, Detector, InferError};
+pub use attribute::Classifier;
+pub use detect::{DetectSize, DetectSizes, Detector, InferError};
 pub use embed::Embedder;
 pub use gate::face::{FaceGates, FaceRejection, Quality};
 pub use geometry::{DetectedFace, Point, Rect};
-pub use model::{Assets, Contract, ModelError, ModelOptions, Models, Subnormals};
+pub use model::{Assets, Classifiers, Contract, ModelError, ModelOptions, Models, Subnormals};
 pub use photo_reader::{PhotoFace, PhotoReader};
 pub use picture::{Picture, PictureRef};
 

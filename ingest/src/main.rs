@@ -57,6 +57,10 @@ struct Extract {
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
+    /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
+    /// docs/attributes.md has the names and the costs).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    attributes: Vec<String>,
     /// Replace an earlier extraction in the folder.
     #[arg(long)]
     force: bool,
@@ -98,8 +102,22 @@ fn start_logging(filter: &str) {
 fn run_worker() -> anyhow::Result<()> {
     leave_with_parent().context("this worker cannot be tied to its server")?;
     let order = worker::WorkerOrder::read(io::stdin().lock())?;
+    step_back(&order);
     worker::run(&order)?;
     Ok(())
+}
+
+/// Searches go before reading, and what cannot wait before what can: a live stream has several
+/// times the share of a file where both want the same core. Threads made later inherit it.
+fn step_back(order: &worker::WorkerOrder) {
+    let niceness = if order.kind == worker::SourceMode::Live || order.realtime {
+        5
+    } else {
+        15
+    };
+    if let Err(why) = rustix::process::nice(niceness) {
+        tracing::warn!(%why, "this worker runs at its server's priority");
+    }
 }
 
 /// Asks the kernel to end this process with the one that started it, so that a killed server

@@ -18,6 +18,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    attribute::Classifier,
     detect::{DetectSize, Detector, InferError},
     embed::Embedder,
     gate::{face::FaceGates, frame::FrameGates},
@@ -144,6 +145,8 @@ pub struct Vision {
     pub detector: Box<dyn Detector>,
     /// Tells them apart.
     pub embedder: Box<dyn Embedder>,
+    /// Read attributes off exemplars; may be none.
+    pub classifiers: Vec<Box<dyn Classifier>>,
 }
 
 /// Why a run was given up without a last message.

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, DetectSize, ModelOptions, Models,
+    Assets, Classifiers, DetectSize, ModelOptions, Models, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
@@ -25,6 +25,7 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     let location = Location::check(&options.file, &AccessRules::default())?;
     let assets = Assets::locate(options.assets.as_deref())?;
     let models = Models::open(&assets, &ModelOptions::default())?;
+    let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
     prepare_folder(&options.out, options.force)?;
 
     let settings = PipelineSettings {
@@ -37,7 +38,7 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
         uri: options.file.clone(),
         contract: models.contract().id().to_owned(),
         dimension: models.contract().dimension(),
-        pipeline: settings.fingerprint(&model_names(&models)),
+        pipeline: settings.fingerprint(&model_names(&models, &classifiers)),
     };
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
@@ -47,6 +48,7 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
+        classifiers: classifiers.readers()?,
     };
     let pipeline = Pipeline {
         settings,
@@ -146,9 +148,16 @@ fn summary(finished: &Finished, written: Written, last: &Report, took: Duration)
 /// What each stage cost, in all and per frame.
 fn profile(last: &Report, took: Duration) -> String {
     let frames = last.counters.frames_decoded.max(1);
-    let mut text = String::from("stage     seconds   ms a frame   share of wall time\n");
+    let mut text = String::from("stage       seconds   ms a frame   share of wall time\n");
     for stage in [
-        "decode", "shot", "gate", "detect", "track", "embed", "write",
+        "decode",
+        "shot",
+        "gate",
+        "detect",
+        "track",
+        "embed",
+        "attributes",
+        "write",
     ] {
         let spent = last
             .counters
@@ -159,7 +168,7 @@ fn profile(last: &Report, took: Duration) -> String {
             .as_secs_f64();
         let _ = writeln!(
             text,
-            "{stage:<8} {spent:>8.2} {:>12.3} {:>18.1} %",
+            "{stage:<10} {spent:>8.2} {:>12.3} {:>18.1} %",
             spent * 1000.0 / frames as f64,
             100.0 * spent / took.as_secs_f64().max(1e-6)
         );

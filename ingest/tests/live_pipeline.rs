@@ -88,6 +88,7 @@ fn tracks_before_a_break_are_closed_and_reported_and_checkpoints_move_on() {
         vision: Vision {
             detector: Box::new(FakeDetector),
             embedder: Box::new(FakeEmbedder),
+            classifiers: Vec::new(),
         },
         overflow: Overflow::KeepNewest,
         stop,

@@ -41,6 +41,8 @@ pub(crate) struct WorkerOrder {
     pub protocols: Vec<String>,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What to read off the faces that are kept.
+    pub attributes: Vec<String>,
     /// Time to open the source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -194,6 +196,7 @@ mod tests {
             file_roots: vec!["/".into()],
             protocols: vec!["rtsp".into()],
             assets: "/assets".into(),
+            attributes: vec!["age".into()],
             open_timeout_s: 1,
             read_timeout_s: 1,
         }
@@ -226,6 +229,7 @@ mod tests {
         assert_eq!(json["uri"], "rtsp://u:p@h/x");
         assert_eq!(json["kind"], "live");
         assert_eq!(json["file_roots"][0], "/");
+        assert_eq!(json["attributes"][0], "age");
     }
 
     #[tokio::test]

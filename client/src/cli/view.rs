@@ -77,6 +77,31 @@ pub(crate) struct Sighting {
     best_exemplar_id: Option<u64>,
     exemplars: u32,
     cosine: f32,
+    attributes: Vec<Attribute>,
+}
+
+/// What the faces of a track say beside who it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Attribute {
+    name: String,
+    label: Option<String>,
+    value: f32,
+    spread: f32,
+    faces: u32,
+    unit: Option<String>,
+}
+
+impl From<&pb::Attribute> for Attribute {
+    fn from(from: &pb::Attribute) -> Self {
+        Self {
+            name: from.name.clone(),
+            label: text(&from.label),
+            value: from.value,
+            spread: from.spread,
+            faces: from.faces,
+            unit: text(&from.unit),
+        }
+    }
 }
 
 impl From<&pb::Sighting> for Sighting {
@@ -95,6 +120,7 @@ impl From<&pb::Sighting> for Sighting {
             best_exemplar_id: id(from.best_exemplar_id),
             exemplars: from.exemplar_count,
             cosine: from.cosine,
+            attributes: from.attributes.iter().map(Attribute::from).collect(),
         }
     }
 }

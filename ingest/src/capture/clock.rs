@@ -28,9 +28,20 @@ pub(super) struct StreamClock {
     offset_us: Option<i64>,
     /// Whether this connection has given a frame.
     connected: bool,
+    /// How many times further than usual the clock may go at once: some pictures may be left out.
+    patience: i64,
 }
 
 impl StreamClock {
+    /// A clock that may go `patience` times further at once than one of a stream of which every
+    /// picture is seen.
+    pub(super) fn new(patience: u32) -> Self {
+        Self {
+            patience: i64::from(patience),
+            ..Self::default()
+        }
+    }
+
     /// Whether there was a frame already.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.is_some()
@@ -80,9 +91,9 @@ impl StreamClock {
         let steps = [step, step.saturating_add(WRAP_US)];
         if let Some(step) = steps
             .into_iter()
-            .find(|step| (step_min..=STEP_MAX_US).contains(step))
+            .find(|step| (step_min..=STEP_MAX_US * self.patience).contains(step))
         {
-            let gap = step > GAP_US.max(5 * frame_us);
+            let gap = step > (GAP_US * self.patience).max(5 * frame_us);
             return (self.set(last_us.saturating_add(step), own_us), gap);
         }
         if (-BACK_MAX_US..step_min).contains(&step) {
@@ -110,7 +121,7 @@ mod tests {
 
     /// Stream times in milliseconds, and where gaps are, of (own, wall) times in milliseconds.
     fn check(frames: &[(Option<i64>, i64)], expected_ms: &[i64], gaps: &[usize]) {
-        let mut clock = StreamClock::default();
+        let mut clock = StreamClock::new(1);
         let seen: Vec<(i64, bool)> = frames
             .iter()
             .map(|(own, wall)| {
@@ -188,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_wraps_goes_on() {
-        let mut clock = StreamClock::default();
+        let mut clock = StreamClock::new(1);
         let mut at = |own| clock.stamp(Some(own), WallTime::default(), FRAME);
         assert_eq!(at(WRAP_US - 20_000), (MediaTime::ZERO, false));
         assert_eq!(at(20_000), (MediaTime::from_micros(40_000), false));
@@ -198,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_new_connection_is_a_gap_and_time_is_that_of_the_wall() {
-        let mut clock = StreamClock::default();
+        let mut clock = StreamClock::new(1);
         let wall = |us| WallTime::from_unix_micros(us);
         clock.stamp(Some(7), wall(100), FRAME);
         clock.reconnect();
@@ -214,7 +225,7 @@ mod tests {
 
     #[test]
     fn extreme_times_stay_in_order() {
-        let mut clock = StreamClock::default();
+        let mut clock = StreamClock::new(1);
         let owns = [i64::MAX, i64::MIN, 0, i64::MAX, i64::MAX, i64::MIN, 5];
         let times: Vec<MediaTime> = owns
             .into_iter()

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Location, Patience,
+    DecodeMode, Location, Patience,
     clock::WRAP_US,
     convert::{DecodedImage, grey},
     deadline::Deadline,
@@ -26,6 +26,7 @@ const WRAP_STEP_MAX: Duration = Duration::from_secs(10);
 pub struct FileSource {
     location: Location,
     patience: Patience,
+    mode: DecodeMode,
     realtime: bool,
     resume: Option<ResumePoint>,
     wall_start: WallTime,
@@ -63,6 +64,7 @@ impl FileSource {
         Self {
             location,
             patience,
+            mode: DecodeMode::All,
             realtime,
             resume,
             wall_start,
@@ -72,9 +74,19 @@ impl FileSource {
         }
     }
 
+    /// The same, decoding what `mode` says. A `resume` point must come from the same mode.
+    #[must_use]
+    pub fn with_mode(self, mode: DecodeMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    fn open_session(&self) -> Result<Session, Fault> {
+        Session::open(&self.location, self.patience, self.mode, &self.deadline)
+    }
+
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
         status.update(|facts| facts.state = RunState::Connecting);
-        let mut session = Session::open(&self.location, self.patience, &self.deadline)?;
+        let mut session = self.open_session()?;
         let Some(first) = session.next(status)? else {
             return Ok(None);
         };
@@ -99,10 +111,12 @@ impl FileSource {
         open: &mut Open,
         status: &CaptureStatus,
     ) -> Result<(), Fault> {
-        let found = self.seek_to(resume, open, status)? && open.skip_before(resume, status)?;
+        let near = resume.time.micros() <= SEEK_EARLY_US[0];
+        let found =
+            (near || self.seek_to(resume, open, status)?) && open.skip_before(resume, status)?;
         if !found {
             // The container's index is wrong, or its times run back somewhere: read from the start.
-            open.session = Session::open(&self.location, self.patience, &self.deadline)?;
+            open.session = self.open_session()?;
             open.ahead = open.session.next(status)?;
             open.last = None;
             open.skip_before(resume, status)?;

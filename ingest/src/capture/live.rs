@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{
-    Location, Patience, WallClock,
+    DecodeMode, Location, Patience, WallClock,
     clock::StreamClock,
     convert::{DecodedImage, grey},
     deadline::Deadline,
@@ -26,6 +26,7 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(30);
 pub struct LiveSource {
     location: Location,
     patience: Patience,
+    mode: DecodeMode,
     clock: WallClock,
     stop: StopToken,
     deadline: Deadline,
@@ -43,20 +44,33 @@ impl LiveSource {
         Self {
             location,
             patience,
+            mode: DecodeMode::All,
             clock,
             stop,
             deadline,
             session: None,
             failures: 0,
             next_number: FrameNo::default(),
-            times: StreamClock::default(),
+            times: StreamClock::new(DecodeMode::All.patience_factor()),
+        }
+    }
+
+    /// The same, decoding what `mode` says.
+    #[must_use]
+    pub fn with_mode(self, mode: DecodeMode) -> Self {
+        let times = StreamClock::new(mode.patience_factor());
+        Self {
+            mode,
+            times,
+            ..self
         }
     }
 
     /// Opens the stream if it is not open.
     fn connect(&mut self) -> Result<(), Fault> {
         if self.session.is_none() {
-            let mut session = Session::open(&self.location, self.patience, &self.deadline)?;
+            let mut session =
+                Session::open(&self.location, self.patience, self.mode, &self.deadline)?;
             session.has_no_end();
             self.session = Some(session);
             self.times.reconnect();

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use ffmpeg_next::{
     self as ffmpeg, Dictionary, Error, Packet, Rational,
-    codec::{self, packet::side_data::Type as SideData, threading},
+    codec::packet::side_data::Type as SideData,
     format::{self, stream::Disposition},
     frame, media,
 };
 
 use super::{
-    Location, Patience,
+    DecodeMode, Location, Patience,
     convert::{Geometry, sample_aspect},
     deadline::Deadline,
+    decoder::{open_decoder, size_of},
     faults::{not_allowed, open_fault, refused},
     log,
     orientation::Orientation,
@@ -30,11 +31,6 @@ const BROKEN_MAX: u32 = 256;
 const SHORT_MAX_US: i64 = 500_000;
 /// Pictures that could not be decoded in a row, after which a decoder is not asked again.
 const UNDECODABLE_MAX: u32 = 4096;
-/// Longer sides are not decoded.
-const SIDE_MAX: u32 = 16_384;
-/// Nor pictures of more pixels, a little more than 8192x4320: a dozen of them at a time may be in
-/// memory, in the queue and as references of the decoder.
-const PIXELS_MAX: u32 = 36 << 20;
 
 pub(super) struct Session {
     input: format::context::Input,
@@ -51,6 +47,7 @@ pub(super) struct Session {
     info: MediaInfo,
     deadline: Deadline,
     patience: Patience,
+    mode: DecodeMode,
     shown: String,
     is_file: bool,
     drained: bool,
@@ -71,6 +68,7 @@ impl Session {
     pub(super) fn open(
         location: &Location,
         patience: Patience,
+        mode: DecodeMode,
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         super::route_logs();
@@ -83,13 +81,14 @@ impl Session {
             options(location, patience),
         )
         .map_err(|why| open_fault(location, why, deadline, patience))?;
-        Self::with_input(input, location, patience, deadline)
+        Self::with_input(input, location, patience, mode, deadline)
     }
 
     fn with_input(
         input: format::context::Input,
         location: &Location,
         patience: Patience,
+        mode: DecodeMode,
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         let shown = &location.shown;
@@ -107,35 +106,8 @@ impl Session {
                     Fault::new(FaultReason::NoPictureStream, what)
                 })
             })?;
-        let not_decodable = |why: Error| {
-            let what = format!("the video in '{shown}' cannot be decoded: {why}");
-            Fault::new(FaultReason::NotAVideo, what)
-        };
-        let mut context =
-            codec::context::Context::from_parameters(stream.parameters()).map_err(not_decodable)?;
-        // One thread: the other core analyses, and frames come out without delay.
-        context.set_threading(threading::Config::count(1));
-        let mut decoder = context.decoder();
-        decoder.set_packet_time_base(stream.time_base());
-        let found = codec::decoder::find(decoder.id())
-            .ok_or(Error::DecoderNotFound)
-            .map_err(not_decodable)?;
-        let mut limits = Dictionary::new();
-        limits.set("max_pixels", &PIXELS_MAX.to_string());
-        let decoder = decoder
-            .open_as_with(found, limits)
-            .and_then(|opened| opened.video())
-            .map_err(not_decodable)?;
-        // Both are 0 where nothing has told yet: a stream joined long before its next keyframe.
-        let (width, height) = (decoder.width(), decoder.height());
-        let pixels = u64::from(width) * u64::from(height);
-        if width.max(height) > SIDE_MAX || pixels > u64::from(PIXELS_MAX) {
-            let what = format!(
-                "'{shown}' has pictures of {width}x{height} pixels; sides of at most {SIDE_MAX} \
-                 and {PIXELS_MAX} pixels in all can be read: scale it down"
-            );
-            return Err(Fault::new(FaultReason::NotAVideo, what));
-        }
+        let (width, height) = size_of(&stream, shown)?;
+        let decoder = open_decoder(&stream, mode, shown)?;
         let matrix = stream
             .side_data()
             .find(|data| data.kind() == SideData::DisplayMatrix);
@@ -174,6 +146,7 @@ impl Session {
             info,
             deadline: deadline.clone(),
             patience,
+            mode,
             shown: shown.clone(),
             is_file: location.is_file,
             drained: false,
@@ -222,6 +195,8 @@ impl Session {
                 Ok(()) if frame.is_corrupt() || frame.width() == 0 || frame.height() == 0 => {
                     status.update(|facts| facts.corrupt += 1);
                 }
+                // Not every decoder skips what it is told to.
+                Ok(()) if self.mode == DecodeMode::KeyFrames && !frame.is_key() => {}
                 Ok(()) => {
                     self.follow_shape(&frame, status);
                     let base = self.time_bases[self.stream];
@@ -267,8 +242,8 @@ impl Session {
         let mut broken = 0;
         loop {
             // Data may come for ever without a picture: sound alone, or what cannot be decoded.
-            if !self.is_file && begun.elapsed() > self.patience.read {
-                return Err(self.timeout("no picture came"));
+            if !self.is_file && begun.elapsed() > self.longest_wait() {
+                return Err(self.timeout("no picture came", self.longest_wait()));
             }
             self.deadline.arm(self.patience.read);
             let mut packet = Packet::empty();
@@ -290,7 +265,7 @@ impl Session {
                     | Error::Other {
                         errno: ffmpeg::error::ETIMEDOUT,
                     },
-                ) => return Err(self.timeout("no data came")),
+                ) => return Err(self.timeout("no data came", self.patience.read)),
                 Err(Error::InvalidData) if broken < BROKEN_MAX => {
                     broken += 1;
                     self.trouble
@@ -366,8 +341,12 @@ impl Session {
         Ok(())
     }
 
-    fn timeout(&self, what: &str) -> Fault {
-        let seconds = self.patience.read.as_secs_f64();
+    fn longest_wait(&self) -> Duration {
+        self.patience.read * self.mode.patience_factor()
+    }
+
+    fn timeout(&self, what: &str, waited: Duration) -> Fault {
+        let seconds = waited.as_secs_f64();
         let what = format!("{what} from '{}' for {seconds} s", self.shown);
         Fault::new(FaultReason::ReadTimeout, what)
     }

@@ -294,6 +294,7 @@ impl Track {
             faces,
             exemplars,
             dropped_exemplars,
+            attributes: Vec::new(),
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct WorkerOrder {
     pub protocols: Vec<String>,
     /// Folder with models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What to read off the faces that are kept; may be empty.
+    #[serde(default)]
+    pub attributes: Vec<String>,
     /// Time to open the source, at least 1.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up, at least 1.

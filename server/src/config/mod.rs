@@ -76,8 +76,10 @@ pub struct Search {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
-    /// Worker processes at a time; 0: one a core.
+    /// Files read at a time, each by a worker process; 0: one a core.
     pub workers_max: usize,
+    /// Live sources read at a time, each by a worker process.
+    pub live_max: usize,
     /// Folders that files may be read from; empty: any, if `grpc.listen` is a loopback address,
     /// else none.
     pub file_roots: Vec<PathBuf>,
@@ -85,6 +87,8 @@ pub struct Ingest {
     pub protocols: Vec<String>,
     /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
     pub worker_command: PathBuf,
+    /// What workers read off the faces that are kept, by the names of `docs/attributes.md`.
+    pub attributes: Vec<String>,
     /// Unacknowledged messages of a run at most.
     pub window: u32,
     /// Time to open a source.
@@ -157,9 +161,11 @@ impl Default for Config {
             },
             ingest: Ingest {
                 workers_max: 0,
+                live_max: 16,
                 file_roots: Vec::new(),
                 protocols: protocols.map(String::from).collect(),
                 worker_command: PathBuf::new(),
+                attributes: Vec::new(),
                 window: 64,
                 open_timeout_s: 15,
                 read_timeout_s: 15,
@@ -185,7 +191,7 @@ impl Config {
         or_cores(self.search.threads)
     }
 
-    /// Worker processes at a time.
+    /// Files read at a time.
     pub fn workers_max(&self) -> usize {
         or_cores(self.ingest.workers_max)
     }

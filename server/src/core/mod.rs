@@ -7,6 +7,7 @@
 //! a reader can see is durable.
 
 mod apply;
+mod attributes;
 mod catalog;
 mod command;
 mod events;

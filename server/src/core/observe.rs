@@ -5,6 +5,7 @@
 
 use super::CoreMetrics;
 use super::apply::Truth;
+use super::attributes;
 use super::catalog::{TrackRow, key_run};
 use super::command::{Observed, Run, WriteError};
 use super::writer::{Refusal, is_final, record};
@@ -628,6 +629,10 @@ fn observed(
         boxes: sent.faces.iter().map(face_box).collect(),
         exemplars,
         joined_similarity: before.map_or(0.0, |b| b.joined),
+        attributes: match before {
+            Some(before) if sent.attributes.is_empty() => before.attributes.clone(),
+            Some(_) | None => attributes::recorded(&sent.attributes),
+        },
         ..TrackObserved::default()
     })
 }
@@ -703,6 +708,7 @@ fn base(source_id: u64, track: &TrackRow) -> TrackObserved {
         best_exemplar_id: track.best_exemplar,
         exemplar_count: track.exemplars,
         joined_similarity: track.joined,
+        attributes: track.attributes.clone(),
         ..TrackObserved::default()
     }
 }

@@ -152,6 +152,7 @@ fn run(endpoint: String) -> Result<(), String> {
         file_roots: Vec::new(),
         protocols: Vec::new(),
         assets: std::path::PathBuf::new(),
+        attributes: Vec::new(),
         open_timeout_s: 1,
         read_timeout_s: 1,
     };
@@ -173,6 +174,7 @@ fn run(endpoint: String) -> Result<(), String> {
     let vision = Vision {
         detector: Box::new(FakeDetector),
         embedder: Box::new(FakeEmbedder),
+        classifiers: Vec::new(),
     };
     let settings = PipelineSettings::default();
     let pipeline = Pipeline {
