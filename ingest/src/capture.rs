@@ -2,7 +2,8 @@
 //!
 //! Sources are untrusted. What may be opened is decided before FFmpeg sees it ([`Location`]) and
 //! enforced again inside FFmpeg for everything a playlist or container points at; every open and
-//! every read has a deadline; nothing goes through a shell.
+//! every read has a deadline; nothing goes through a shell. Pages are handed to a program that the
+//! operator named, and what it finds is held to the same rules.
 
 mod access;
 mod clock;
@@ -16,6 +17,7 @@ mod live;
 mod log;
 mod orientation;
 mod raw;
+mod resolver;
 mod session;
 mod times;
 

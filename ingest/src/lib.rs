@@ -38,10 +38,12 @@ pub mod capture;
 pub mod exemplar;
 #[cfg(feature = "media")]
 pub mod extract;
+pub mod files;
 pub mod observe;
 pub mod pipeline;
 pub mod shot;
 pub mod source;
+pub mod streamface;
 pub mod track;
 #[cfg(all(feature = "media", feature = "worker"))]
 pub mod worker;

@@ -16,6 +16,7 @@ const FACE_REJECTIONS: &[&str] = &[
     "LOW_CONFIDENCE",
     "FACE_TOO_SMALL",
     "BLURRED",
+    "BAD_LANDMARKS",
     "EXTREME_POSE",
     "OUT_OF_PICTURE",
 ];

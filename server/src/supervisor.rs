@@ -8,6 +8,8 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::worker::{Spawner, Worker, WorkerOrder};
 use rand::Rng as _;
+use rollcall_ingest::pipeline::{GateRule, ShotRule};
+use rollcall_ingest::{DetectSize, DetectSizes};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -38,8 +40,16 @@ pub struct WorkerSetup {
     pub assets: PathBuf,
     /// What they read off the faces that are kept.
     pub attributes: Vec<String>,
+    /// The detector's id.
+    pub detector: String,
+    /// How large it sees each frame.
+    pub detect_sizes: DetectSizes,
     /// What they may read.
     pub rules: SourceRules,
+    /// By which rule shots are told apart.
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    pub gates: GateRule,
     /// Time to open a source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -305,10 +315,15 @@ impl Care {
                 "file"
             },
             realtime: row.realtime,
+            shots: setup.shots,
+            gates: setup.gates,
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
+            resolver_command: setup.rules.resolver_command().to_vec(),
             assets: setup.assets.clone(),
             attributes: setup.attributes.clone(),
+            detector: setup.detector.clone(),
+            detect_sizes: setup.detect_sizes.iter().map(DetectSize::get).collect(),
             open_timeout_s: setup.open_timeout_s,
             read_timeout_s: setup.read_timeout_s,
         }

@@ -222,8 +222,12 @@ impl FrameSource for FileSource {
             self.open = self.open(status)?;
         }
         let Some(open) = &mut self.open else {
+            let hint = match self.location.scheme.as_str() {
+                "pipe" => "; an MP4 must begin with its index there (-movflags +faststart)",
+                _ => "",
+            };
             let what = format!(
-                "'{}' holds no picture that can be decoded",
+                "'{}' holds no picture that can be decoded{hint}",
                 self.location.shown
             );
             return Err(Fault::new(FaultReason::NotAVideo, what));

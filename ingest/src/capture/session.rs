@@ -74,6 +74,12 @@ impl Session {
         super::route_logs();
         log::clear();
         deadline.arm(patience.open);
+        let resolved = match &location.resolver {
+            Some(resolver) => Some(resolver.resolve(location, deadline)?),
+            None => None,
+        };
+        let location = resolved.as_ref().unwrap_or(location);
+        deadline.arm(patience.open);
         let watch = deadline.clone();
         let input = format::input_with_interrupt_and_dictionary(
             &location.target,
@@ -358,9 +364,21 @@ fn options(location: &Location, patience: Patience) -> Dictionary<'static> {
     options.set("format_whitelist", &location.formats);
     if !location.is_file {
         options.set("rw_timeout", &patience.read.as_micros().to_string());
-        if location.scheme.starts_with("rtsp") {
-            options.set("rtsp_transport", "tcp");
+    }
+    match location.scheme.as_str() {
+        // A connection that breaks off within a file goes on where it was.
+        "http" | "https" => {
+            options.set("reconnect", "1");
+            options.set("reconnect_delay_max", "2");
         }
+        // Of several transports TCP comes first; UDP follows when the server refuses it (461).
+        "rtsp" | "rtsps" => {
+            options.set("rtsp_transport", location.rtsp_transport);
+            options.set("rtsp_flags", "prefer_tcp");
+        }
+        // A reader that falls behind loses packets, not the stream.
+        "udp" => options.set("overrun_nonfatal", "1"),
+        _ => {}
     }
     options
 }
