@@ -10,6 +10,7 @@ mod clock;
 mod colour;
 mod convert;
 mod deadline;
+mod decoder;
 mod faults;
 mod file;
 mod live;

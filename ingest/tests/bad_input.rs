@@ -1,6 +1,7 @@
 //! Files that lie, change under the reader, are huge, endless, or garbage: a clear end, within
 //! bounded memory, and never a panic or a hang.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
 mod clips;
 

@@ -1,5 +1,6 @@
 //! Live streams that break, freeze, change and lie about the time: the source goes on by itself.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
 mod clips;
 mod senders;

@@ -1,6 +1,7 @@
 //! A whole run over a live stream that breaks off: what was seen is closed and reported, and what
 //! follows begins anew.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
 mod clips;
 mod senders;

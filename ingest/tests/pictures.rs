@@ -1,6 +1,7 @@
 //! Decoded rightly: one photo in many dresses (matrices, ranges, bit depths, fields, turns, HDR)
 //! looks the same to the analysis.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
 mod clips;
 

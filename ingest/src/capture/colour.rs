@@ -20,6 +20,18 @@ const HD_WIDTH: u32 = 1280;
 const WHITE: f64 = 203.0;
 const PEAK: f64 = 1000.0;
 
+/// FFmpeg's numbers of the matrices that frames state. The last two are near enough.
+const MATRICES: [(Space, i32); 8] = [
+    (Space::BT709, ffi::SWS_CS_ITU709),
+    (Space::BT470BG, ffi::SWS_CS_ITU601),
+    (Space::SMPTE170M, ffi::SWS_CS_ITU601),
+    (Space::SMPTE240M, ffi::SWS_CS_SMPTE240M),
+    (Space::FCC, ffi::SWS_CS_FCC),
+    (Space::BT2020NCL, ffi::SWS_CS_BT2020),
+    (Space::BT2020CL, ffi::SWS_CS_BT2020),
+    (Space::ICTCP, ffi::SWS_CS_BT2020),
+];
+
 /// How the numbers of a frame become colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Colour {
@@ -44,19 +56,21 @@ pub(super) enum Transfer {
 impl Colour {
     pub(super) fn of(frame: &frame::Video) -> Self {
         let hd = frame.height() >= HD_HEIGHT || frame.width() >= HD_WIDTH;
-        let matrix = match frame.color_space() {
-            Space::BT709 => ffi::SWS_CS_ITU709,
-            Space::BT470BG | Space::SMPTE170M => ffi::SWS_CS_ITU601,
-            Space::SMPTE240M => ffi::SWS_CS_SMPTE240M,
-            Space::FCC => ffi::SWS_CS_FCC,
-            Space::BT2020NCL | Space::BT2020CL | Space::ICTCP => ffi::SWS_CS_BT2020,
-            _ if hd => ffi::SWS_CS_ITU709,
-            _ => ffi::SWS_CS_ITU601,
+        let space = frame.color_space();
+        let stated = MATRICES.iter().find(|(of, _)| *of == space);
+        let guessed = if hd {
+            ffi::SWS_CS_ITU709
+        } else {
+            ffi::SWS_CS_ITU601
         };
-        let transfer = match frame.color_transfer_characteristic() {
-            TransferCharacteristic::SMPTE2084 => Transfer::Pq,
-            TransferCharacteristic::ARIB_STD_B67 => Transfer::Hlg,
-            _ => Transfer::Sdr,
+        let matrix = stated.map_or(guessed, |(_, matrix)| *matrix);
+        let curve = frame.color_transfer_characteristic();
+        let transfer = if curve == TransferCharacteristic::SMPTE2084 {
+            Transfer::Pq
+        } else if curve == TransferCharacteristic::ARIB_STD_B67 {
+            Transfer::Hlg
+        } else {
+            Transfer::Sdr
         };
         let full_range = match frame.color_range() {
             Range::JPEG => true,

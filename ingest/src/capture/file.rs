@@ -111,7 +111,9 @@ impl FileSource {
         open: &mut Open,
         status: &CaptureStatus,
     ) -> Result<(), Fault> {
-        let found = self.seek_to(resume, open, status)? && open.skip_before(resume, status)?;
+        let near = resume.time.micros() <= SEEK_EARLY_US[0];
+        let found =
+            (near || self.seek_to(resume, open, status)?) && open.skip_before(resume, status)?;
         if !found {
             // The container's index is wrong, or its times run back somewhere: read from the start.
             open.session = self.open_session()?;

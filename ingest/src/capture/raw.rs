@@ -16,6 +16,22 @@ pub(super) fn stream_sample_aspect(stream: &Stream<'_>) -> Rational {
     Rational::from(aspect)
 }
 
+/// Width and height in pixels as the container states them, 0 where it does not.
+pub(super) fn stream_size(stream: &Stream<'_>) -> (u32, u32) {
+    // SAFETY: asks the binding for its pointer, which `stream` keeps alive.
+    let pointer = unsafe { stream.as_ptr() };
+    // SAFETY: as above; FFmpeg makes the parameters with the stream, and frees them with it.
+    let parameters = unsafe { (*pointer).codecpar };
+    // SAFETY: never null, see above; a plain field.
+    let width = unsafe { (*parameters).width };
+    // SAFETY: the same.
+    let height = unsafe { (*parameters).height };
+    (
+        u32::try_from(width).unwrap_or(0),
+        u32::try_from(height).unwrap_or(0),
+    )
+}
+
 /// How a scaler is to read the numbers of its input: the matrix by FFmpeg's number for it, and
 /// whether they fill their whole range. Inputs that need neither (RGB) are left as they are.
 pub(super) fn set_colour(scaler: &mut scaling::Context, matrix: i32, full_range: bool) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ffmpeg_next::{
     self as ffmpeg, Dictionary, Error, Packet, Rational,
-    codec::{self, discard::Discard, packet::side_data::Type as SideData, threading},
+    codec::packet::side_data::Type as SideData,
     format::{self, stream::Disposition},
     frame, media,
 };
@@ -13,6 +13,7 @@ use super::{
     DecodeMode, Location, Patience,
     convert::{Geometry, sample_aspect},
     deadline::Deadline,
+    decoder::{open_decoder, size_of},
     faults::{not_allowed, open_fault, refused},
     log,
     orientation::Orientation,
@@ -30,11 +31,6 @@ const BROKEN_MAX: u32 = 256;
 const SHORT_MAX_US: i64 = 500_000;
 /// Pictures that could not be decoded in a row, after which a decoder is not asked again.
 const UNDECODABLE_MAX: u32 = 4096;
-/// Longer sides are not decoded.
-const SIDE_MAX: u32 = 16_384;
-/// Nor pictures of more pixels, a little more than 8192x4320: a dozen of them at a time may be in
-/// memory, in the queue and as references of the decoder.
-const PIXELS_MAX: u32 = 36 << 20;
 
 pub(super) struct Session {
     input: format::context::Input,
@@ -116,38 +112,8 @@ impl Session {
                     Fault::new(FaultReason::NoPictureStream, what)
                 })
             })?;
-        let not_decodable = |why: Error| {
-            let what = format!("the video in '{shown}' cannot be decoded: {why}");
-            Fault::new(FaultReason::NotAVideo, what)
-        };
-        let mut context =
-            codec::context::Context::from_parameters(stream.parameters()).map_err(not_decodable)?;
-        // One thread: the other core analyses, and frames come out without delay.
-        context.set_threading(threading::Config::count(1));
-        let mut decoder = context.decoder();
-        decoder.set_packet_time_base(stream.time_base());
-        if mode == DecodeMode::KeyFrames {
-            decoder.skip_frame(Discard::NonKey);
-        }
-        let found = codec::decoder::find(decoder.id())
-            .ok_or(Error::DecoderNotFound)
-            .map_err(not_decodable)?;
-        let mut limits = Dictionary::new();
-        limits.set("max_pixels", &PIXELS_MAX.to_string());
-        let decoder = decoder
-            .open_as_with(found, limits)
-            .and_then(|opened| opened.video())
-            .map_err(not_decodable)?;
-        // Both are 0 where nothing has told yet: a stream joined long before its next keyframe.
-        let (width, height) = (decoder.width(), decoder.height());
-        let pixels = u64::from(width) * u64::from(height);
-        if width.max(height) > SIDE_MAX || pixels > u64::from(PIXELS_MAX) {
-            let what = format!(
-                "'{shown}' has pictures of {width}x{height} pixels; sides of at most {SIDE_MAX} \
-                 and {PIXELS_MAX} pixels in all can be read: scale it down"
-            );
-            return Err(Fault::new(FaultReason::NotAVideo, what));
-        }
+        let (width, height) = size_of(&stream, shown)?;
+        let decoder = open_decoder(&stream, mode, shown)?;
         let matrix = stream
             .side_data()
             .find(|data| data.kind() == SideData::DisplayMatrix);
