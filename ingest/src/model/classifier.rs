@@ -233,9 +233,10 @@ impl AttributeSpec {
     }
 
     fn check(&self) -> Result<(), String> {
-        let tensors = match self.reading {
-            ReadingKind::Ssrnet => SSRNET_TENSORS,
-            _ => 1,
+        let tensors = if self.reading == ReadingKind::Ssrnet {
+            SSRNET_TENSORS
+        } else {
+            1
         };
         if !plain(&self.name) || self.labels.iter().any(|label| !plain(label)) {
             return Err("name and labels: letters, digits, `-`, `_`, `.` only".into());

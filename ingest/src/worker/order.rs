@@ -2,8 +2,8 @@ use std::{io::BufRead, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::pipeline::{GateRule, ShotRule};
 use crate::detect::{DetectSizes, DetectSizesError};
+use crate::pipeline::{GateRule, ShotRule};
 
 /// An order longer than this is none.
 const ORDER_BYTES_MAX: u64 = 1 << 20;

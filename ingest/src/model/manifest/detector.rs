@@ -201,7 +201,11 @@ fn check_output(output: &DetectorOutput) -> Result<(), String> {
         Decoder::Ultralight if names != 2 || strides != 0 => {
             return wrong("two names (scores, boxes) and no strides");
         }
-        _ => {}
+        Decoder::Centerface
+        | Decoder::Yunet
+        | Decoder::Scrfd
+        | Decoder::Retinaface
+        | Decoder::Ultralight => {}
     }
     if !output.strides.iter().all(|s| (1..=128).contains(s)) || strides > 8 {
         return Err("output.strides must be at most 8, each 1 to 128".into());
