@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index \
-  bench-quality emulate
+  bench-quality emulate soak
 
 help: ## print this list
 	@echo "Targets:"
@@ -108,6 +108,10 @@ bench-quality: ## shots beside PySceneDetect, on composed films: OUT=folder PEER
 	@benches/quality/setup.sh
 	@"$(ROLLCALL_ASSETS)/quality-venv/bin/python" -B benches/quality/shots.py \
 	  --binary "$(RELEASE)/shots" $(if $(OUT),--out "$$OUT") $(if $(PEERS),--peers "$$PEERS")
+
+soak: build ## a live stream broken once a minute, memory and files watched: MINUTES=30
+	@python3 -B benches/soak/soak.py --assets "$(ROLLCALL_ASSETS)" --bin-dir "$(RELEASE)" \
+	  $(if $(MINUTES),--minutes "$$MINUTES")
 
 emulate: ## test the index's AVX-512 and NEON kernels in emulators: benches/emulate/README.md
 	@benches/emulate/run.sh

@@ -35,7 +35,7 @@ def preprocess(picture, channels, mean, std):
     """One picture as the model's NCHW tensor; mean and std are in the model's channel order."""
     if channels == "BGR":
         picture = picture[:, :, ::-1]
-    if channels == "GREY":
+    if channels == "GREY":  # BT.601, for landmark models
         picture = (picture @ np.float32([0.299, 0.587, 0.114]))[:, :, None]
         mean, std = mean[:1], std[:1]
     picture = (picture - np.float32(mean)) / np.float32(std)
@@ -101,9 +101,12 @@ def check(path, model):
     if kind == "classifier":
         outputs = [name for value in output["attributes"] for name in value["tensors"]]
     else:
-        outputs = [output["name"]] if kind == "embedder" else output["names"]
+        outputs = output["names"] if kind == "detector" else [output["name"]]
+    channels, mean, std = given.get("channels", "GREY"), given["mean"], given["std"]
+    if not isinstance(mean, list):
+        mean, std = [mean] * 3, [std] * 3
     found = compute(
-        model, kind, given["name"], outputs, given["channels"], given["mean"], given["std"],
+        model, kind, given["name"], outputs, channels, mean, std,
         test["width"], test["height"],
     )
     good = True
@@ -117,16 +120,22 @@ def check(path, model):
     return good
 
 
+def numbers(text):
+    """`104,117,123`, or one number for all channels."""
+    values = [float(part) for part in text.split(",")]
+    return values * 3 if len(values) == 1 else values
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--check", metavar="MANIFEST")
-    parser.add_argument("--kind", choices=["embedder", "detector", "classifier"])
+    parser.add_argument("--kind", choices=["embedder", "detector", "landmarks", "classifier"])
     parser.add_argument("--input")
     parser.add_argument("--outputs", help="names, separated by commas")
     parser.add_argument("--channels", choices=["RGB", "BGR", "GREY"])
-    parser.add_argument("--mean", type=float, default=0.0)
-    parser.add_argument("--std", type=float, default=1.0)
+    parser.add_argument("--mean", type=numbers, default=[0.0] * 3, help="one number or three")
+    parser.add_argument("--std", type=numbers, default=[1.0] * 3, help="one number or three")
     parser.add_argument("--size", default="64x64")
     args = parser.parse_args()
     if args.check:
@@ -134,7 +143,7 @@ def main():
     width, height = (int(side) for side in args.size.split("x"))
     found = compute(
         args.model, args.kind, args.input, args.outputs.split(","), args.channels,
-        [args.mean] * 3, [args.std] * 3, width, height,
+        args.mean, args.std, width, height,
     )
     print(render(found, width, height))
 

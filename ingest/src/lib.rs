@@ -24,7 +24,7 @@ mod tensor;
 
 pub use align::AlignedCrop;
 pub use attribute::Classifier;
-pub use detect::{DetectSize, Detector, InferError};
+pub use detect::{DetectSize, DetectSizes, Detector, InferError};
 pub use embed::Embedder;
 pub use gate::face::{FaceGates, FaceRejection, Quality};
 pub use geometry::{DetectedFace, Point, Rect};
@@ -38,10 +38,12 @@ pub mod capture;
 pub mod exemplar;
 #[cfg(feature = "media")]
 pub mod extract;
+pub mod files;
 pub mod observe;
 pub mod pipeline;
 pub mod shot;
 pub mod source;
+pub mod streamface;
 pub mod track;
 #[cfg(all(feature = "media", feature = "worker"))]
 pub mod worker;

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, Classifiers, DetectSize, ModelOptions, Models, Subnormals,
+    Assets, Classifiers, ModelOptions, Models, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
@@ -19,29 +20,63 @@ use rollcall_ingest::{
     worker::model_names,
 };
 
-use crate::Extract;
+use crate::{Extract, run_many};
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
-    let location = Location::check(&options.file, &AccessRules::default())?;
-    let assets = Assets::locate(options.assets.as_deref())?;
-    let models = Models::open(&assets, &ModelOptions::default())?;
-    let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
-    prepare_folder(&options.out, options.force)?;
-
-    let settings = PipelineSettings {
-        detect_every: options.every,
-        detect_size: DetectSize::longest_side(options.detect_size),
-        ..PipelineSettings::default()
+    let several = run_many::plan(&options.files, &options.out)?;
+    if let ([file], None) = (options.files.as_slice(), &several) {
+        locate(file)?;
     }
-    .with_shots(options.shots);
-    let header = ExtractHeader {
-        uri: options.file.clone(),
-        contract: models.contract().id().to_owned(),
-        dimension: models.contract().dimension(),
-        pipeline: settings.fingerprint(&model_names(&models, &classifiers)),
+    let assets = Assets::locate(options.assets.as_deref())?;
+    let models = ModelOptions {
+        detector: options.detector.clone(),
+        ..ModelOptions::default()
     };
+    let models = Models::open(&assets, &models)?;
+    let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
+    let one =
+        |file: &str, out: &Path| extract_one(options, &models, &classifiers, file, out, &stop);
+    match several {
+        Some(videos) => run_many::run(&videos, options.force, &stop, one),
+        None => {
+            prepare_folder(&options.out, options.force)?;
+            one(&options.files[0], &options.out)
+        }
+    }
+}
+
+fn locate(file: &str) -> anyhow::Result<Location> {
+    Ok(match file {
+        "-" => Location::standard_input()?,
+        file => Location::check(file, &AccessRules::default())?,
+    })
+}
+
+/// Extracts `file` to `out`, which is empty.
+fn extract_one(
+    options: &Extract,
+    models: &Models,
+    classifiers: &Classifiers,
+    file: &str,
+    out: &Path,
+    stop: &StopToken,
+) -> anyhow::Result<()> {
+    let location = locate(file)?;
+    let settings = PipelineSettings {
+        detect_every: options.every,
+        ..PipelineSettings::default()
+    }
+    .with_detect_sizes(options.detect_size.clone())
+    .with_shots(options.shots)
+    .with_gates(options.gates);
+    let header = ExtractHeader {
+        uri: file.to_owned(),
+        contract: models.contract().id().to_owned(),
+        dimension: models.contract().dimension(),
+        pipeline: settings.fingerprint(&model_names(models, classifiers)),
+    };
     let clock = system_clock();
     let patience = Patience::default();
     let source = FileSource::new(location, patience, false, None, clock(), stop.clone());
@@ -54,7 +89,7 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
         settings,
         vision,
         overflow: Overflow::Wait,
-        stop,
+        stop: stop.clone(),
     };
 
     let progress = Progress::new();
@@ -65,13 +100,13 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
             progress.show(report);
             last.clone_from(report);
         };
-        let mut sink = FolderSink::create(&options.out, &header, clock, &mut watch)?;
+        let mut sink = FolderSink::create(out, &header, clock, &mut watch)?;
         let finished = pipeline.run(Box::new(source), None, &mut sink)?;
         (finished, sink.written)
     };
     progress.clear();
     eprintln!("{}", summary(&finished, written, &last, begun.elapsed()));
-    eprintln!("written to {}", options.out.display());
+    eprintln!("written to {}", out.display());
     if options.profile {
         eprint!("{}", profile(&last, begun.elapsed()));
     }
@@ -178,7 +213,7 @@ fn profile(last: &Report, took: Duration) -> String {
 }
 
 /// Ctrl-C closes what is open and keeps what was seen; a second one ends the process.
-fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
+pub(crate) fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

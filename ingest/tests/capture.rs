@@ -5,9 +5,10 @@ mod clips;
 
 use std::{path::Path, time::Duration};
 
-use clips::{CLIP, ffmpeg, read, read_from};
+use clips::{CLIP, difference, ffmpeg, read, read_from};
 use rollcall_ingest::{
     Picture,
+    capture::DecodeMode,
     observe::{FaultReason, FrameNo, MediaTime, ResumePoint},
 };
 
@@ -226,16 +227,6 @@ fn pictures_come_at_display_aspect_and_upright() {
     assert_ne!(before.rgb(), after.rgb());
 }
 
-fn difference(a: &Picture, b: &Picture) -> f64 {
-    let sum: u64 = a
-        .rgb()
-        .iter()
-        .zip(b.rgb())
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
-    sum as f64 / a.rgb().len() as f64
-}
-
 #[test]
 fn large_pictures_are_scaled_down_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -249,4 +240,19 @@ fn large_pictures_are_scaled_down_once() {
         (1280, 720)
     );
     assert_eq!(seen.media.map(|m| (m.width, m.height)), Some((1920, 1080)));
+}
+
+#[test]
+fn key_frames_alone_keep_their_times_and_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["clip.mp4", "clip.mkv", "clip.ts"] {
+        let clip = ffmpeg(CLIP, &folder.path().join(name));
+        let all = read(&clip);
+        let keys = clips::read_as(&clip, DecodeMode::KeyFrames);
+        let times: Vec<i64> = keys.stamps.iter().map(|s| s.time.micros()).collect();
+        assert_eq!(times, [0, 400_000, 800_000, 1_200_000, 1_600_000], "{name}");
+        let every_tenth: Vec<&Picture> = all.pictures.iter().step_by(10).collect();
+        assert!(keys.pictures.iter().eq(every_tenth), "{name}: other pixels");
+        assert_eq!((&keys.end, keys.corrupt), (&Ok(None), 0), "{name}");
+    }
 }

@@ -29,7 +29,11 @@ impl Vision {
         let assets = Assets::locate(explicit)?;
         // Workers open them: a name that fits none is said at once, not by each of them.
         Classifiers::find(&assets, &config.ingest.attributes)?;
-        let models = Arc::new(Models::open(&assets, &ModelOptions::default())?);
+        let options = ModelOptions {
+            detector: config.ingest.detector.clone(),
+            ..ModelOptions::default()
+        };
+        let models = Arc::new(Models::open(&assets, &options)?);
         let id = |id: &str, version: &str| format!("{id} {version}");
         let (detector, embedder) = (models.detector_manifest(), models.embedder_manifest());
         let collection = Collection {

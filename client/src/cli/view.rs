@@ -164,6 +164,7 @@ struct Counters {
     faces_embedded: u64,
     tracks: u64,
     stage_s: BTreeMap<String, f64>,
+    reconnects: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -182,6 +183,7 @@ pub(crate) struct Source {
     worker_restarts: u32,
     realtime: bool,
     sequence: u64,
+    lag_s: Option<f64>,
 }
 
 impl From<&pb::Source> for Source {
@@ -208,6 +210,7 @@ impl From<&pb::Source> for Source {
             worker_restarts: from.worker_restarts,
             realtime: from.realtime,
             sequence: from.sequence,
+            lag_s: seconds(from.lag.as_ref()),
         }
     }
 }
@@ -226,6 +229,7 @@ fn counters(from: &pb::SourceCounters) -> Counters {
         faces_embedded: from.faces_embedded,
         tracks: from.tracks,
         stage_s: from.stage_seconds.clone().into_iter().collect(),
+        reconnects: from.reconnects,
     }
 }
 

@@ -37,6 +37,13 @@ pub(super) fn open_fault(
         );
         return Fault::new(FaultReason::NotAVideo, what);
     }
+    if why == Error::ProtocolNotFound {
+        let what = format!(
+            "'{shown}' cannot be opened: the FFmpeg in use was built without '{}'",
+            location.scheme
+        );
+        return Fault::new(FaultReason::ProtocolNotAllowed, what);
+    }
     let missing = Error::Other {
         errno: ffmpeg::error::ENOENT,
     };

@@ -1,7 +1,7 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
-    Location, Patience,
+    DecodeMode, Location, Patience,
     convert::{DecodedImage, grey},
     deadline::Deadline,
     session::{Decoded, Session},
@@ -21,6 +21,7 @@ const SEEK_EARLY_US: i64 = 1_000_000;
 pub struct FileSource {
     location: Location,
     patience: Patience,
+    mode: DecodeMode,
     realtime: bool,
     resume: Option<ResumePoint>,
     wall_start: WallTime,
@@ -58,6 +59,7 @@ impl FileSource {
         Self {
             location,
             patience,
+            mode: DecodeMode::All,
             realtime,
             resume,
             wall_start,
@@ -67,11 +69,19 @@ impl FileSource {
         }
     }
 
+    /// The same, decoding what `mode` says. A `resume` point must come from the same mode.
+    #[must_use]
+    pub fn with_mode(self, mode: DecodeMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    fn open_session(&self) -> Result<Session, Fault> {
+        Session::open(&self.location, self.patience, self.mode, &self.deadline)
+    }
+
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
         status.update(|facts| facts.state = RunState::Connecting);
-        let mut session = Session::open(&self.location, self.patience, &self.deadline)?;
-        let info = session.info().clone();
-        status.update(|facts| facts.media = Some(info));
+        let mut session = self.open_session()?;
         let Some(first) = session.next(status)? else {
             return Ok(None);
         };
@@ -105,10 +115,11 @@ impl FileSource {
         {
             open.ahead = open.session.next(status)?;
             let landed = open.ahead.as_ref().and_then(|decoded| decoded.time_us);
-            let early = landed.is_some_and(|us| us - open.first_us <= resume.time.micros());
+            let early =
+                landed.is_some_and(|us| us.saturating_sub(open.first_us) <= resume.time.micros());
             if !early {
                 // The container's index is wrong: read from the start.
-                open.session = Session::open(&self.location, self.patience, &self.deadline)?;
+                open.session = self.open_session()?;
                 open.ahead = open.session.next(status)?;
             }
         }
@@ -164,21 +175,12 @@ impl Open {
     fn time_of(&self, decoded: &Decoded) -> MediaTime {
         let said = decoded
             .time_us
-            .map(|us| MediaTime::from_micros(us - self.first_us));
+            .map(|us| MediaTime::from_micros(us.saturating_sub(self.first_us)));
         let Some(last) = self.last else {
             return said.unwrap_or(MediaTime::ZERO);
         };
         said.filter(|time| *time > last)
-            .unwrap_or_else(|| last + self.frame_time())
-    }
-
-    fn frame_time(&self) -> Duration {
-        let rate = self.session.info().frames_per_second;
-        if rate > 0.0 {
-            Duration::from_secs_f64(1.0 / rate)
-        } else {
-            Duration::from_millis(40)
-        }
+            .unwrap_or_else(|| last + self.session.frame_time())
     }
 }
 
@@ -188,8 +190,12 @@ impl FrameSource for FileSource {
             self.open = self.open(status)?;
         }
         let Some(open) = &mut self.open else {
+            let hint = match self.location.scheme.as_str() {
+                "pipe" => "; an MP4 must begin with its index there (-movflags +faststart)",
+                _ => "",
+            };
             let what = format!(
-                "'{}' holds no picture that can be decoded",
+                "'{}' holds no picture that can be decoded{hint}",
                 self.location.shown
             );
             return Err(Fault::new(FaultReason::NotAVideo, what));

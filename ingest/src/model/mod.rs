@@ -19,8 +19,9 @@ pub use contract::{Contract, PREPROCESSING_VERSION};
 pub use error::ModelError;
 pub use manifest::{
     Align, Channels, Decoder, DetectorDecision, DetectorInput, DetectorManifest, DetectorOutput,
-    EmbedderDecision, EmbedderInput, EmbedderManifest, EmbedderOutput, Kind, Licence, Manifest,
-    ModelSection, Pattern, SelfTest,
+    EmbedderDecision, EmbedderInput, EmbedderManifest, EmbedderOutput, Geometry, Kind,
+    LandmarkInput, LandmarkManifest, LandmarkOutput, Licence, Manifest, ModelSection, Pattern,
+    SelfTest,
 };
 pub use open::{ModelOptions, Models};
 

@@ -73,6 +73,7 @@ pub(super) fn report(report: Report) -> pb::Report {
         position: Some(time(report.position)),
         counters: Some(counters(report.counters)),
         error: report.fault.map(fault),
+        lag: report.lag.map(duration),
     }
 }
 
@@ -112,6 +113,7 @@ fn counters(counters: Counters) -> pb::SourceCounters {
             .into_iter()
             .map(|(stage, spent)| (stage.to_owned(), spent.as_secs_f64()))
             .collect(),
+        reconnects: counters.reconnects,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use rollcall_ingest::{
     Picture,
-    capture::{AccessRules, FileSource, Location, Patience},
+    capture::{AccessRules, DecodeMode, FileSource, Location, Patience},
     observe::{Fault, FaultReason, MediaInfo, ResumePoint, WallTime},
     source::{CaptureStatus, FrameSource, FrameStamp, Next, StopToken},
 };
@@ -63,6 +63,16 @@ fn source(uri: &str, resume: Option<ResumePoint>) -> Result<FileSource, Fault> {
 }
 
 pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
+    read_all(source(uri, resume))
+}
+
+/// What is read of a clip when `mode` says what is decoded.
+pub fn read_as(path: &Path, mode: DecodeMode) -> Seen {
+    let uri = path.to_str().expect("test paths are UTF-8");
+    read_all(source(uri, None).map(|source| source.with_mode(mode)))
+}
+
+fn read_all(source: Result<FileSource, Fault>) -> Seen {
     let status = CaptureStatus::default();
     let mut seen = Seen {
         stamps: Vec::new(),
@@ -72,7 +82,7 @@ pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
         media: None,
         corrupt: 0,
     };
-    let outcome = source(uri, resume).and_then(|mut source| {
+    let outcome = source.and_then(|mut source| {
         loop {
             match source.next(&status)? {
                 Next::Frame(frame) => {
@@ -95,4 +105,20 @@ pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
 
 pub fn read(path: &Path) -> Seen {
     read_from(path.to_str().expect("test paths are UTF-8"), None)
+}
+
+/// The folder that `make setup` prepares.
+pub fn assets() -> PathBuf {
+    std::env::var_os("ROLLCALL_ASSETS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.assets"),
+        PathBuf::from,
+    )
+}
+
+/// Mean difference of the bytes of two pictures of one size.
+pub fn difference(a: &Picture, b: &Picture) -> f64 {
+    assert_eq!((a.width(), a.height()), (b.width(), b.height()));
+    let pairs = a.rgb().iter().zip(b.rgb());
+    let sum: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / a.rgb().len() as f64
 }

@@ -16,6 +16,7 @@ mod index_folder;
 mod metrics;
 mod observe;
 mod replay;
+mod withheld;
 mod writer;
 
 use arc_swap::ArcSwap;

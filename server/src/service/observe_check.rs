@@ -233,6 +233,9 @@ fn check_report(report: &pb::Report) -> Result<(), Unfit> {
     if let Some(position) = &report.position {
         time("position", Some(position))?;
     }
+    if let Some(lag) = &report.lag {
+        time("lag", Some(lag))?;
+    }
     if let Some(error) = &report.error {
         check_error(error)?;
     }
