@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use rollcall_ingest::{observe::mask_credentials, pipeline::ShotRule, worker};
+use rollcall_ingest::{observe::mask_credentials, pipeline::ShotRule, track::TrackerRule, worker};
 
 mod run_extract;
 
@@ -57,6 +57,10 @@ struct Extract {
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
+    /// By which rule faces are followed; `facerec` looks for faces in every frame, unless `--every`
+    /// says otherwise.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    tracker: TrackerRule,
     /// Replace an earlier extraction in the folder.
     #[arg(long)]
     force: bool,

@@ -26,7 +26,7 @@ use crate::{
     },
     shot::{CutRules, GradualRules},
     source::{CaptureStatus, Feed, FrameSource, Overflow, StopToken, Taken},
-    track::TrackRules,
+    track::{TrackRules, TrackerRule},
 };
 
 use analysis::Analysis;
@@ -35,7 +35,7 @@ use analysis::Analysis;
 const STALLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Changes whenever the same material would give other observations under the same settings.
-const PIPELINE_VERSION: u32 = 2;
+const PIPELINE_VERSION: u32 = 3;
 
 /// By which rule shots are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -111,6 +111,18 @@ impl PipelineSettings {
         Self {
             cuts,
             gradual,
+            ..self
+        }
+    }
+
+    /// The same with the rules for tracks that `rule` stands for. facerec's want faces to be looked for
+    /// in every frame, unless these settings say in which.
+    #[must_use]
+    pub fn with_tracker(self, rule: TrackerRule) -> Self {
+        let facerec = rule == TrackerRule::Facerec;
+        Self {
+            tracks: TrackRules::of(rule),
+            detect_every: self.detect_every.or(facerec.then_some(NonZeroU32::MIN)),
             ..self
         }
     }

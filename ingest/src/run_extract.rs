@@ -32,7 +32,8 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
         detect_size: DetectSize::longest_side(options.detect_size),
         ..PipelineSettings::default()
     }
-    .with_shots(options.shots);
+    .with_shots(options.shots)
+    .with_tracker(options.tracker);
     let header = ExtractHeader {
         uri: options.file.clone(),
         contract: models.contract().id().to_owned(),
