@@ -103,11 +103,17 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 	  $(if $(QUERY_IDENTITIES),--query-identities "$$QUERY_IDENTITIES") \
 	  $(if $(OUT),--out "$$OUT") $(if $(BESIDE),--beside $$BESIDE)
 
-bench-quality: ## shots beside PySceneDetect, on composed films: OUT=folder PEERS=all|none
-	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots
+bench-quality: ## shots and tracks beside peers, on composed films: TASK=shots|tracking OUT=folder PEERS=all|none
+	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots --bin tracks
 	@benches/quality/setup.sh
+ifneq ($(TASK),tracking)
 	@"$(ROLLCALL_ASSETS)/quality-venv/bin/python" -B benches/quality/shots.py \
 	  --binary "$(RELEASE)/shots" $(if $(OUT),--out "$$OUT") $(if $(PEERS),--peers "$$PEERS")
+endif
+ifneq ($(TASK),shots)
+	@"$(ROLLCALL_ASSETS)/quality-venv/bin/python" -B benches/quality/tracks.py \
+	  --binary "$(RELEASE)/tracks" $(if $(OUT),--out "$$OUT") $(if $(PEERS),--peers "$$PEERS")
+endif
 
 soak: build ## a live stream broken once a minute, memory and files watched: MINUTES=30
 	@python3 -B benches/soak/soak.py --assets "$(ROLLCALL_ASSETS)" --bin-dir "$(RELEASE)" \

@@ -15,6 +15,7 @@ use rollcall_ingest::{
     DetectSizes, ModelOptions,
     observe::mask_credentials,
     pipeline::{GateRule, ShotRule},
+    track::TrackerRule,
     worker,
 };
 
@@ -83,6 +84,10 @@ struct Extract {
     /// By which gates frames and faces are refused.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     gates: GateRule,
+    /// By which rule faces are followed; `facerec` looks for faces in every frame, unless `--every`
+    /// says otherwise.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    tracker: TrackerRule,
     /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
     /// docs/attributes.md has the names and the costs).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

@@ -32,7 +32,7 @@ use crate::{
     },
     shot::{CutRules, GradualRules},
     source::{CaptureStatus, Feed, FrameSource, Overflow, StopToken, Taken},
-    track::TrackRules,
+    track::{TrackRules, TrackerRule},
 };
 
 use analysis::Analysis;
@@ -186,6 +186,18 @@ impl PipelineSettings {
         Self {
             face_gates,
             streamface,
+            ..self
+        }
+    }
+
+    /// The same with the rules for tracks that `rule` stands for. facerec's want faces to be looked for
+    /// in every frame, unless these settings say in which.
+    #[must_use]
+    pub fn with_tracker(self, rule: TrackerRule) -> Self {
+        let facerec = rule == TrackerRule::Facerec;
+        Self {
+            tracks: TrackRules::of(rule),
+            detect_every: self.detect_every.or(facerec.then_some(NonZeroU32::MIN)),
             ..self
         }
     }

@@ -70,7 +70,8 @@ fn extract_one(
     }
     .with_detect_sizes(options.detect_size.clone())
     .with_shots(options.shots)
-    .with_gates(options.gates);
+    .with_gates(options.gates)
+    .with_tracker(options.tracker);
     let header = ExtractHeader {
         uri: file.to_owned(),
         contract: models.contract().id().to_owned(),
