@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-ingest \
-  bench-quality emulate
+  bench-quality emulate soak
 
 help: ## print this list
 	@echo "Targets:"
@@ -112,11 +112,21 @@ bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SY
 	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
 	  $(if $(REFERENCE),--reference) $(if $(OUT),--out "$$OUT")
 
-bench-quality: ## shots beside PySceneDetect, on composed films: OUT=folder PEERS=all|none
-	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots
+bench-quality: ## shots and tracks beside peers, on composed films: TASK=shots|tracking OUT=folder PEERS=all|none
+	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots --bin tracks
 	@benches/quality/setup.sh
+ifneq ($(TASK),tracking)
 	@"$(ROLLCALL_ASSETS)/quality-venv/bin/python" -B benches/quality/shots.py \
 	  --binary "$(RELEASE)/shots" $(if $(OUT),--out "$$OUT") $(if $(PEERS),--peers "$$PEERS")
+endif
+ifneq ($(TASK),shots)
+	@"$(ROLLCALL_ASSETS)/quality-venv/bin/python" -B benches/quality/tracks.py \
+	  --binary "$(RELEASE)/tracks" $(if $(OUT),--out "$$OUT") $(if $(PEERS),--peers "$$PEERS")
+endif
+
+soak: build ## a live stream broken once a minute, memory and files watched: MINUTES=30
+	@python3 -B benches/soak/soak.py --assets "$(ROLLCALL_ASSETS)" --bin-dir "$(RELEASE)" \
+	  $(if $(MINUTES),--minutes "$$MINUTES")
 
 emulate: ## test the index's AVX-512 and NEON kernels in emulators: benches/emulate/README.md
 	@benches/emulate/run.sh

@@ -1,6 +1,6 @@
 //! A whole server, started from the programs beside the benchmark and stopped when it is done.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rollcall_client::pb::{self, SourceState};
 use rollcall_client::{Client, ClientOptions};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,14 @@ impl Server {
     /// # Errors
     /// If it does not start; it says why on standard error.
     pub async fn start(data: &Path, assets: &Path) -> Result<Self> {
+        Self::start_with(data, assets, &[]).await
+    }
+
+    /// The same with `settings`, each `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// If it does not start; it says why on standard error.
+    pub async fn start_with(data: &Path, assets: &Path, settings: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port_file = folder.path().join("ports");
         let mut command = bare(&program("rollcalld")?);
@@ -68,6 +76,9 @@ impl Server {
             .arg("--assets")
             .arg(assets);
         command.arg("--port-file").arg(&port_file);
+        for setting in settings {
+            command.arg("--set").arg(setting);
+        }
         let mut server = Self {
             child: command.spawn()?,
             endpoint: String::new(),
@@ -127,11 +138,11 @@ impl Drop for Server {
     }
 }
 
-/// Adds a file and waits until it has been read to its end.
+/// Adds a file; its source's id.
 ///
 /// # Errors
-/// If it cannot be read.
-pub async fn read_to_end(client: &Client, clip: &Path) -> Result<()> {
+/// If the server does not take it.
+pub async fn add(client: &Client, clip: &Path) -> Result<u64> {
     let uri = clip
         .canonicalize()
         .with_context(|| clip.display().to_string())?;
@@ -140,26 +151,35 @@ pub async fn read_to_end(client: &Client, clip: &Path) -> Result<()> {
         .into_string()
         .ok()
         .context("the path is not UTF-8")?;
-    let added = client
-        .add_source(pb::AddSourceRequest {
-            uri,
-            ..Default::default()
-        })
-        .await?;
-    loop {
-        let source = client.source(added.id).await?;
-        match source.state() {
-            SourceState::Ended => return Ok(()),
-            SourceState::Failed | SourceState::Stopped => {
-                bail!("{}: {:?}", clip.display(), source.last_error)
-            }
-            SourceState::Unspecified
-            | SourceState::Queued
-            | SourceState::Connecting
-            | SourceState::Running
-            | SourceState::Stalled => tokio::time::sleep(POLL).await,
-        }
+    let request = pb::AddSourceRequest {
+        uri,
+        ..Default::default()
+    };
+    Ok(client.add_source(request).await?.id)
+}
+
+/// Adds a file and waits until it has been read to its end.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn read_to_end(client: &Client, clip: &Path) -> Result<()> {
+    let id = add(client, clip).await?;
+    while state(client, id).await? != SourceState::Ended {
+        tokio::time::sleep(POLL).await;
     }
+    Ok(())
+}
+
+/// What a source is doing.
+///
+/// # Errors
+/// If it has failed, or somebody has stopped it.
+pub async fn state(client: &Client, id: u64) -> Result<SourceState> {
+    let source = client.source(id).await?;
+    let state = source.state();
+    let lost = matches!(state, SourceState::Failed | SourceState::Stopped);
+    ensure!(!lost, "{}: {:?}", source.uri, source.last_error);
+    Ok(state)
 }
 
 /// Extracts a clip without a server: `FOLDER/log` holds what was seen.

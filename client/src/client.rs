@@ -172,6 +172,17 @@ impl Client {
         )
     }
 
+    /// The files on the server that a folder or a pattern stands for, with those that may not be
+    /// added. Adds nothing.
+    pub async fn find_files(&self, pattern: String) -> Result<pb::FindFilesResponse, Error> {
+        let request = pb::FindFilesRequest { pattern };
+        call!(
+            self,
+            read,
+            source_service_client::SourceServiceClient.find_files(request)
+        )
+    }
+
     /// One source with its state and counters.
     pub async fn source(&self, source_id: u64) -> Result<pb::Source, Error> {
         let request = pb::GetSourceRequest { source_id };

@@ -280,6 +280,49 @@ async fn a_source_is_waited_for_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_file_of_a_folder_becomes_a_source() {
+    let (fake, endpoint) = fake::start().await;
+    let add = [
+        "source",
+        "add",
+        "/srv/folder",
+        "rtsp://camera/1",
+        "--kind",
+        "live",
+        "-v",
+    ];
+    let output = rollcall(&endpoint, &add).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("2 sources added; 1 were sources already; 1 files skipped"),
+        "{told}"
+    );
+    assert!(
+        told.contains("skipped /srv/folder/notes.txt: not named like a video"),
+        "{told}"
+    );
+    let adds: Vec<_> = fake.0.adds.lock().unwrap().clone();
+    let uris: Vec<_> = adds.iter().map(|add| add.uri.as_str()).collect();
+    assert_eq!(
+        uris,
+        [
+            "/srv/folder/a.mp4",
+            "/srv/folder/SOURCE_EXISTS.mp4",
+            "rtsp://camera/1"
+        ]
+    );
+    assert!(
+        adds.iter()
+            .all(|add| add.kind == i32::from(pb::SourceKind::Live))
+    );
+
+    let named = rollcall(&endpoint, &["source", "add", "/srv/folder", "--name", "x"]).await;
+    assert_eq!(named.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_people_and_pictures() {
     let (fake, endpoint) = fake::start().await;
     let output = rollcall(&endpoint, &["identity", "list"]).await;

@@ -10,7 +10,8 @@ Needs PyPI onnxruntime and numpy, best in a folder of their own:
 
 The picture is the pattern "lcg-1": byte i of an 8-bit RGB picture, rows from the top, is the top
 byte of i * 2654435761 modulo 2^32. It goes through the model's own preprocessing. An embedder's
-output is written L2-normalised; a detector's outputs are written flat, every `stride`-th value.
+output is written L2-normalised; a detector's outputs are written flat, every `stride`-th value; a
+classifier's outputs are written one after the other, as one list.
 """
 
 import argparse
@@ -34,6 +35,9 @@ def preprocess(picture, channels, mean, std):
     """One picture as the model's NCHW tensor; mean and std are in the model's channel order."""
     if channels == "BGR":
         picture = picture[:, :, ::-1]
+    if channels == "GREY":  # BT.601, for landmark models
+        picture = (picture @ np.float32([0.299, 0.587, 0.114]))[:, :, None]
+        mean, std = mean[:1], std[:1]
     picture = (picture - np.float32(mean)) / np.float32(std)
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32)
 
@@ -70,6 +74,8 @@ def compute(model, kind, name, outputs, channels, mean, std, width, height):
     if kind == "embedder":
         flat = [values / np.linalg.norm(values) for values in flat]
         return [(1, values) for values in flat]
+    if kind == "classifier":
+        return [(1, np.concatenate(flat))]
     return [thin(values) for values in flat]
 
 
@@ -92,14 +98,20 @@ def check(path, model):
         manifest = tomllib.load(file)
     given, test, kind = manifest["input"], manifest["self_test"], manifest["model"]["kind"]
     output = manifest["output"]
-    outputs = [output["name"]] if kind == "embedder" else output["names"]
+    if kind == "classifier":
+        outputs = [name for value in output["attributes"] for name in value["tensors"]]
+    else:
+        outputs = output["names"] if kind == "detector" else [output["name"]]
+    channels, mean, std = given.get("channels", "GREY"), given["mean"], given["std"]
+    if not isinstance(mean, list):
+        mean, std = [mean] * 3, [std] * 3
     found = compute(
-        model, kind, given["name"], outputs, given["channels"], given["mean"], given["std"],
+        model, kind, given["name"], outputs, channels, mean, std,
         test["width"], test["height"],
     )
     good = True
     for name, (stride, values), want_stride, want in zip(
-        outputs, found, test["strides"], test["expected"], strict=True
+        ["all"] if kind == "classifier" else outputs, found, test["strides"], test["expected"], strict=True
     ):
         want = np.array(want)
         cosine = values @ want / np.linalg.norm(values) / np.linalg.norm(want)
@@ -108,16 +120,22 @@ def check(path, model):
     return good
 
 
+def numbers(text):
+    """`104,117,123`, or one number for all channels."""
+    values = [float(part) for part in text.split(",")]
+    return values * 3 if len(values) == 1 else values
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--check", metavar="MANIFEST")
-    parser.add_argument("--kind", choices=["embedder", "detector"])
+    parser.add_argument("--kind", choices=["embedder", "detector", "landmarks", "classifier"])
     parser.add_argument("--input")
     parser.add_argument("--outputs", help="names, separated by commas")
-    parser.add_argument("--channels", choices=["RGB", "BGR"])
-    parser.add_argument("--mean", type=float, default=0.0)
-    parser.add_argument("--std", type=float, default=1.0)
+    parser.add_argument("--channels", choices=["RGB", "BGR", "GREY"])
+    parser.add_argument("--mean", type=numbers, default=[0.0] * 3, help="one number or three")
+    parser.add_argument("--std", type=numbers, default=[1.0] * 3, help="one number or three")
     parser.add_argument("--size", default="64x64")
     args = parser.parse_args()
     if args.check:
@@ -125,7 +143,7 @@ def main():
     width, height = (int(side) for side in args.size.split("x"))
     found = compute(
         args.model, args.kind, args.input, args.outputs.split(","), args.channels,
-        [args.mean] * 3, [args.std] * 3, width, height,
+        args.mean, args.std, width, height,
     )
     print(render(found, width, height))
 

@@ -19,6 +19,8 @@ PACKAGES=(
   ffmpeg libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev
   libswresample-dev libswscale-dev clang libclang-dev pkg-config gcc g++ libc6-dev make
 )
+# Servers that the tests of capture start: RTSP by GStreamer, RTMP and HTTP by nginx.
+PACKAGES+=(gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good nginx libnginx-mod-rtmp)
 
 system_packages() {
   if ! command -v dpkg-query >/dev/null 2>&1; then
@@ -56,6 +58,10 @@ system_packages() {
     fail "apt-get could not install ${missing[*]}; its whole output is in $log"
   fi
   rm -f "$log"
+  # The tests start their own; nobody asked for a web server on this machine.
+  if [[ " ${missing[*]} " == *" nginx "* && -d /run/systemd/system ]]; then
+    systemctl disable --now nginx >/dev/null 2>&1 || true
+  fi
 }
 
 need cargo "install Rust 1.95 or newer (rustup is the usual way) and open a new shell"

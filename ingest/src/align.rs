@@ -4,7 +4,7 @@
 //! Parameters Between Two Point Patterns", IEEE PAMI 13(4), 1991. In the plane and without
 //! reflection it is a regression of complex numbers, so no singular value decomposition is needed.
 
-use crate::geometry::{Point, Rect};
+use crate::geometry::{DetectedFace, Point, Rect};
 use crate::number::{floor_u32, round_u8};
 use crate::picture::{Picture, PictureError, PictureRef};
 use crate::resize;
@@ -164,8 +164,9 @@ pub fn align(picture: PictureRef<'_>, landmarks: &[Point; 5]) -> AlignedCrop {
     AlignedCrop::from_rgb(rgb).expect("the warp gives a square of the aligned side")
 }
 
-/// The square of `side` pixels that `transform` (indices of pixel centres) takes `picture` onto.
-fn warp(picture: PictureRef<'_>, transform: &Similarity2, side: u32) -> Vec<u8> {
+/// The square of `side` pixels, packed RGB, that `transform` (indices of pixel centres) takes
+/// `picture` onto.
+pub(crate) fn warp(picture: PictureRef<'_>, transform: &Similarity2, side: u32) -> Vec<u8> {
     let back = transform.inverse();
     // One sample a pixel up to a shrinking of 2, where bilinear still touches every source pixel.
     let samples = floor_u32(back.scale()).clamp(1, 8);
@@ -236,12 +237,7 @@ fn bilinear(picture: PictureRef<'_>, at: Point) -> [f32; 3] {
 /// [`LOOSE_SIDE_MAX`] pixels wide.
 #[must_use]
 pub fn loose_crop(picture: PictureRef<'_>, rect: &Rect) -> Picture {
-    let room = picture.width().min(picture.height());
-    let wanted = LOOSE_FACTOR * rect.width.max(rect.height);
-    let side = floor_u32(wanted.ceil()).clamp(1, room);
-    let middle = rect.center();
-    let left = floor_u32(middle.x - side as f32 / 2.0).min(picture.width() - side);
-    let top = floor_u32(middle.y - side as f32 / 2.0).min(picture.height() - side);
+    let (left, top, side) = loose_square((picture.width(), picture.height()), rect);
     let mut rgb = Vec::with_capacity(side as usize * side as usize * 3);
     for y in top..top + side {
         let start = (y as usize * picture.width() as usize + left as usize) * 3;
@@ -253,6 +249,25 @@ pub fn loose_crop(picture: PictureRef<'_>, rect: &Rect) -> Picture {
     } else {
         square
     }
+}
+
+/// `face` of a picture of `size` as it lies in its [`loose_crop`], in pixels of that.
+#[must_use]
+pub fn in_loose_crop(size: (u32, u32), face: &DetectedFace) -> DetectedFace {
+    let (left, top, side) = loose_square(size, &face.rect);
+    let by = side.min(LOOSE_SIDE_MAX) as f32 / side as f32;
+    face.mapped(by, by, -(left as f32) * by, -(top as f32) * by)
+}
+
+/// Left and top edge and side, in pixels, of a loose crop before it is shrunk.
+fn loose_square((width, height): (u32, u32), rect: &Rect) -> (u32, u32, u32) {
+    let room = width.min(height).max(1);
+    let wanted = LOOSE_FACTOR * rect.width.max(rect.height);
+    let side = floor_u32(wanted.ceil()).clamp(1, room);
+    let middle = rect.center();
+    let left = floor_u32(middle.x - side as f32 / 2.0).min(width.saturating_sub(side));
+    let top = floor_u32(middle.y - side as f32 / 2.0).min(height.saturating_sub(side));
+    (left, top, side)
 }
 
 #[cfg(test)]
@@ -344,6 +359,30 @@ mod tests {
             (crop.width(), crop.height()),
             (LOOSE_SIDE_MAX, LOOSE_SIDE_MAX)
         );
+    }
+
+    #[test]
+    fn a_face_is_where_it_lies_in_its_loose_crop() {
+        // A red pixel at the nose is found again, in a crop shrunk by nearly two and moved.
+        let mut picture = Picture::filled(900, 700, [10; 3]).unwrap();
+        let nose = Point::new(151.0, 121.0);
+        for y in 118..124 {
+            for x in 148..154 {
+                let at = (y * 900 + x) * 3;
+                picture.rgb_mut()[at..at + 3].copy_from_slice(&[255, 0, 0]);
+            }
+        }
+        let face = DetectedFace {
+            rect: Rect::new(10.0, 20.0, 280.0, 300.0),
+            landmarks: [nose; 5],
+            score: 0.9,
+        };
+        let crop = loose_crop(picture.view(), &face.rect);
+        let there = in_loose_crop((900, 700), &face);
+        let at = there.landmarks[0];
+        let pixel = crop.view().pixel(floor_u32(at.x), floor_u32(at.y)).unwrap();
+        assert!(pixel[0] > 200 && pixel[1] < 60, "{at:?}: {pixel:?}");
+        assert!((there.rect.height - 300.0 * 256.0 / 480.0).abs() < 1e-3);
     }
 
     proptest! {

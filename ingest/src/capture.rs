@@ -2,18 +2,25 @@
 //!
 //! Sources are untrusted. What may be opened is decided before FFmpeg sees it ([`Location`]) and
 //! enforced again inside FFmpeg for everything a playlist or container points at; every open and
-//! every read has a deadline; nothing goes through a shell.
+//! every read has a deadline; nothing goes through a shell. Pages are handed to a program that the
+//! operator named, and what it finds is held to the same rules.
 
 mod access;
+mod clock;
+mod colour;
 mod convert;
 mod deadline;
+mod decoder;
 mod faults;
 mod file;
 mod live;
 mod log;
 mod luma;
+mod orientation;
 mod raw;
+mod resolver;
 mod session;
+mod times;
 
 pub use access::{AccessRules, Location};
 pub use file::FileSource;
@@ -38,6 +45,30 @@ impl Default for Patience {
         Self {
             open: Duration::from_secs(20),
             read: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Which pictures of a source are decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DecodeMode {
+    /// Every one.
+    #[default]
+    All,
+    /// Those the codec marks as key frames, which refer to no other. In files their
+    /// numbers are counted from their times, by the rate that the container states; in streams they
+    /// count what is given.
+    KeyFrames,
+}
+
+impl DecodeMode {
+    /// How many times longer than usual a live source may be without a picture, or its clock may
+    /// go on from one picture to the next.
+    pub(crate) const fn patience_factor(self) -> u32 {
+        match self {
+            Self::All => 1,
+            // Broadcasters send a key frame every 0.5 to 10 s, some surveillance cameras one in 30 s.
+            Self::KeyFrames => 6,
         }
     }
 }

@@ -15,12 +15,14 @@
 //! - A track that has an identity stays there unless another beats it by [`AssignRules::revise`]. If
 //!   the identity holds nothing but this track, any identity that a new track would join will do,
 //!   and absorbs it.
+//! - A track whose faces are all poor ([`AssignRules::may_open`]) may join an identity but opens none:
+//!   until it has a better face, it is withheld.
 
 use std::{cmp::Ordering, fmt};
 
 use rollcall_index::IdentityId;
 
-/// The thresholds, all in cosine.
+/// The thresholds, in cosine where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AssignRules {
     /// At least this similar to join.
@@ -32,6 +34,8 @@ pub struct AssignRules {
     pub same_frame: f32,
     /// By how much another identity must beat the present one.
     pub revise: f32,
+    /// A track without a face of at least this quality (0..=1, no cosine) opens no identity.
+    pub open_quality: f32,
 }
 
 impl AssignRules {
@@ -44,7 +48,16 @@ impl AssignRules {
             margin: 0.05,
             same_frame: same_cosine.max(0.70),
             revise: 0.10,
+            open_quality: 0.15,
         }
+    }
+
+    /// Whether a track with faces of these qualities may open an identity: one is good enough, or
+    /// does not say (0).
+    #[must_use]
+    pub fn may_open(&self, qualities: impl IntoIterator<Item = f32>) -> bool {
+        let mut qualities = qualities.into_iter();
+        qualities.any(|quality| quality == 0.0 || quality >= self.open_quality)
     }
 
     fn needed(&self, candidate: &Candidate) -> f32 {
@@ -108,6 +121,14 @@ pub enum Choice {
         /// The one that is too close behind.
         runner_up: Near,
     },
+}
+
+impl Choice {
+    /// Whether the track gets an identity of its own.
+    #[must_use]
+    pub const fn opens(&self) -> bool {
+        matches!(self, Self::New | Self::Ambiguous { .. })
+    }
 }
 
 /// Why it was decided so.

@@ -1,7 +1,8 @@
-//! Crops as JPEG, the form in which faces are kept and shown.
+//! Pictures as JPEG, the form in which faces are kept and shown, and as PNG.
 
-use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 
 use crate::picture::PictureRef;
 
@@ -25,6 +26,21 @@ pub fn to_jpeg(picture: PictureRef<'_>, quality: u8) -> Vec<u8> {
     bytes
 }
 
+/// `picture` as a PNG, 8 bits a channel, RGB.
+#[must_use]
+pub fn to_png(picture: PictureRef<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(
+            picture.rgb(),
+            picture.width(),
+            picture.height(),
+            ExtendedColorType::Rgb8,
+        )
+        .expect("a picture's sides fit in a PNG and memory does not refuse writes");
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +59,7 @@ mod tests {
             .zip(picture.rgb())
             .all(|(a, b)| a.abs_diff(*b) <= 3);
         assert!(near);
+        let back = photo::decode(&to_png(picture.view()), &PhotoLimits::default()).unwrap();
+        assert_eq!(back, picture);
     }
 }

@@ -1,52 +1,19 @@
 //! Where are the faces? The seam between the pipeline and whatever detector is loaded.
 
-mod centerface;
+mod decode;
+mod fit;
+mod landmarks;
+mod network;
 mod nms;
+mod sizes;
 
-pub(crate) use centerface::CenterFace;
+pub(crate) use landmarks::Landmarker;
+pub(crate) use network::Network;
 pub use nms::suppress;
+pub use sizes::{DetectSize, DetectSizes, DetectSizesError};
 
 use crate::geometry::DetectedFace;
 use crate::picture::PictureRef;
-
-/// How large the detector sees the picture: the longest side of its input, in pixels.
-///
-/// The picture is scaled, up or down, until its longest side is this long. Cost grows with the
-/// square; a face should be at least 12 pixels wide at that scale to be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DetectSize(u32);
-
-impl DetectSize {
-    /// The smallest size, in pixels.
-    pub const MIN: u32 = 32;
-    /// The largest size, in pixels.
-    pub const MAX: u32 = 2048;
-
-    /// A longest side of `pixels`, moved into [`DetectSize::MIN`]..=[`DetectSize::MAX`].
-    #[must_use]
-    pub const fn longest_side(pixels: u32) -> Self {
-        if pixels < Self::MIN {
-            Self(Self::MIN)
-        } else if pixels > Self::MAX {
-            Self(Self::MAX)
-        } else {
-            Self(pixels)
-        }
-    }
-
-    /// The longest side, in pixels.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl Default for DetectSize {
-    /// 640 pixels.
-    fn default() -> Self {
-        Self(640)
-    }
-}
 
 /// Why a model gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +36,10 @@ pub enum InferError {
     },
 }
 
+/// Faces found at two sizes that overlap by more than this (IoU) are one, unless the detector has a
+/// threshold of its own.
+const SAME_FACE_IOU: f32 = 0.3;
+
 /// Finds faces in pictures. One belongs to one thread at a time.
 pub trait Detector: Send {
     /// The faces in `picture`, best score first, overlapping ones already suppressed, coordinates
@@ -83,4 +54,21 @@ pub trait Detector: Send {
         picture: PictureRef<'_>,
         input: DetectSize,
     ) -> Result<Vec<DetectedFace>, InferError>;
+
+    /// The faces in `picture`, looked at in each of these sizes: all that is found is pooled, and one
+    /// non-maximum suppression leaves of each face the box with the best score, as it is.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`].
+    fn detect_at(
+        &mut self,
+        picture: PictureRef<'_>,
+        inputs: &DetectSizes,
+    ) -> Result<Vec<DetectedFace>, InferError> {
+        let mut found = Vec::new();
+        for size in inputs.iter() {
+            found.extend(self.detect(picture, size)?);
+        }
+        Ok(suppress(found, SAME_FACE_IOU))
+    }
 }

@@ -3,7 +3,7 @@
 use rollcall_index::Embedding;
 
 use crate::{
-    align::AlignedCrop,
+    align::{AlignedCrop, in_loose_crop},
     crop::{ALIGNED_JPEG_QUALITY, LOOSE_JPEG_QUALITY, to_jpeg},
     geometry::DetectedFace,
     observe::{FractionBox, ObservedExemplar, ObservedFace},
@@ -103,6 +103,12 @@ impl Default for ExemplarRules {
 }
 
 /// The exemplars of one track.
+///
+/// Of all sets of at most [`ExemplarRules::count_max`] faces that are unlike each other
+/// (cosine below [`ExemplarRules::duplicate_from`]), it aims at the one whose qualities sum up to
+/// most, seeing each face once. Where faces fall into groups that are alike within and unlike
+/// between, it misses that by at most `gain_min` a face; where likeness is no such neat thing, the
+/// faces kept are unlike each other all the same.
 #[derive(Clone, Debug)]
 pub struct ExemplarSet {
     rules: ExemplarRules,
@@ -167,21 +173,21 @@ impl ExemplarSet {
         else {
             return false;
         };
-        let alike = self
-            .kept
-            .iter()
-            .map(|k| k.exemplar.embedding.dot(embedding).get())
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        let rival = match alike {
-            Some((at, cosine)) if cosine >= self.rules.duplicate_from => Some(at),
-            Some(_) | None if self.has_room() => None,
-            Some(_) | None => self.worst(),
-        };
-        if let Some(at) = rival {
-            if *quality <= self.kept[at].exemplar.quality + self.rules.gain_min {
-                return false;
-            }
+        let mut rivals: Vec<usize> = (0..self.kept.len())
+            .filter(|at| {
+                let kept = &self.kept[*at].exemplar.embedding;
+                kept.dot(embedding).get() >= self.rules.duplicate_from
+            })
+            .collect();
+        if rivals.is_empty() && !self.has_room() {
+            rivals.extend(self.worst());
+        }
+        // All that it resembles must be worse: those kept stay unlike each other.
+        let beaten = |at: &usize| *quality > self.kept[*at].exemplar.quality + self.rules.gain_min;
+        if !rivals.iter().all(beaten) {
+            return false;
+        }
+        for at in rivals.into_iter().rev() {
             let old = self.kept.remove(at);
             if old.sent {
                 self.dropped.push(old.exemplar.number);
@@ -230,6 +236,7 @@ fn make(face: &SeenFace, number: u32) -> Option<Kept> {
         number,
         face: face.observed(),
         landmarks: face.landmark_fractions(),
+        in_loose_crop: in_loose_crop(face.picture, &face.face),
         quality: good.quality,
         embedding: good.embedding.clone()?,
         crop: to_jpeg(good.crop.picture().view(), ALIGNED_JPEG_QUALITY),
@@ -294,6 +301,74 @@ mod tests {
         let (new, dropped) = set.take_changes();
         assert_eq!((new[0].number, dropped.as_slice()), (3, &[1][..]));
         assert_eq!(set.similarity(&embedding_of(120.0).unwrap()), Some(1.0));
+    }
+
+    /// The greatest sum of qualities of at most `count_max` faces unlike each other.
+    fn best_sum(faces: &[SeenFace], rules: ExemplarRules) -> f32 {
+        let sum = |subset: u32| {
+            let chosen: Vec<&SeenFace> = (0..)
+                .zip(faces)
+                .filter(|(i, _)| subset >> i & 1 == 1)
+                .map(|(_, face)| face)
+                .collect();
+            let alike = |(i, a): (usize, &&SeenFace)| {
+                let with = |b: &&SeenFace| a.embedding().unwrap().dot(b.embedding().unwrap()).get();
+                chosen[i + 1..]
+                    .iter()
+                    .any(|b| with(b) >= rules.duplicate_from)
+            };
+            let allowed = chosen.len() <= rules.count_max && !chosen.iter().enumerate().any(alike);
+            let quality = |face: &&SeenFace| face.good.as_ref().unwrap().quality;
+            allowed.then(|| chosen.iter().map(quality).sum::<f32>())
+        };
+        (0..1u32 << faces.len()).filter_map(sum).fold(0.0, f32::max)
+    }
+
+    fn kept(faces: &[SeenFace], rules: ExemplarRules) -> Vec<ObservedExemplar> {
+        let mut set = ExemplarSet::new(rules);
+        for face in faces {
+            set.offer(face);
+        }
+        set.take_changes().0
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_kept_is_the_best_that_could_be(
+            seen in proptest::collection::vec((0u8..6, 1u8..100), 1..9),
+            count_max in 1usize..5,
+            gain_percent in 0u8..5,
+        ) {
+            let faces: Vec<SeenFace> = seen
+                .iter()
+                .map(|(group, quality)| face(60.0 * f32::from(*group), f32::from(*quality) / 100.0))
+                .collect();
+            let rules = ExemplarRules {
+                count_max,
+                gain_min: f32::from(gain_percent) / 100.0,
+                ..Default::default()
+            };
+            let sum: f32 = kept(&faces, rules).iter().map(|e| e.quality).sum();
+            let missed = best_sum(&faces, rules) - sum;
+            let allowed = rules.gain_min * count_max as f32 + 1e-4;
+            proptest::prop_assert!((-1e-4..=allowed).contains(&missed), "{missed} of {seen:?}");
+        }
+
+        #[test]
+        fn what_is_kept_is_unlike(
+            seen in proptest::collection::vec((0.0f32..360.0, 0.0f32..1.0), 1..30),
+        ) {
+            let faces: Vec<SeenFace> = seen.iter().map(|(hue, quality)| face(*hue, *quality)).collect();
+            let rules = ExemplarRules::default();
+            let kept = kept(&faces, rules);
+            proptest::prop_assert!((1..=rules.count_max).contains(&kept.len()));
+            for (i, a) in kept.iter().enumerate() {
+                for b in &kept[i + 1..] {
+                    let cosine = a.embedding.dot(&b.embedding).get();
+                    proptest::prop_assert!(cosine < rules.duplicate_from, "{cosine}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 // Vision: what is in one picture.
 pub mod align;
+pub mod attribute;
 pub mod crop;
 pub mod detect;
 pub mod embed;
@@ -23,11 +24,12 @@ mod runtime;
 mod tensor;
 
 pub use align::AlignedCrop;
-pub use detect::{DetectSize, Detector, InferError};
+pub use attribute::Classifier;
+pub use detect::{DetectSize, DetectSizes, Detector, InferError};
 pub use embed::Embedder;
 pub use gate::face::{FaceGates, FaceRejection, Quality};
 pub use geometry::{DetectedFace, Point, Rect};
-pub use model::{Assets, Contract, ModelError, ModelOptions, Models, Subnormals};
+pub use model::{Assets, Classifiers, Contract, ModelError, ModelOptions, Models, Subnormals};
 pub use photo_reader::{PhotoFace, PhotoReader};
 pub use picture::{Picture, PictureRef};
 pub use provider::Provider;
@@ -38,10 +40,12 @@ pub mod capture;
 pub mod exemplar;
 #[cfg(feature = "media")]
 pub mod extract;
+pub mod files;
 pub mod observe;
 pub mod pipeline;
 pub mod shot;
 pub mod source;
+pub mod streamface;
 pub mod track;
 #[cfg(all(feature = "media", feature = "worker"))]
 pub mod worker;

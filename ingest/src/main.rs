@@ -12,9 +12,17 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use rollcall_ingest::{Provider, observe::mask_credentials, pipeline::ShotRule, worker};
+use rollcall_ingest::{
+    DetectSizes, ModelOptions, Provider,
+    observe::mask_credentials,
+    pipeline::{GateRule, ShotRule},
+    track::TrackerRule,
+    worker,
+};
 
+mod run_capture;
 mod run_extract;
+mod run_many;
 
 /// Exit code for anything that went wrong.
 const FAILED: u8 = 2;
@@ -32,8 +40,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write the tracks of a video to a folder, without a server.
+    /// Write the tracks of videos to a folder, without a server.
     Extract(Extract),
+    /// Keep the key frames of a source that pass streamface's gates, and the faces in them.
+    Capture(run_capture::Capture),
+    /// Find the faces in frames that were captured.
+    Faces(run_capture::Faces),
     /// Work for a server: started by rollcalld, with an order on standard input.
     Run,
 }
@@ -41,8 +53,11 @@ enum Command {
 /// Options of `extract`.
 #[derive(Args)]
 struct Extract {
-    /// A video file, or a URL with an end.
-    file: String,
+    /// A video file, a URL with an end, or `-` for standard input; or several, folders and patterns
+    /// such as 'videos/**/*.mp4', each video of which gets a folder of its own under FOLDER. Run
+    /// again, what is done is passed over.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
     /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -54,12 +69,32 @@ struct Extract {
     /// something goes on, less often where all stays as it is).
     #[arg(long, value_name = "N|key")]
     every: Option<Every>,
-    /// Longest side of the picture the detector sees at most, in pixels.
-    #[arg(long, value_name = "PIXELS", default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=2048))]
-    detect_size: u32,
+    /// Longest side of the picture the detector sees at most, in pixels, 32 to 2048; several,
+    /// separated by commas, look for small faces as well as large ones (640,1280).
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        default_value = "640",
+        alias = "detect-sizes"
+    )]
+    detect_size: DetectSizes,
+    /// The id of the detector: a manifest in the folder of models, such as yunet-2023mar.
+    #[arg(long, value_name = "ID", default_value_t = ModelOptions::default().detector)]
+    detector: String,
     /// By which rule shots are told apart.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    gates: GateRule,
+    /// By which rule faces are followed; `facerec` looks for faces in every frame, unless `--every`
+    /// says otherwise.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    tracker: TrackerRule,
+    /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
+    /// docs/attributes.md has the names and the costs).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    attributes: Vec<String>,
     /// Threads that share the work of a model, beside the one that decodes (default: two, where
     /// there are as many cores).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -67,7 +102,7 @@ struct Extract {
     /// What runs the models: others than `cpu` need a build with that feature, and fall back.
     #[arg(long, value_enum, value_name = "PROVIDER", default_value_t)]
     provider: Provider,
-    /// Replace an earlier extraction in the folder.
+    /// Replace earlier extractions in the folder.
     #[arg(long)]
     force: bool,
     /// Print what each stage cost.
@@ -103,6 +138,14 @@ fn main() -> ExitCode {
             start_logging(arguments.log.as_deref().unwrap_or("error"));
             run_extract::extract(&options)
         }
+        Command::Capture(options) => {
+            start_logging(arguments.log.as_deref().unwrap_or("error"));
+            run_capture::capture(&options)
+        }
+        Command::Faces(options) => {
+            start_logging(arguments.log.as_deref().unwrap_or("error"));
+            run_capture::faces(&options)
+        }
         Command::Run => {
             start_logging(arguments.log.as_deref().unwrap_or("info"));
             run_worker()
@@ -129,8 +172,22 @@ fn start_logging(filter: &str) {
 fn run_worker() -> anyhow::Result<()> {
     leave_with_parent().context("this worker cannot be tied to its server")?;
     let order = worker::WorkerOrder::read(io::stdin().lock())?;
+    step_back(&order);
     worker::run(&order)?;
     Ok(())
+}
+
+/// Searches go before reading, and what cannot wait before what can: a live stream has several
+/// times the share of a file where both want the same core. Threads made later inherit it.
+fn step_back(order: &worker::WorkerOrder) {
+    let niceness = if order.kind == worker::SourceMode::Live || order.realtime {
+        5
+    } else {
+        15
+    };
+    if let Err(why) = rustix::process::nice(niceness) {
+        tracing::warn!(%why, "this worker runs at its server's priority");
+    }
 }
 
 /// Asks the kernel to end this process with the one that started it, so that a killed server

@@ -6,6 +6,8 @@
 
 use rollcall_index::Embedding;
 
+use crate::{attribute::Attribute, geometry::DetectedFace};
+
 mod fault;
 mod id;
 mod report;
@@ -59,6 +61,8 @@ pub struct ObservedExemplar {
     pub face: ObservedFace,
     /// Five points, x then y, in fractions of the display picture.
     pub landmarks: [f32; 10],
+    /// Box and landmarks, in pixels of the loose crop.
+    pub in_loose_crop: DetectedFace,
     /// 0 to 1, higher is better.
     pub quality: f32,
     /// Unit length.
@@ -94,6 +98,8 @@ pub struct TrackObservation {
     pub exemplars: Vec<ObservedExemplar>,
     /// Numbers of exemplars of earlier revisions given up for better ones.
     pub dropped_exemplars: Vec<u32>,
+    /// What its exemplars say beside who it is, once they have changed; empty: as before.
+    pub attributes: Vec<Attribute>,
 }
 
 /// One message of a run.

@@ -7,6 +7,7 @@
 
 mod analysis;
 mod hold;
+mod lag;
 mod look;
 mod schedule;
 
@@ -18,19 +19,25 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    detect::{DetectSize, Detector, InferError},
+    attribute::Classifier,
+    detect::{DetectSizes, Detector, InferError},
     embed::Embedder,
-    gate::{face::FaceGates, frame::FrameGates},
+    gate::{
+        face::FaceGates,
+        frame::FrameGates,
+        streamface::{FaceThresholds, FrameThresholds},
+    },
     observe::{
         Fault, FaultReason, Finished, Flow, MediaTime, Observation, ObservationSink, Report,
         ResumePoint, RunState, SinkError,
     },
     shot::{CutRules, GradualRules},
     source::{CaptureStatus, Feed, FrameSource, Overflow, StopToken, Taken},
-    track::TrackRules,
+    track::{TrackRules, TrackerRule},
 };
 
 use analysis::Analysis;
+use lag::Lag;
 
 /// A live source without a picture for so long is reported as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(3);
@@ -39,7 +46,18 @@ const STALLED_AFTER: Duration = Duration::from_secs(3);
 const PIPELINE_VERSION: u32 = 3;
 
 /// By which rule shots are told apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum ShotRule {
     /// Cuts that stand out from what is around them, dissolves and fades.
     #[default]
@@ -48,14 +66,45 @@ pub enum ShotRule {
     Facerec,
 }
 
+/// By which gates frames and faces are refused.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum GateRule {
+    /// Gates that save time and are set so as never to cost a person.
+    #[default]
+    Rollcall,
+    /// streamface's, with its thresholds.
+    Streamface,
+}
+
+/// streamface's gates in place of our own.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StreamfaceGates {
+    /// Which frames are searched.
+    pub frames: FrameThresholds,
+    /// Which faces are embedded.
+    pub faces: FaceThresholds,
+}
+
 /// What shapes a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PipelineSettings {
     /// Faces are looked for in every n-th frame of a shot, counted from its first. `None`: five
     /// times a second where something goes on, less often and smaller where all stays as it is.
     pub detect_every: Option<NonZeroU32>,
-    /// How large the detector sees the picture at most.
-    pub detect_size: DetectSize,
+    /// How large the detector sees the picture, once or several times; known faces
+    /// that are large enough may be looked at smaller.
+    pub detect_sizes: DetectSizes,
     /// Longest side of the picture that faces are found in and cut from, in pixels. Larger frames
     /// are scaled down once.
     pub picture_side_max: u32,
@@ -63,6 +112,8 @@ pub struct PipelineSettings {
     pub frame_gates: FrameGates,
     /// Which faces are good enough to embed.
     pub face_gates: FaceGates,
+    /// streamface's gates, if they are to be used; `frame_gates` is then left out.
+    pub streamface: Option<StreamfaceGates>,
     /// What is a hard cut.
     pub cuts: CutRules,
     /// What is a dissolve or a fade.
@@ -81,10 +132,11 @@ impl Default for PipelineSettings {
     fn default() -> Self {
         Self {
             detect_every: None,
-            detect_size: DetectSize::default(),
+            detect_sizes: DetectSizes::default(),
             picture_side_max: 1280,
             frame_gates: FrameGates::default(),
             face_gates: FaceGates::default(),
+            streamface: None,
             cuts: CutRules::default(),
             gradual: GradualRules::default(),
             tracks: TrackRules::default(),
@@ -131,6 +183,7 @@ impl PipelineSettings {
             overlap_sure: 0.6,
             hits_min: 1,
             missed_max: 1,
+            remember: Duration::from_secs(6),
             collect_every: Duration::from_secs(3),
             verify_every: Duration::from_secs(6),
             ..self.tracks
@@ -140,6 +193,42 @@ impl PipelineSettings {
             cuts,
             gradual: GradualRules::NEVER,
             tracks,
+            ..self
+        }
+    }
+
+    /// The same with the detector looking at these sizes, and frames kept large enough for the
+    /// largest.
+    #[must_use]
+    pub fn with_detect_sizes(self, sizes: DetectSizes) -> Self {
+        Self {
+            picture_side_max: self.picture_side_max.max(sizes.largest().get()),
+            detect_sizes: sizes,
+            ..self
+        }
+    }
+
+    /// The same with the gates that `rule` stands for. streamface's leave a face to the landmarks'
+    /// sanity alone besides.
+    #[must_use]
+    pub fn with_gates(self, rule: GateRule) -> Self {
+        let streamface = (rule == GateRule::Streamface).then(StreamfaceGates::default);
+        let face_gates = streamface.map_or_else(FaceGates::default, |_| FaceGates::OPEN);
+        Self {
+            face_gates,
+            streamface,
+            ..self
+        }
+    }
+
+    /// The same with the rules for tracks that `rule` stands for. facerec's want faces to be looked for
+    /// in every frame, unless these settings say in which.
+    #[must_use]
+    pub fn with_tracker(self, rule: TrackerRule) -> Self {
+        let facerec = rule == TrackerRule::Facerec;
+        Self {
+            tracks: TrackRules::of(rule),
+            detect_every: self.detect_every.or(facerec.then_some(NonZeroU32::MIN)),
             ..self
         }
     }
@@ -171,6 +260,8 @@ pub struct Vision {
     pub detector: Box<dyn Detector>,
     /// Tells them apart.
     pub embedder: Box<dyn Embedder>,
+    /// Read attributes off exemplars; may be none.
+    pub classifiers: Vec<Box<dyn Classifier>>,
 }
 
 /// Why a run was given up without a last message.
@@ -226,7 +317,10 @@ impl Pipeline {
                 return finish(sink, RunState::Failed, Some(fault), MediaTime::ZERO);
             }
             let mut run = Run::new(&self.settings, self.vision, status, resume, sink, &stop);
-            run.live_frame = (self.overflow == Overflow::KeepNewest).then(Instant::now);
+            if self.overflow == Overflow::KeepNewest {
+                run.live_frame = Some(Instant::now());
+                run.lag = Some(Lag::default());
+            }
             let outcome = run.drive(&feed);
             // Whatever happened, the reader must not wait for room or for pictures.
             feed.close();
@@ -262,6 +356,8 @@ struct Run<'a> {
     report_every: Duration,
     /// When the last frame of a live source came.
     live_frame: Option<Instant>,
+    /// Of a live source.
+    lag: Option<Lag>,
 }
 
 impl<'a> Run<'a> {
@@ -284,6 +380,7 @@ impl<'a> Run<'a> {
             reported: None,
             report_every,
             live_frame: None,
+            lag: None,
         }
     }
 
@@ -312,6 +409,9 @@ impl<'a> Run<'a> {
             match feed.take(self.report_every) {
                 Taken::Frame(frame) => {
                     self.live_frame = self.live_frame.map(|_| Instant::now());
+                    if let Some(lag) = &mut self.lag {
+                        lag.came(frame.stamp.time, Instant::now());
+                    }
                     if let Some(media) = self
                         .analysis
                         .wants_media()
@@ -350,6 +450,7 @@ impl<'a> Run<'a> {
         let mut counters = self.analysis.counters().clone();
         counters.frames_decoded = facts.decoded;
         counters.frames_dropped = facts.dropped;
+        counters.reconnects = facts.reconnects;
         counters.spend("decode", facts.decode);
         counters.spend("scale", facts.shrink);
         if facts.corrupt > 0 {
@@ -369,6 +470,10 @@ impl<'a> Run<'a> {
             position,
             counters,
             fault,
+            lag: self
+                .lag
+                .as_mut()
+                .and_then(|lag| lag.at(position, Instant::now())),
         };
         self.reported = Some(Instant::now());
         if self.sink.observe(Observation::Report(report))? == Flow::Stop {

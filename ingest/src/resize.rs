@@ -1,5 +1,5 @@
-//! Scaling of pictures: bilinear, with the triangle as wide as the shrinking, so that every source
-//! pixel counts (what Pillow calls `BILINEAR`, not what `OpenCV` does).
+//! Scaling of pictures: bilinear or Lanczos, with the triangle as wide as the shrinking, so that every source
+//! pixel counts (what Pillow does, not what `OpenCV` does).
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
@@ -11,6 +11,15 @@ use crate::picture::{Picture, PictureRef};
 ///
 /// Cost: proportional to the larger of the two pictures' areas; SIMD where the CPU has it.
 pub(crate) fn resize(picture: PictureRef<'_>, width: u32, height: u32) -> Picture {
+    resize_by(picture, width, height, FilterType::Bilinear)
+}
+
+/// The same with the Lanczos filter of three lobes: what Pillow calls `LANCZOS`.
+pub(crate) fn resize_lanczos(picture: PictureRef<'_>, width: u32, height: u32) -> Picture {
+    resize_by(picture, width, height, FilterType::Lanczos3)
+}
+
+fn resize_by(picture: PictureRef<'_>, width: u32, height: u32, filter: FilterType) -> Picture {
     let (width, height) = (width.max(1), height.max(1));
     if (width, height) == (picture.width(), picture.height()) {
         return picture.to_picture();
@@ -21,7 +30,7 @@ pub(crate) fn resize(picture: PictureRef<'_>, width: u32, height: u32) -> Pictur
     let mut scaled = Picture::filled(width, height, [0; 3]).expect("the caller checked the sizes");
     let mut target: TypedImage<'_, U8x3> = TypedImage::from_buffer(width, height, scaled.rgb_mut())
         .expect("a picture has three bytes a pixel");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
     // Typed: the untyped call would bring in code for every pixel format, most of this crate's compile time.
     Resizer::new()
         .resize_typed(&source, &mut target, &options)

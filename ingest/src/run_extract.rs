@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
     num::NonZeroUsize,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,8 +12,8 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, DetectSize, ModelOptions, Models,
-    capture::{AccessRules, FileSource, Location, Patience, system_clock},
+    Assets, Classifiers, ModelOptions, Models, Subnormals,
+    capture::{AccessRules, DecodeMode, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
     pipeline::{Pipeline, PipelineSettings, Vision},
@@ -20,38 +21,69 @@ use rollcall_ingest::{
     worker::model_names,
 };
 
-use crate::{Every, Extract};
+use crate::{Every, Extract, run_many};
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
-    let location = Location::check(&options.file, &AccessRules::default())?;
+    let several = run_many::plan(&options.files, &options.out)?;
+    if let ([file], None) = (options.files.as_slice(), &several) {
+        locate(file)?;
+    }
     let assets = Assets::locate(options.assets.as_deref())?;
     let models = open_models(&assets, options)?;
-    prepare_folder(&options.out, options.force)?;
-
-    let settings = settings(options);
-    let header = ExtractHeader {
-        uri: options.file.clone(),
-        contract: models.contract().id().to_owned(),
-        dimension: models.contract().dimension(),
-        pipeline: settings.fingerprint(&model_names(&models)),
-    };
+    let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
+    let one =
+        |file: &str, out: &Path| extract_one(options, &models, &classifiers, file, out, &stop);
+    match several {
+        Some(videos) => run_many::run(&videos, options.force, &stop, one),
+        None => {
+            prepare_folder(&options.out, options.force)?;
+            one(&options.files[0], &options.out)
+        }
+    }
+}
+
+fn locate(file: &str) -> anyhow::Result<Location> {
+    Ok(match file {
+        "-" => Location::standard_input()?,
+        file => Location::check(file, &AccessRules::default())?,
+    })
+}
+
+/// Extracts `file` to `out`, which is empty.
+fn extract_one(
+    options: &Extract,
+    models: &Models,
+    classifiers: &Classifiers,
+    file: &str,
+    out: &Path,
+    stop: &StopToken,
+) -> anyhow::Result<()> {
+    let location = locate(file)?;
+    let settings = settings(options);
+    let header = ExtractHeader {
+        uri: file.to_owned(),
+        contract: models.contract().id().to_owned(),
+        dimension: models.contract().dimension(),
+        pipeline: settings.fingerprint(&model_names(models, classifiers)),
+    };
     let clock = system_clock();
     let patience = Patience::default();
     let mut source = FileSource::new(location, patience, false, None, clock(), stop.clone());
     if matches!(options.every, Some(Every::Key)) {
-        source = source.key_frames();
+        source = source.with_mode(DecodeMode::KeyFrames);
     }
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
+        classifiers: classifiers.readers()?,
     };
     let pipeline = Pipeline {
         settings,
         vision,
         overflow: Overflow::Wait,
-        stop,
+        stop: stop.clone(),
     };
 
     let progress = Progress::new();
@@ -62,13 +94,13 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
             progress.show(report);
             last.clone_from(report);
         };
-        let mut sink = FolderSink::create(&options.out, &header, clock, &mut watch)?;
+        let mut sink = FolderSink::create(out, &header, clock, &mut watch)?;
         let finished = pipeline.run(Box::new(source), None, &mut sink)?;
         (finished, sink.written)
     };
     progress.clear();
     eprintln!("{}", summary(&finished, written, &last, begun.elapsed()));
-    eprintln!("written to {}", options.out.display());
+    eprintln!("written to {}", out.display());
     if options.profile {
         eprint!("{}", profile(&last, begun.elapsed()));
     }
@@ -78,6 +110,7 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
 fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = ModelOptions {
+        detector: options.detector.clone(),
         threads: options.threads.map_or(cores.min(2), usize::from),
         provider: options.provider,
         ..ModelOptions::default()
@@ -96,10 +129,12 @@ fn settings(options: &Extract) -> PipelineSettings {
     };
     let settings = PipelineSettings {
         detect_every: every,
-        detect_size: DetectSize::longest_side(options.detect_size),
         ..PipelineSettings::default()
     }
-    .with_shots(options.shots);
+    .with_detect_sizes(options.detect_size.clone())
+    .with_shots(options.shots)
+    .with_gates(options.gates)
+    .with_tracker(options.tracker);
     if matches!(options.every, Some(Every::Key)) {
         settings.for_key_frames()
     } else {
@@ -175,7 +210,7 @@ fn summary(finished: &Finished, written: Written, last: &Report, took: Duration)
 }
 
 /// Stages in the order of a face's way, and the threads on which they run.
-const STAGES: [(&str, &str); 9] = [
+const STAGES: [(&str, &str); 10] = [
     ("decode", "capture"),
     ("scale", "both"),
     ("shot", "analysis"),
@@ -184,6 +219,7 @@ const STAGES: [(&str, &str); 9] = [
     ("align", "analysis"),
     ("track", "analysis"),
     ("embed", "analysis"),
+    ("attributes", "analysis"),
     ("write", "analysis"),
 ];
 
@@ -192,13 +228,13 @@ fn profile(last: &Report, took: Duration) -> String {
     let frames = last.counters.frames_decoded.max(1);
     let wall = took.as_secs_f64().max(1e-6);
     let mut text =
-        String::from("stage     thread      seconds   ms a frame   share of wall time\n");
+        String::from("stage       thread      seconds   ms a frame   share of wall time\n");
     for (stage, thread) in STAGES {
         let spent = last.counters.stages.get(stage).copied();
         let spent = spent.unwrap_or_default().as_secs_f64();
         let _ = writeln!(
             text,
-            "{stage:<8}  {thread:<8} {spent:>10.2} {:>12.3} {:>18.1} %",
+            "{stage:<10}  {thread:<8} {spent:>10.2} {:>12.3} {:>18.1} %",
             spent * 1000.0 / frames as f64,
             100.0 * spent / wall
         );
@@ -216,7 +252,7 @@ fn profile(last: &Report, took: Duration) -> String {
 }
 
 /// Ctrl-C closes what is open and keeps what was seen; a second one ends the process.
-fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
+pub(crate) fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

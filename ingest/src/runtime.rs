@@ -33,6 +33,17 @@ pub(crate) struct RunOptions {
     pub(crate) provider: Provider,
 }
 
+impl RunOptions {
+    /// On the caller's thread alone.
+    pub(crate) fn one_thread(subnormals: Subnormals) -> Self {
+        Self {
+            subnormals,
+            threads: 1,
+            provider: Provider::Cpu,
+        }
+    }
+}
+
 /// The library in use and where it came from. One a process: ONNX Runtime cannot be unloaded.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 

@@ -94,6 +94,8 @@ pub struct CaptureFacts {
     pub dropped: u64,
     /// Pictures the decoder could not make whole.
     pub corrupt: u64,
+    /// How often a stream broke off and was to be opened again.
+    pub reconnects: u64,
     /// Wall time spent reading and decoding.
     pub decode: Duration,
     /// Wall time spent on the small grey copies.

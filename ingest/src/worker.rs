@@ -14,7 +14,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
     capture::{AccessRules, FileSource, LiveSource, Location, Patience, system_clock},
-    model::{Assets, ModelError, ModelOptions, Models},
+    model::{Assets, Classifiers, ModelError, ModelOptions, Models, Subnormals},
     observe::{Fault, ResumePoint},
     pipeline::{Pipeline, PipelineSettings, RunError, Vision},
     source::{CaptureStatus, FrameSource, Next, Overflow, StopToken},
@@ -56,16 +56,25 @@ pub enum WorkerError {
 /// [`WorkerError`], after which the server may start another worker for the same source.
 pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     let assets = Assets::locate(Some(Path::new(&order.assets)))?;
-    let models = Models::open(&assets, &ModelOptions::default())?;
+    let mut options = ModelOptions::default();
+    if let Some(detector) = &order.detector {
+        options.detector.clone_from(detector);
+    }
+    let models = Models::open(&assets, &options)?;
+    let classifiers = Classifiers::open(&assets, &order.attributes, Subnormals::default())?;
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
+        classifiers: classifiers.readers()?,
     };
-    let settings = PipelineSettings::default();
+    let settings = PipelineSettings::default()
+        .with_detect_sizes(order.detect_sizes()?)
+        .with_shots(order.shots)
+        .with_gates(order.gates);
     let greeting = Greeting {
         source_id: order.source_id,
         contract: models.contract().id().to_owned(),
-        pipeline: settings.fingerprint(&model_names(&models)),
+        pipeline: settings.fingerprint(&model_names(&models, &classifiers)),
     };
     let stop = StopToken::default();
     let link = Arc::new(Link::new(stop.clone()));
@@ -86,13 +95,15 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     finish(outcome.map(drop), sink, &link)
 }
 
-/// What the hash of a pipeline is to know about the models: both files, by hash.
+/// What the hash of a pipeline is to know about the models: their files, by hash, and how they are
+/// used.
 #[must_use]
-pub fn model_names(models: &Models) -> String {
+pub fn model_names(models: &Models, classifiers: &Classifiers) -> String {
     format!(
-        "{} {}",
-        models.detector_manifest().model.sha256,
-        models.contract().id()
+        "{} {}{}",
+        models.detector_key(),
+        models.contract().id(),
+        classifiers.names()
     )
 }
 
@@ -113,6 +124,7 @@ fn open_source(
     let rules = AccessRules {
         file_roots: Some(order.file_roots.clone()),
         protocols: order.protocols.clone(),
+        resolver_command: order.resolver_command.clone(),
     };
     let location = match Location::check(&order.uri, &rules) {
         Ok(location) => location,

@@ -5,7 +5,7 @@ mod clips;
 
 use std::{path::Path, time::Duration};
 
-use clips::{CLIP, ffmpeg, read, read_from, read_key_frames};
+use clips::{CLIP, difference, ffmpeg, read, read_from, read_key_frames};
 use rollcall_ingest::{
     Picture,
     observe::{FaultReason, FrameNo, MediaTime, ResumePoint},
@@ -254,16 +254,6 @@ fn pictures_come_at_display_aspect_and_upright() {
         difference(after, &judged)
     );
     assert_ne!(before.rgb(), after.rgb());
-}
-
-fn difference(a: &Picture, b: &Picture) -> f64 {
-    let sum: u64 = a
-        .rgb()
-        .iter()
-        .zip(b.rgb())
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
-    sum as f64 / a.rgb().len() as f64
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use rollcall_index::Embedding;
 use rollcall_ingest::{
-    Assets, ModelOptions, Models,
+    Assets, Classifiers, ModelOptions, Models, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience},
     observe::{Observation, Recorder, ResumePoint, WallTime},
     pipeline::{Pipeline, PipelineSettings, Vision},
@@ -229,11 +229,10 @@ fn the_small_clip_is_found_as_composed() {
 
 #[test]
 fn a_run_from_any_checkpoint_of_the_small_clip_reports_the_same() {
-    let models = Models::open(
-        &Assets::locate(Some(&assets())).unwrap(),
-        &ModelOptions::default(),
-    )
-    .unwrap();
+    let found = Assets::locate(Some(&assets())).unwrap();
+    let models = Models::open(&found, &ModelOptions::default()).unwrap();
+    let names = ["age", "gender", "eyes"].map(str::to_owned);
+    let classifiers = Classifiers::open(&found, &names, Subnormals::default()).unwrap();
     let clip = assets().join("demo/clip-small.mp4");
     let run = |resume: Option<ResumePoint>| -> Vec<String> {
         let location = Location::check(clip.to_str().unwrap(), &AccessRules::default()).unwrap();
@@ -250,6 +249,7 @@ fn a_run_from_any_checkpoint_of_the_small_clip_reports_the_same() {
         let vision = Vision {
             detector: models.detector().unwrap(),
             embedder: models.embedder().unwrap(),
+            classifiers: classifiers.readers().unwrap(),
         };
         let settings = PipelineSettings::default();
         let mut recorder = Recorder::default();

@@ -16,6 +16,7 @@ const FACE_REJECTIONS: &[&str] = &[
     "LOW_CONFIDENCE",
     "FACE_TOO_SMALL",
     "BLURRED",
+    "BAD_LANDMARKS",
     "EXTREME_POSE",
     "OUT_OF_PICTURE",
 ];
@@ -55,6 +56,8 @@ pub struct EdgeMetrics {
     shots: IntCounterVec,
     tracks: IntCounterVec,
     worker_restarts: IntCounterVec,
+    reconnects: IntCounterVec,
+    lag: GaugeVec,
     last_frame: GaugeVec,
     source_stage: CounterVec,
     pub(crate) watch_subscribers: IntGauge,
@@ -182,6 +185,18 @@ impl EdgeMetrics {
                 "Workers started again after they died",
                 &["source"],
             )?,
+            reconnects: make.counters(
+                "rollcall_source_reconnects_total",
+                "Times a live stream broke off and was to be opened again",
+                &["source"],
+            )?,
+            lag: make.add(GaugeVec::new(
+                Opts::new(
+                    "rollcall_source_lag_seconds",
+                    "Age of the newest frame of a live source that was looked at",
+                ),
+                &["source"],
+            )?)?,
             last_frame: make.add(GaugeVec::new(
                 Opts::new(
                     "rollcall_source_last_frame_timestamp_seconds",
@@ -265,6 +280,19 @@ impl EdgeMetrics {
             .inc();
     }
 
+    /// Shows how far behind a live source is.
+    pub(crate) fn lag(&self, source: u64, lag: Duration) {
+        self.lag
+            .with_label_values(&[source.to_string().as_str()])
+            .set(lag.as_secs_f64());
+    }
+
+    /// No run is open: a lag that stood still would look like a healthy one.
+    pub(crate) fn lag_unknown(&self, source: u64) {
+        // Sources that never had one, files above all, have nothing to remove.
+        let _ = self.lag.remove_label_values(&[source.to_string().as_str()]);
+    }
+
     pub(crate) fn frame_seen(&self, source: u64, unix: Duration) {
         self.last_frame
             .with_label_values(&[source.to_string().as_str()])
@@ -323,6 +351,9 @@ impl EdgeMetrics {
         self.tracks
             .with_label_values(&[source])
             .inc_by(now.tracks.saturating_sub(before.tracks));
+        self.reconnects
+            .with_label_values(&[source])
+            .inc_by(now.reconnects.saturating_sub(before.reconnects));
         for (stage, seconds) in &now.stage_seconds {
             let before = before.stage_seconds.get(stage).copied().unwrap_or_default();
             self.source_stage
@@ -351,6 +382,7 @@ mod tests {
         };
         metrics.source_counted(1, &SourceCounters::default(), &counters);
         metrics.frame_seen(1, Duration::from_secs(1));
+        metrics.lag(1, Duration::from_millis(250));
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let manual = std::fs::read_to_string(root.join("../docs/metrics.md")).unwrap();
         let text = metrics.text().unwrap();

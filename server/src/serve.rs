@@ -139,13 +139,8 @@ impl Server {
         let sources = Arc::new(Sources::new(metrics.clone()));
         let rules = SourceRules::new(&config);
         let setup = worker_setup(&config, grpc, &vision, rules.clone());
-        let supervisor = Supervisor::new(
-            core.clone(),
-            Arc::clone(&sources),
-            setup,
-            config.workers_max(),
-            signal.clone(),
-        )?;
+        let supervisor =
+            Supervisor::new(core.clone(), Arc::clone(&sources), setup, signal.clone())?;
         let subscribers = config.watch.subscribers_max.min(Semaphore::MAX_PERMITS);
         let edge = Arc::new(Edge {
             core,
@@ -341,10 +336,17 @@ fn worker_setup(
         program: worker_program(&config.ingest.worker_command),
         endpoint: format!("http://{}", reachable(grpc)),
         assets: vision.assets.clone(),
+        attributes: config.ingest.attributes.clone(),
+        detector: config.ingest.detector.clone(),
+        detect_sizes: config.detect_sizes(),
         rules,
+        shots: config.ingest.shots,
+        gates: config.ingest.gates,
         open_timeout_s: config.ingest.open_timeout_s,
         read_timeout_s: config.ingest.read_timeout_s,
         stop_timeout: Duration::from_secs(config.ingest.stop_timeout_s),
+        workers_max: config.workers_max(),
+        live_max: config.ingest.live_max,
     }
 }
 

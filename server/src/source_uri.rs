@@ -1,18 +1,19 @@
 //! Checks the address of a source: which protocols, which files.
 
 use crate::config::Config;
-use crate::pb::SourceKind;
+use crate::pb::{self, SourceKind};
 use crate::url_mask::masked;
-use std::path::{Path, PathBuf};
+use rollcall_ingest::files::{self, is_named_like_video};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Component, Path, PathBuf};
 use url::Url;
 
 /// Bytes of an address at most.
 const URI_BYTES_MAX: usize = 4096;
-/// Endings of URLs that are files, not live streams.
-const FILE_ENDINGS: &[&str] = &[
-    "mp4", "m4v", "mkv", "mov", "webm", "avi", "mpg", "mpeg", "ts", "m2ts", "mts", "flv", "wmv",
-    "ogv", "3gp", "mxf",
-];
+/// The protocol that stands for cameras of the server's machine.
+const DEVICE: &str = "v4l2";
+/// Before the address of a page on which a resolver finds the stream.
+const PAGE: &str = "page+";
 
 /// Why an address cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,13 +24,15 @@ pub enum UriError {
         /// What is wrong with it.
         what: String,
     },
-    /// The protocol is not in `ingest.protocols`.
-    #[error("{uri}: protocol {protocol} is not allowed here (setting ingest.protocols)")]
+    /// The settings do not allow the protocol.
+    #[error("{uri}: protocol {protocol} is not allowed here (setting {setting})")]
     Protocol {
         /// Masked.
         uri: String,
         /// The one asked for.
         protocol: String,
+        /// What would allow it.
+        setting: &'static str,
     },
     /// There is no such file on the server.
     #[error("{path}: there is no such file on the server: {why}")]
@@ -61,6 +64,7 @@ pub enum UriError {
 #[derive(Clone, Debug)]
 pub struct SourceRules {
     protocols: Vec<String>,
+    resolver_command: Vec<String>,
     /// `None`: any file.
     roots: Option<Vec<PathBuf>>,
 }
@@ -92,6 +96,7 @@ impl SourceRules {
         let roots = (!any).then(|| ingest.file_roots.iter().filter_map(canonical).collect());
         Self {
             protocols: ingest.protocols.clone(),
+            resolver_command: ingest.resolver_command.clone(),
             roots,
         }
     }
@@ -108,6 +113,53 @@ impl SourceRules {
         &self.protocols
     }
 
+    /// The program that finds the stream on a page, as a worker is told.
+    pub fn resolver_command(&self) -> &[String] {
+        &self.resolver_command
+    }
+
+    /// The files that a folder or a pattern stands for, each checked; of a single file, itself.
+    ///
+    /// # Errors
+    /// [`UriError`] when the place itself may not be looked at, or there is too much in it.
+    pub fn find(&self, pattern: &str) -> Result<pb::FindFilesResponse, UriError> {
+        let invalid = |what: String| UriError::Invalid { what };
+        check_text(pattern)?;
+        let base = files::pattern_base(pattern);
+        let path = Path::new(pattern);
+        if base.is_some() && path.components().any(|part| part == Component::ParentDir) {
+            return Err(invalid(format!("{pattern}: a pattern must not have '..'")));
+        }
+        if base.is_some() || path.is_dir() {
+            self.real_path(pattern, base.as_deref().unwrap_or(path))?;
+        }
+        let found = files::find_files(pattern).map_err(|error| invalid(error.to_string()))?;
+        let Some(found) = found else {
+            let uris = vec![self.check(pattern)?.uri];
+            return Ok(pb::FindFilesResponse {
+                uris,
+                skipped: Vec::new(),
+            });
+        };
+        let skip = |path: &Path, why: &str| pb::SkippedFile {
+            path: path.display().to_string(),
+            why: why.to_owned(),
+        };
+        let mut answer = pb::FindFilesResponse::default();
+        for path in &found.files {
+            match self.check_path(&path.to_string_lossy(), path) {
+                Ok(checked) => answer.uris.push(checked.uri),
+                Err(error) => answer.skipped.push(skip(path, &error.to_string())),
+            }
+        }
+        let others = found
+            .skipped
+            .iter()
+            .map(|path| skip(path, "not named like a video"));
+        answer.skipped.extend(others);
+        Ok(answer)
+    }
+
     /// Checks an address. Looks at the file system for paths; opens nothing.
     ///
     /// # Errors
@@ -116,14 +168,9 @@ impl SourceRules {
         let invalid = |what: &str| UriError::Invalid {
             what: what.to_owned(),
         };
-        if uri.trim().is_empty() {
-            return Err(invalid("is empty; give a path on the server, or a URL"));
-        }
-        if uri.len() > URI_BYTES_MAX {
-            return Err(invalid("is longer than 4096 bytes"));
-        }
-        if uri.chars().any(char::is_control) {
-            return Err(invalid("has control characters"));
+        check_text(uri)?;
+        if let Some(page) = uri.strip_prefix(PAGE) {
+            return self.check_page(uri, page);
         }
         let Some(protocol) = protocol_of(uri) else {
             return self.check_path(uri, Path::new(uri));
@@ -136,7 +183,11 @@ impl SourceRules {
             return Err(UriError::Protocol {
                 uri: masked(uri),
                 protocol,
+                setting: "ingest.protocols",
             });
+        }
+        if protocol == DEVICE {
+            return self.check_device(uri, Path::new(&uri[DEVICE.len() + 1..]));
         }
         let url = Url::parse(uri).map_err(|error| UriError::Invalid {
             what: format!("{}: {error}", masked(uri)),
@@ -152,12 +203,8 @@ impl SourceRules {
                 what: format!("{}: names no host", masked(uri)),
             });
         }
-        let file = url.path().rsplit('/').next().unwrap_or_default();
-        let ending = file
-            .rsplit_once('.')
-            .map(|(_, ending)| ending.to_ascii_lowercase());
         let is_file = matches!(protocol.as_str(), "http" | "https")
-            && ending.is_some_and(|ending| FILE_ENDINGS.contains(&ending.as_str()));
+            && is_named_like_video(Path::new(url.path()));
         let kind = if is_file {
             SourceKind::File
         } else {
@@ -173,7 +220,60 @@ impl SourceRules {
         })
     }
 
-    fn check_path(&self, given: &str, path: &Path) -> Result<CheckedUri, UriError> {
+    /// A page is live unless whoever adds it says otherwise: its address does not tell.
+    fn check_page(&self, uri: &str, page: &str) -> Result<CheckedUri, UriError> {
+        let invalid = |what: &str| UriError::Invalid {
+            what: format!("{}: {what}", masked(uri)),
+        };
+        if !matches!(protocol_of(page).as_deref(), Some("http" | "https")) {
+            return Err(invalid(
+                "a page is written page+https://.. or page+http://..",
+            ));
+        }
+        if self.resolver_command.is_empty() {
+            return Err(UriError::Protocol {
+                uri: masked(uri),
+                protocol: "page".to_owned(),
+                setting: "ingest.resolver_command",
+            });
+        }
+        let checked = self.check(page)?;
+        Ok(CheckedUri {
+            uri: uri.to_owned(),
+            kind: SourceKind::Live,
+            ..checked
+        })
+    }
+
+    /// A camera. Folders do not hold for it: that the protocol is allowed is what allows it.
+    fn check_device(&self, given: &str, path: &Path) -> Result<CheckedUri, UriError> {
+        if !self.protocols.iter().any(|allowed| allowed == DEVICE) {
+            return Err(UriError::Protocol {
+                uri: given.to_owned(),
+                protocol: DEVICE.to_owned(),
+                setting: "ingest.protocols",
+            });
+        }
+        let real = path
+            .canonicalize()
+            .map_err(|error| UriError::FileNotFound {
+                path: given.to_owned(),
+                why: error.to_string(),
+            })?;
+        if !is_camera(&real) {
+            return Err(UriError::NotAFile {
+                path: given.to_owned(),
+            });
+        }
+        Ok(CheckedUri {
+            uri: format!("{DEVICE}:{}", path.display()),
+            name: path.display().to_string(),
+            kind: SourceKind::Live,
+        })
+    }
+
+    /// Follows links, and checks that the end lies under the roots.
+    fn real_path(&self, given: &str, path: &Path) -> Result<PathBuf, UriError> {
         let shown = given.to_owned();
         let found = path.canonicalize();
         if let Some(roots) = &self.roots {
@@ -191,12 +291,21 @@ impl SourceRules {
                 }
             }
         }
-        let path = found.map_err(|error| UriError::FileNotFound {
-            path: shown.clone(),
+        found.map_err(|error| UriError::FileNotFound {
+            path: shown,
             why: error.to_string(),
-        })?;
+        })
+    }
+
+    fn check_path(&self, given: &str, path: &Path) -> Result<CheckedUri, UriError> {
+        if path.canonicalize().is_ok_and(|real| is_camera(&real)) {
+            return self.check_device(given, path);
+        }
+        let path = self.real_path(given, path)?;
         if path.is_dir() {
-            return Err(UriError::NotAFile { path: shown });
+            return Err(UriError::NotAFile {
+                path: given.to_owned(),
+            });
         }
         let Some(uri) = path.to_str() else {
             return Err(UriError::Invalid {
@@ -214,6 +323,35 @@ impl SourceRules {
     }
 }
 
+fn check_text(uri: &str) -> Result<(), UriError> {
+    let invalid = |what: &str| {
+        Err(UriError::Invalid {
+            what: what.to_owned(),
+        })
+    };
+    if uri.trim().is_empty() {
+        return invalid("is empty; give a path on the server, or a URL");
+    }
+    if uri.len() > URI_BYTES_MAX {
+        return invalid("is longer than 4096 bytes");
+    }
+    if uri.chars().any(char::is_control) {
+        return invalid("has control characters");
+    }
+    Ok(())
+}
+
+/// Whether a path, links followed, is that of a camera.
+fn is_camera(real: &Path) -> bool {
+    real.starts_with("/dev")
+        && real
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("video"))
+        && real
+            .metadata()
+            .is_ok_and(|facts| facts.file_type().is_char_device())
+}
+
 /// What stands before the first colon, if it may be a protocol: `rtsp` of `rtsp://..`, `concat` of
 /// `concat:a|b`, `subfile` of `subfile,,start,..`.
 fn protocol_of(uri: &str) -> Option<String> {
@@ -225,118 +363,4 @@ fn protocol_of(uri: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(roots: &[&Path], listen: &str) -> SourceRules {
-        let mut config = Config::default();
-        config.grpc.listen = listen.parse().unwrap();
-        config.ingest.file_roots = roots.iter().map(|root| root.to_path_buf()).collect();
-        SourceRules::new(&config)
-    }
-
-    #[test]
-    fn urls() {
-        let rules = rules(&[], "127.0.0.1:0");
-        for (uri, kind) in [
-            ("rtsp://me:pw@cam/live", SourceKind::Live),
-            ("http://h/a/clip.MP4?x=1", SourceKind::File),
-            ("https://h/live.m3u8", SourceKind::Live),
-            ("srt://h:9000", SourceKind::Live),
-            ("udp://239.0.0.1:1234", SourceKind::Live),
-        ] {
-            let checked = rules.check(uri).unwrap();
-            assert_eq!((checked.kind, checked.uri.as_str()), (kind, uri));
-            assert!(!checked.name.contains("pw"), "{}", checked.name);
-        }
-        for (uri, protocol) in [
-            ("gopher://h/x", "gopher"),
-            ("concat:a.mp4|b.mp4", "concat"),
-            ("subfile,,start,0,end,9,,:/etc/passwd", "subfile"),
-            ("FTP://me:pw@h/x", "ftp"),
-            ("data:video/mp4;base64,AAAA", "data"),
-        ] {
-            let error = rules.check(uri).unwrap_err();
-            let UriError::Protocol {
-                uri,
-                protocol: found,
-            } = error
-            else {
-                panic!("{error:?}")
-            };
-            assert_eq!(found, protocol);
-            assert!(!uri.contains("pw"), "{uri}");
-        }
-        for uri in [
-            "",
-            "  ",
-            "rtsp://",
-            "http://h:port/x",
-            "rtsp://h/\n",
-            &"a".repeat(5000),
-        ] {
-            assert!(
-                matches!(rules.check(uri), Err(UriError::Invalid { .. })),
-                "{uri:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn paths() {
-        let folder = tempfile::tempdir().unwrap();
-        let inside = folder.path().join("a b:c.mp4");
-        std::fs::write(&inside, b"x").unwrap();
-        let local = rules(&[], "127.0.0.1:0");
-        let checked = local.check(inside.to_str().unwrap()).unwrap();
-        assert_eq!(
-            (checked.name.as_str(), checked.kind),
-            ("a b:c.mp4", SourceKind::File)
-        );
-        let url = Url::from_file_path(&inside).unwrap();
-        assert_eq!(local.check(url.as_str()).unwrap(), checked);
-        assert!(matches!(
-            local.check("/no/such.mp4"),
-            Err(UriError::FileNotFound { .. })
-        ));
-        let folder_itself = folder.path().to_str().unwrap();
-        assert!(matches!(
-            local.check(folder_itself),
-            Err(UriError::NotAFile { .. })
-        ));
-    }
-
-    #[test]
-    fn roots_hold_against_links_and_dots() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        std::fs::create_dir(&root).unwrap();
-        let outside = folder.path().join("secret.mp4");
-        std::fs::write(&outside, b"x").unwrap();
-        std::fs::write(root.join("ok.mp4"), b"x").unwrap();
-        std::os::unix::fs::symlink(&outside, root.join("link.mp4")).unwrap();
-        let rooted = rules(&[&root], "127.0.0.1:0");
-        let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
-        rooted.check(&at("ok.mp4")).unwrap();
-        for path in [
-            at("link.mp4"),
-            at("../secret.mp4"),
-            "/etc/passwd".into(),
-            "/no/such".into(),
-        ] {
-            let error = rooted.check(&path).unwrap_err();
-            assert!(
-                matches!(error, UriError::OutsideRoots { .. }),
-                "{path}: {error}"
-            );
-        }
-        assert!(matches!(
-            rooted.check(&at("none.mp4")),
-            Err(UriError::FileNotFound { .. })
-        ));
-        // Reachable from elsewhere and no roots: no files at all.
-        let open = rules(&[], "0.0.0.0:0");
-        let error = open.check(&at("ok.mp4")).unwrap_err();
-        assert!(matches!(error, UriError::OutsideRoots { .. }), "{error}");
-    }
-}
+mod tests;

@@ -32,6 +32,8 @@ struct Live {
     /// Of this run.
     now: SourceCounters,
     error: Option<pb::SourceError>,
+    /// Of the open run, at its last report.
+    lag: Option<prost_types::Duration>,
     restarts: u32,
     /// Whether a run broke off because nothing could be written.
     refused: bool,
@@ -50,6 +52,7 @@ impl Default for Live {
             before: SourceCounters::default(),
             now: SourceCounters::default(),
             error: None,
+            lag: None,
             restarts: 0,
             refused: false,
             farthest_us: 0,
@@ -109,9 +112,11 @@ impl Sources {
 
     /// The run is over.
     pub fn stream_closed(&self, source: u64) {
-        if let Some(live) = self.lock().get(&source) {
+        if let Some(live) = self.lock().get_mut(&source) {
+            live.lag = None;
             live.stream.send_replace(false);
         }
+        self.metrics.lag_unknown(source);
     }
 
     /// Whether a run's stream is open, and a signal of its changes.
@@ -159,6 +164,13 @@ impl Sources {
             live.media.clone_from(&report.media);
         }
         live.error.clone_from(&report.error);
+        live.lag = report.lag;
+        if let Some(lag) = &report.lag {
+            self.metrics.lag(
+                source,
+                Duration::from_micros(duration_us(lag).unsigned_abs()),
+            );
+        }
         if let Some(position) = &report.position {
             let position = duration_us(position);
             live.position_us = Some(position);
@@ -220,6 +232,7 @@ impl Sources {
             worker_restarts: live.map_or(0, |live| live.restarts),
             realtime: row.realtime,
             sequence: row.sequence,
+            lag: live.and_then(|live| live.lag),
         }
     }
 }
@@ -232,6 +245,7 @@ fn add(to: &mut SourceCounters, run: &SourceCounters) {
     to.faces_detected = to.faces_detected.saturating_add(run.faces_detected);
     to.faces_embedded = to.faces_embedded.saturating_add(run.faces_embedded);
     to.tracks = to.tracks.saturating_add(run.tracks);
+    to.reconnects = to.reconnects.saturating_add(run.reconnects);
     for (reason, count) in &run.frames_rejected {
         *to.frames_rejected.entry(reason.clone()).or_default() += count;
     }
@@ -272,8 +286,10 @@ mod tests {
         let report = |frames, position_us| pb::Report {
             counters: Some(SourceCounters {
                 frames_decoded: frames,
+                reconnects: 1,
                 ..SourceCounters::default()
             }),
+            lag: Some(duration(250_000)),
             position: Some(duration(position_us)),
             error: Some(pb::SourceError {
                 message: "rtsp://u:p@h/x broke".into(),
@@ -303,9 +319,14 @@ mod tests {
             tracks: 0,
             sequence: 1,
         };
-        let shown = sources.show(row);
-        assert_eq!(shown.counters.as_ref().unwrap().frames_decoded, 23);
+        let shown = sources.show(row.clone());
+        let counters = shown.counters.as_ref().unwrap();
+        assert_eq!((counters.frames_decoded, counters.reconnects), (23, 2));
+        assert_eq!(shown.lag, Some(duration(250_000)));
         assert_eq!(shown.position, Some(duration(1_000_000)));
         assert!(!format!("{shown:?}").contains("u:p"), "{shown:?}");
+        // Without a run nobody knows how far behind it is.
+        sources.stream_closed(1);
+        assert_eq!(sources.show(row).lag, None);
     }
 }

@@ -8,6 +8,8 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::worker::{Spawner, Worker, WorkerOrder};
 use rand::Rng as _;
+use rollcall_ingest::pipeline::{GateRule, ShotRule};
+use rollcall_ingest::{DetectSize, DetectSizes};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -36,14 +38,28 @@ pub struct WorkerSetup {
     pub endpoint: String,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What they read off the faces that are kept.
+    pub attributes: Vec<String>,
+    /// The detector's id.
+    pub detector: String,
+    /// How large it sees each frame.
+    pub detect_sizes: DetectSizes,
     /// What they may read.
     pub rules: SourceRules,
+    /// By which rule shots are told apart.
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    pub gates: GateRule,
     /// Time to open a source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
     pub read_timeout_s: u64,
     /// Time to leave after a stop.
     pub stop_timeout: Duration,
+    /// Files read at a time.
+    pub workers_max: usize,
+    /// Live sources read at a time.
+    pub live_max: usize,
 }
 
 /// Starts workers and keeps them running.
@@ -65,7 +81,9 @@ struct Care {
     core: Core,
     sources: Arc<Sources>,
     setup: WorkerSetup,
-    places: Semaphore,
+    /// Files, which end, never wait for live sources, which do not.
+    files: Semaphore,
+    live: Semaphore,
     spawner: Spawner,
     shutdown: Shutdown,
 }
@@ -82,7 +100,7 @@ enum Life {
 }
 
 impl Supervisor {
-    /// A supervisor for at most `workers_max` workers at a time.
+    /// A supervisor that has started no worker yet.
     ///
     /// # Errors
     /// If the system gives no thread.
@@ -90,16 +108,17 @@ impl Supervisor {
         core: Core,
         sources: Arc<Sources>,
         setup: WorkerSetup,
-        workers_max: usize,
         shutdown: Shutdown,
     ) -> io::Result<Self> {
         let spawner = Spawner::start(tokio::runtime::Handle::current())?;
-        let places = Semaphore::new(workers_max.min(Semaphore::MAX_PERMITS));
+        let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
+        let (files, live) = (places(setup.workers_max), places(setup.live_max));
         let care = Care {
             core,
             sources,
             setup,
-            places,
+            files,
+            live,
             spawner,
             shutdown,
         };
@@ -191,13 +210,18 @@ impl Supervisor {
 impl Care {
     /// Keeps a worker running until the source is finished or stopped.
     async fn keep(&self, row: SourceRow, mut stop: watch::Receiver<bool>) {
-        if self.places.available_permits() == 0 && row.state != SourceState::Queued {
+        let places = if is_paced(&row) {
+            &self.live
+        } else {
+            &self.files
+        };
+        if places.available_permits() == 0 && row.state != SourceState::Queued {
             let _ = self
                 .change(row.id, SourceState::Queued, "", String::new(), AUTHOR)
                 .await;
         }
         let _place = tokio::select! {
-            place = self.places.acquire() => place,
+            place = places.acquire() => place,
             () = asked(&mut stop) => return,
             () = self.shutdown.wait() => return,
         };
@@ -291,9 +315,15 @@ impl Care {
                 "file"
             },
             realtime: row.realtime,
+            shots: setup.shots,
+            gates: setup.gates,
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
+            resolver_command: setup.rules.resolver_command().to_vec(),
             assets: setup.assets.clone(),
+            attributes: setup.attributes.clone(),
+            detector: setup.detector.clone(),
+            detect_sizes: setup.detect_sizes.iter().map(DetectSize::get).collect(),
             open_timeout_s: setup.open_timeout_s,
             read_timeout_s: setup.read_timeout_s,
         }
@@ -359,6 +389,11 @@ impl Care {
         self.sources.state_changed(source_id, state);
         Ok(())
     }
+}
+
+/// Whether the source comes at a pace of its own, however fast it could be read.
+fn is_paced(row: &SourceRow) -> bool {
+    row.kind == SourceKind::Live || row.realtime
 }
 
 /// Waits for the stop; a supervisor that is gone counts as one.

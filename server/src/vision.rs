@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::edge::Collection;
 use crate::photo_pool::MakeReader;
 use rollcall_ingest::cluster::AssignRules;
-use rollcall_ingest::{Assets, ModelError, ModelOptions, Models, PhotoReader};
+use rollcall_ingest::{Assets, Classifiers, ModelError, ModelOptions, Models, PhotoReader};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,7 +27,13 @@ impl Vision {
     pub fn load(config: &Config) -> Result<Self, ModelError> {
         let explicit = (!config.assets.as_os_str().is_empty()).then_some(config.assets.as_path());
         let assets = Assets::locate(explicit)?;
-        let models = Arc::new(Models::open(&assets, &ModelOptions::default())?);
+        // Workers open them: a name that fits none is said at once, not by each of them.
+        Classifiers::find(&assets, &config.ingest.attributes)?;
+        let options = ModelOptions {
+            detector: config.ingest.detector.clone(),
+            ..ModelOptions::default()
+        };
+        let models = Arc::new(Models::open(&assets, &options)?);
         let id = |id: &str, version: &str| format!("{id} {version}");
         let (detector, embedder) = (models.detector_manifest(), models.embedder_manifest());
         let collection = Collection {

@@ -1,6 +1,7 @@
 //! One worker process: how it is started and what it says on standard error.
 
 use crate::url_mask::masked;
+use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::io;
@@ -35,12 +36,24 @@ pub(crate) struct WorkerOrder {
     pub kind: &'static str,
     /// Play a file at the pace of its own clock.
     pub realtime: bool,
+    /// By which rule shots are told apart.
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    pub gates: GateRule,
     /// Folders that files may be read from.
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols allowed.
     pub protocols: Vec<String>,
+    /// The program that finds the stream on a page.
+    pub resolver_command: Vec<String>,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What to read off the faces that are kept.
+    pub attributes: Vec<String>,
+    /// The detector's id.
+    pub detector: String,
+    /// Longest sides at which it sees each frame, in pixels.
+    pub detect_sizes: Vec<u32>,
     /// Time to open the source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -191,9 +204,15 @@ mod tests {
             uri: "rtsp://u:p@h/x".into(),
             kind: "live",
             realtime: false,
+            shots: ShotRule::Facerec,
+            gates: GateRule::Streamface,
             file_roots: vec!["/".into()],
             protocols: vec!["rtsp".into()],
+            resolver_command: Vec::new(),
             assets: "/assets".into(),
+            attributes: vec!["age".into()],
+            detector: "centerface".into(),
+            detect_sizes: vec![640],
             open_timeout_s: 1,
             read_timeout_s: 1,
         }
@@ -226,6 +245,7 @@ mod tests {
         assert_eq!(json["uri"], "rtsp://u:p@h/x");
         assert_eq!(json["kind"], "live");
         assert_eq!(json["file_roots"][0], "/");
+        assert_eq!(json["attributes"][0], "age");
     }
 
     #[tokio::test]

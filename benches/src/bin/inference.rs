@@ -11,9 +11,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use rollcall_ingest::attribute::KeptFace;
 use rollcall_ingest::photo::{self, PhotoLimits};
 use rollcall_ingest::{
-    AlignedCrop, Assets, DetectSize, ModelOptions, Models, PhotoReader, Picture, Subnormals, align,
+    AlignedCrop, Assets, Classifiers, DetectSize, ModelOptions, Models, PhotoReader, Picture,
+    Subnormals, align,
 };
 use serde_json::json;
 
@@ -54,6 +56,42 @@ fn main() -> Result<()> {
     for (size, name) in [(640, "640x384"), (320, "320x192")] {
         let size = DetectSize::longest_side(size);
         measure_detector(&flushed, &kept, &picture, size, name, arguments.runs)?;
+    }
+    measure_classifiers(&assets, &flushed, &photo, arguments.runs)
+}
+
+/// What each classifier costs a kept face, its crop included.
+fn measure_classifiers(
+    assets: &Assets,
+    models: &Models,
+    photo: &Picture,
+    runs: usize,
+) -> Result<()> {
+    let faces = PhotoReader::open(models)?.read(photo)?;
+    let face = faces.first().context("no face in the fixture")?.face;
+    let kept = KeptFace {
+        loose: align::loose_crop(photo.view(), &face.rect),
+        face: align::in_loose_crop((photo.width(), photo.height()), &face),
+    };
+    let open = |subnormals| Classifiers::open(assets, &["all".to_owned()], subnormals);
+    let (ours, peers) = (open(Subnormals::Flush)?, open(Subnormals::Keep)?);
+    let ids = ours.manifests().map(|manifest| manifest.model.id.clone());
+    let readers = ours.readers()?.into_iter().zip(peers.readers()?);
+    for (id, (mut fast, mut slow)) in ids.zip(readers) {
+        let reading = format!("{:?}", fast.read(&kept)?);
+        for (mode, reader) in [("flush", &mut fast), ("keep", &mut slow)] {
+            let times = time(runs, || reader.read(&kept).map(drop))?;
+            print(json!({
+                "what": "classify",
+                "model": id,
+                "subnormals": mode,
+                "p50_ms_per_face": at(&times, 50),
+                "p99_ms_per_face": at(&times, 99),
+                "cpu_ms_per_face": times.cpu,
+                "runs": runs,
+                "reading": reading,
+            }));
+        }
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
-//! How long does a search take, all included, over loopback, on an idle server?
+//! How long does a search take, all included, over loopback: on an idle server, and while it reads video?
 //!
 //! `cargo build --release --workspace --bins && target/release/search_latency [--assets DIR] [--data FOLDER]` starts
 //! `rollcalld` (on a fresh collection with the small demo clip, or on FOLDER, which is left as it is but for the log's
 //! lock), then asks in turn: a bare `GetStatus`, which is the peer (what a round trip costs that searches nothing), and
-//! `SearchEmbedding`; then `GetStatus` and `SearchImage` with a photo of 640 pixels. Every answer is compared with the
-//! right one. Prints a JSON line each.
+//! `SearchEmbedding`; then `GetStatus` and `SearchImage` with a photo of 640 pixels; then `SearchEmbedding` again while four
+//! workers read the demo clip as fast as they can, over and over. Every answer is compared with the right one. Prints a
+//! JSON line each.
 #![allow(clippy::print_stdout, reason = "the result of this program")]
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +13,8 @@ use clap::Parser;
 use image::ImageFormat;
 use image::imageops::FilterType;
 use rollcall_benches::stats::Times;
-use rollcall_benches::system::{Server, read_to_end};
+use rollcall_benches::system::{Server, add, read_to_end, state};
+use rollcall_client::pb::SourceState;
 use rollcall_client::{Client, pb, time};
 use rollcall_ingest::photo::{self, PhotoLimits};
 use rollcall_ingest::{Assets, ModelOptions, Models, PhotoReader};
@@ -20,7 +22,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Longest side of the query photos.
 const PHOTO_SIDE: u32 = 640;
@@ -42,6 +44,12 @@ struct Arguments {
     /// Searches by photo.
     #[arg(long, default_value_t = 100)]
     photos: usize,
+    /// Sources read at a time in the last part; 0 leaves it out.
+    #[arg(long, default_value_t = 4)]
+    sources: usize,
+    /// A setting of the server, as KEY=VALUE; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
 }
 
 /// A query and its right answer.
@@ -88,7 +96,9 @@ async fn main() -> Result<()> {
         .data
         .clone()
         .unwrap_or_else(|| folder.path().join("data"));
-    let server = Server::start(&data, assets.folder()).await?;
+    let mut settings = vec![format!("ingest.workers_max={}", arguments.sources.max(1))];
+    settings.extend(arguments.set.clone());
+    let server = Server::start_with(&data, assets.folder(), &settings).await?;
     let client = server.client().await?;
     if arguments.data.is_none() {
         read_to_end(&client, &assets.folder().join("demo/clip-small.mp4")).await?;
@@ -109,7 +119,54 @@ async fn main() -> Result<()> {
     print("search_embedding", &times, &peer, &stages);
     let (times, peer, stages) = by_photo(&client, &queries, arguments.photos).await?;
     print("search_image_640", &times, &peer, &stages);
+    if arguments.sources > 0 {
+        let clip = assets.folder().join("demo/clip.mp4");
+        let reading = Reading::start(&client, clip, arguments.sources).await?;
+        let (times, peer, stages) = by_embedding(&client, &queries, arguments.queries).await?;
+        let what = format!("search_embedding_beside_{}_sources", arguments.sources);
+        print(&what, &times, &peer, &stages);
+        reading.stop().await?;
+    }
     server.stop().await
+}
+
+/// Sources that are read all the time: where one has ended, another begins.
+struct Reading(tokio::task::JoinHandle<Result<()>>);
+
+impl Reading {
+    /// Returns when pictures come from all of them.
+    async fn start(client: &Client, clip: PathBuf, count: usize) -> Result<Self> {
+        let mut sources = Vec::new();
+        for _ in 0..count {
+            sources.push(add(client, &clip).await?);
+        }
+        for source in &sources {
+            while state(client, *source).await? != SourceState::Running {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let client = client.clone();
+        Ok(Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                for source in &mut sources {
+                    if state(&client, *source).await? == SourceState::Ended {
+                        *source = add(&client, &clip).await?;
+                    }
+                }
+            }
+        })))
+    }
+
+    async fn stop(self) -> Result<()> {
+        ensure!(
+            !self.0.is_finished(),
+            "the sources are no longer read: {:?}",
+            self.0.await
+        );
+        self.0.abort();
+        Ok(())
+    }
 }
 
 /// The held-out photos of the people in the clip, scaled, with their embeddings and whose they are: two different ways to

@@ -205,9 +205,14 @@ pub(crate) enum Source {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SourceAdd {
-    /// A file (a relative path is made absolute here; the server opens it) or a URL.
-    pub(crate) uri: String,
-    /// What people see [default: made from the URI].
+    /// A file, a folder (with what lies below it) or a pattern such as 'videos/**/*.mp4', on the
+    /// server (a relative path is made absolute here); or a URL. Each file becomes a source.
+    #[arg(required = true, value_name = "URI")]
+    pub(crate) uris: Vec<String>,
+    /// Whether it has an end [default: by the URI]: `file` for an HLS list or a page with one.
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<Kind>,
+    /// What people see, for a single source [default: made from the URI].
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) name: String,
     /// Read a file at the pace of its own clock.
@@ -216,6 +221,14 @@ pub(crate) struct SourceAdd {
     /// Stay until it has been read to the end; exit code 2 if that fails.
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// With an end: every frame is seen, once.
+    File,
+    /// Without one: it stays current, and is opened again when it breaks off.
+    Live,
 }
 
 #[derive(Debug, Subcommand)]

@@ -77,6 +77,31 @@ pub(crate) struct Sighting {
     best_exemplar_id: Option<u64>,
     exemplars: u32,
     cosine: f32,
+    attributes: Vec<Attribute>,
+}
+
+/// What the faces of a track say beside who it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Attribute {
+    name: String,
+    label: Option<String>,
+    value: f32,
+    spread: f32,
+    faces: u32,
+    unit: Option<String>,
+}
+
+impl From<&pb::Attribute> for Attribute {
+    fn from(from: &pb::Attribute) -> Self {
+        Self {
+            name: from.name.clone(),
+            label: text(&from.label),
+            value: from.value,
+            spread: from.spread,
+            faces: from.faces,
+            unit: text(&from.unit),
+        }
+    }
 }
 
 impl From<&pb::Sighting> for Sighting {
@@ -95,6 +120,7 @@ impl From<&pb::Sighting> for Sighting {
             best_exemplar_id: id(from.best_exemplar_id),
             exemplars: from.exemplar_count,
             cosine: from.cosine,
+            attributes: from.attributes.iter().map(Attribute::from).collect(),
         }
     }
 }
@@ -138,6 +164,7 @@ struct Counters {
     faces_embedded: u64,
     tracks: u64,
     stage_s: BTreeMap<String, f64>,
+    reconnects: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,6 +183,7 @@ pub(crate) struct Source {
     worker_restarts: u32,
     realtime: bool,
     sequence: u64,
+    lag_s: Option<f64>,
 }
 
 impl From<&pb::Source> for Source {
@@ -182,6 +210,7 @@ impl From<&pb::Source> for Source {
             worker_restarts: from.worker_restarts,
             realtime: from.realtime,
             sequence: from.sequence,
+            lag_s: seconds(from.lag.as_ref()),
         }
     }
 }
@@ -200,6 +229,7 @@ fn counters(from: &pb::SourceCounters) -> Counters {
         faces_embedded: from.faces_embedded,
         tracks: from.tracks,
         stage_s: from.stage_seconds.clone().into_iter().collect(),
+        reconnects: from.reconnects,
     }
 }
 

@@ -290,7 +290,32 @@ impl SourceService for Fake {
     async fn add_source(&self, r: Request<pb::AddSourceRequest>) -> Answer<pb::Source> {
         let r = r.into_inner();
         self.0.adds.lock().unwrap().push(r.clone());
+        if r.uri.contains("SOURCE_EXISTS") {
+            let what = "it is a source already";
+            return Err(error(Code::AlreadyExists, "SOURCE_EXISTS", what));
+        }
         Ok(Response::new(source(&r.uri, pb::SourceState::Running)))
+    }
+
+    /// A folder holds two videos, one of them a source already, and a text.
+    async fn find_files(&self, r: Request<pb::FindFilesRequest>) -> Answer<pb::FindFilesResponse> {
+        let pattern = r.into_inner().pattern;
+        let (names, skipped): (&[&str], &[&str]) = if pattern.ends_with("/folder") {
+            (&["/a.mp4", "/SOURCE_EXISTS.mp4"], &["/notes.txt"])
+        } else {
+            (&[""], &[])
+        };
+        let skipped = skipped.iter().map(|name| pb::SkippedFile {
+            path: format!("{pattern}{name}"),
+            why: "not named like a video".to_owned(),
+        });
+        Ok(Response::new(pb::FindFilesResponse {
+            uris: names
+                .iter()
+                .map(|name| format!("{pattern}{name}"))
+                .collect(),
+            skipped: skipped.collect(),
+        }))
     }
 
     /// Over, in the way that the URI of the last one added asks for.

@@ -1,10 +1,12 @@
 use std::{
     io::ErrorKind,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
 use url::Url;
 
+use super::resolver::Resolver;
 use crate::observe::{Fault, FaultReason};
 
 /// Containers that a file may be. No playlists, no scripts, nothing that points at other files:
@@ -14,14 +16,24 @@ live_flv,asf,ogg,mxf,nut,ivf,h264,hevc,m4v,obu,av1,dv,gif,apng,wav,mp3,aac,flac,
 vob,wtv,swf,amr,w64,aiff,ac3,eac3,dts,caf,au";
 /// What a stream may be besides: playlists, which the protocol list keeps in bounds.
 const STREAM_FORMATS: &str = "hls,rtsp,sdp,rtp,mpjpeg,jpeg_pipe,mjpeg";
+/// What a camera of this machine is read as.
+const DEVICE_FORMATS: &str = "video4linux2,v4l2";
+/// Allowed by this name among the protocols, cameras of this machine may be read.
+const DEVICE: &str = "v4l2";
+/// Before the address of a page: the stream is what a resolver finds on it.
+const PAGE: &str = "page+";
+const ANY_TRANSPORT: &str = "tcp+udp";
 
 /// What may be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRules {
     /// Folders under which files must lie; `None`: anywhere.
     pub file_roots: Option<Vec<PathBuf>>,
-    /// URL schemes that may be opened, such as `https` or `rtsp`.
+    /// URL schemes that may be opened, such as `https` or `rtsp`; `v4l2` allows cameras.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page (`page+https://..`); `{url}`
+    /// stands for the page. Empty: pages are refused.
+    pub resolver_command: Vec<String>,
 }
 
 impl Default for AccessRules {
@@ -32,6 +44,7 @@ impl Default for AccessRules {
         Self {
             file_roots: None,
             protocols: protocols.map(str::to_owned).to_vec(),
+            resolver_command: Vec::new(),
         }
     }
 }
@@ -47,20 +60,28 @@ pub struct Location {
     pub(super) formats: String,
     pub(super) is_file: bool,
     pub(super) scheme: String,
+    /// How an RTSP stream may come, in FFmpeg's words.
+    pub(super) rtsp_transport: &'static str,
+    /// For a page: who finds the stream on it, each time it is opened.
+    pub(super) resolver: Option<Box<Resolver>>,
 }
 
 impl Location {
-    /// Checks a path, a `file:` URL or a URL against the rules.
+    /// Checks a path, a URL, a camera (`v4l2:/dev/video0` or its path) or a page
+    /// (`page+https://..`) against the rules.
     ///
     /// # Errors
     /// A [`Fault`]: `PROTOCOL_NOT_ALLOWED`, `FILE_NOT_FOUND`, `FILE_OUTSIDE_ROOTS` or `NOT_A_VIDEO`
-    /// (a folder, a device, an empty file).
+    /// (a folder, no camera, an empty file).
     pub fn check(uri: &str, rules: &AccessRules) -> Result<Self, Fault> {
         if uri.contains('\0') || uri.trim().is_empty() {
             return Err(Fault::new(
                 FaultReason::FileNotFound,
                 "the source's URI is empty or has a zero byte",
             ));
+        }
+        if let Some(page) = uri.strip_prefix(PAGE) {
+            return Self::check_page(page, rules);
         }
         match scheme_of(uri) {
             None => Self::check_file(Path::new(uri), rules),
@@ -74,7 +95,95 @@ impl Location {
                 })?;
                 Self::check_file(&path, rules)
             }
+            Some(DEVICE) => Self::check_device(Path::new(&uri[DEVICE.len() + 1..]), rules),
             Some(scheme) => Self::check_url(uri, scheme, rules),
+        }
+    }
+
+    /// Video from standard input, to its end. It cannot be sought, so an MP4 must begin with its
+    /// index.
+    ///
+    /// # Errors
+    /// `FILE_NOT_FOUND` when it is a terminal or closed.
+    pub fn standard_input() -> Result<Self, Fault> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let input = std::io::stdin();
+        let fault = |what: &str| {
+            let what = format!("standard input {what}; pipe a video into it");
+            Fault::new(FaultReason::FileNotFound, what)
+        };
+        if std::io::IsTerminal::is_terminal(&input) {
+            return Err(fault("is a terminal"));
+        }
+        // FFmpeg looks at the deadline between reads only, so no read may wait.
+        fcntl_getfl(&input)
+            .and_then(|flags| fcntl_setfl(&input, flags | OFlags::NONBLOCK))
+            .map_err(|why| fault(&format!("cannot be read: {why}")))?;
+        Ok(Self {
+            target: "pipe:0".to_owned(),
+            shown: "standard input".to_owned(),
+            protocols: "pipe".to_owned(),
+            formats: FILE_FORMATS.to_owned(),
+            is_file: true,
+            scheme: "pipe".to_owned(),
+            rtsp_transport: ANY_TRANSPORT,
+            resolver: None,
+        })
+    }
+
+    /// A camera. Roots do not hold for it: that `v4l2` is allowed is what allows it.
+    fn check_device(path: &Path, rules: &AccessRules) -> Result<Self, Fault> {
+        let shown = path.display();
+        require(DEVICE, rules)?;
+        let real = path.canonicalize().map_err(|why| {
+            let what = format!("there is no camera '{shown}': {why}");
+            Fault::new(FaultReason::FileNotFound, what)
+        })?;
+        let name = real.to_str().filter(|_| is_camera(&real)).ok_or_else(|| {
+            let what = format!("'{shown}' is no camera (/dev/video0, /dev/video1, ...)");
+            Fault::new(FaultReason::NotAVideo, what)
+        })?;
+        Ok(Self {
+            target: name.to_owned(),
+            shown: name.to_owned(),
+            protocols: "file".to_owned(),
+            formats: DEVICE_FORMATS.to_owned(),
+            is_file: false,
+            scheme: DEVICE.to_owned(),
+            rtsp_transport: ANY_TRANSPORT,
+            resolver: None,
+        })
+    }
+
+    fn check_page(page: &str, rules: &AccessRules) -> Result<Self, Fault> {
+        let scheme = scheme_of(page).unwrap_or_default();
+        let refuse = |what: &str| Err(Fault::new(FaultReason::ProtocolNotAllowed, what));
+        if !["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
+            return refuse("a page is written page+https://.. or page+http://..");
+        }
+        if rules.resolver_command.is_empty() {
+            return refuse(
+                "pages need a program that finds the stream on them; set ingest.resolver_command",
+            );
+        }
+        let mut location = Self::check_url(page, scheme, rules)?;
+        location.resolver = Some(Box::new(Resolver::new(page, rules)));
+        Ok(location)
+    }
+
+    /// What a resolver found: a stream on the network, and nothing else.
+    pub(super) fn check_resolved(uri: &str, rules: &AccessRules) -> Result<Self, Fault> {
+        match scheme_of(uri) {
+            Some(scheme) if !matches!(scheme, "file" | DEVICE) && uri.contains("://") => {
+                Self::check_url(uri, scheme, rules)
+            }
+            Some(_) | None => Err(Fault::new(
+                FaultReason::ProtocolNotAllowed,
+                "what the resolver found is no address on the network",
+            )),
         }
     }
 
@@ -102,6 +211,9 @@ impl Location {
         let facts = real
             .metadata()
             .map_err(|why| fault(FaultReason::FileNotFound, &format!("cannot be read: {why}")))?;
+        if facts.file_type().is_char_device() && is_camera(&real) {
+            return Self::check_device(&real, rules);
+        }
         if !facts.is_file() {
             return Err(fault(
                 FaultReason::NotAVideo,
@@ -125,21 +237,16 @@ impl Location {
             formats: FILE_FORMATS.to_owned(),
             is_file: true,
             scheme: "file".to_owned(),
+            rtsp_transport: ANY_TRANSPORT,
+            resolver: None,
         })
     }
 
     fn check_url(uri: &str, scheme: &str, rules: &AccessRules) -> Result<Self, Fault> {
         let scheme = scheme.to_ascii_lowercase();
-        let allowed = |name: &str| rules.protocols.iter().any(|p| p.eq_ignore_ascii_case(name));
-        if scheme == "file" || !allowed(&scheme) {
-            return Err(Fault::new(
-                FaultReason::ProtocolNotAllowed,
-                format!(
-                    "the protocol '{scheme}' is not allowed here; allowed: {}",
-                    rules.protocols.join(", ")
-                ),
-            ));
-        }
+        require(&scheme, rules)?;
+        let (uri, rtsp_transport) = split_transport(uri, &scheme);
+        let allowed = |name: &str| allows(rules, name);
         // What the protocol itself is carried by, and what its playlists may point at.
         let mut protocols: Vec<&str> = vec![&scheme];
         match scheme.as_str() {
@@ -160,6 +267,8 @@ impl Location {
             formats: format!("{STREAM_FORMATS},{FILE_FORMATS}"),
             is_file: false,
             scheme,
+            rtsp_transport,
+            resolver: None,
         })
     }
 
@@ -176,6 +285,39 @@ impl Location {
     }
 }
 
+/// Takes `#transport=udp` or `#transport=tcp`, which is never sent, off an RTSP address.
+fn split_transport<'a>(uri: &'a str, scheme: &str) -> (&'a str, &'static str) {
+    let chosen = ["tcp", "udp"].into_iter().find_map(|transport| {
+        let address = uri.strip_suffix(transport)?.strip_suffix("#transport=")?;
+        Some((address, transport))
+    });
+    let chosen = chosen.filter(|_| scheme.starts_with("rtsp"));
+    chosen.unwrap_or((uri, ANY_TRANSPORT))
+}
+
+fn allows(rules: &AccessRules, name: &str) -> bool {
+    rules.protocols.iter().any(|p| p.eq_ignore_ascii_case(name))
+}
+
+fn require(scheme: &str, rules: &AccessRules) -> Result<(), Fault> {
+    if scheme != "file" && allows(rules, scheme) {
+        return Ok(());
+    }
+    let what = format!(
+        "the protocol '{scheme}' is not allowed here; allowed: {}",
+        rules.protocols.join(", ")
+    );
+    Err(Fault::new(FaultReason::ProtocolNotAllowed, what))
+}
+
+/// Whether a path, links followed, is that of a camera.
+fn is_camera(real: &Path) -> bool {
+    let number = real
+        .to_str()
+        .and_then(|path| path.strip_prefix("/dev/video"));
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// The scheme of a URL; `None` for a path. FFmpeg takes `scheme:rest` too, so a colon is enough if
 /// what is before it could be a scheme and no such file exists.
 fn scheme_of(uri: &str) -> Option<&str> {
@@ -190,94 +332,4 @@ fn scheme_of(uri: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reason(uri: &str, rules: &AccessRules) -> Result<String, FaultReason> {
-        Location::check(uri, rules)
-            .map(|l| l.target)
-            .map_err(|f| f.reason)
-    }
-
-    #[test]
-    fn files_stay_under_their_roots() {
-        let folder = tempfile::tempdir().unwrap();
-        let (inside, outside) = (folder.path().join("in"), folder.path().join("out"));
-        std::fs::create_dir_all(&inside).unwrap();
-        std::fs::create_dir_all(&outside).unwrap();
-        std::fs::write(inside.join("a:b.mp4"), b"x").unwrap();
-        std::fs::write(inside.join("empty.mp4"), b"").unwrap();
-        std::fs::write(outside.join("c.mp4"), b"x").unwrap();
-        std::os::unix::fs::symlink(outside.join("c.mp4"), inside.join("link.mp4")).unwrap();
-        let rules = AccessRules {
-            file_roots: Some(vec![inside.clone()]),
-            ..Default::default()
-        };
-        let check = |path: PathBuf| reason(path.to_str().unwrap(), &rules);
-
-        assert!(check(inside.join("a:b.mp4")).unwrap().starts_with("file:/"));
-        assert_eq!(check(inside.join("empty.mp4")), Err(FaultReason::NotAVideo));
-        assert_eq!(check(inside.clone()), Err(FaultReason::NotAVideo));
-        assert_eq!(
-            check(inside.join("gone.mp4")),
-            Err(FaultReason::FileNotFound)
-        );
-        assert_eq!(
-            check(outside.join("c.mp4")),
-            Err(FaultReason::FileOutsideRoots)
-        );
-        assert_eq!(
-            check(inside.join("link.mp4")),
-            Err(FaultReason::FileOutsideRoots)
-        );
-        assert_eq!(
-            check(inside.join("../out/c.mp4")),
-            Err(FaultReason::FileOutsideRoots)
-        );
-        let url = format!("file://{}", outside.join("c.mp4").display());
-        assert_eq!(reason(&url, &rules), Err(FaultReason::FileOutsideRoots));
-        let nowhere = AccessRules {
-            file_roots: Some(Vec::new()),
-            ..Default::default()
-        };
-        let path = inside.join("a:b.mp4");
-        assert_eq!(
-            reason(path.to_str().unwrap(), &nowhere),
-            Err(FaultReason::FileOutsideRoots)
-        );
-    }
-
-    #[test]
-    fn only_listed_protocols_pass() {
-        let rules = AccessRules {
-            file_roots: None,
-            protocols: vec!["https".into(), "rtsp".into()],
-        };
-        assert!(reason("https://host/live.m3u8", &rules).is_ok());
-        assert!(reason("RTSP://host/live", &rules).is_ok());
-        for uri in [
-            "http://host/a",
-            "concat:a|b",
-            "data:video/mp4,xx",
-            "subfile,,:x",
-            "pipe:0",
-        ] {
-            let refused = reason(uri, &rules).unwrap_err();
-            let expected = [FaultReason::ProtocolNotAllowed, FaultReason::FileNotFound];
-            assert!(expected.contains(&refused), "{uri}: {refused}");
-        }
-        assert_eq!(
-            reason("concat:/etc/a|/etc/b", &rules),
-            Err(FaultReason::ProtocolNotAllowed)
-        );
-        let https = Location::check("https://me:secret@host/live.m3u8", &rules).unwrap();
-        assert!(!https.protocols.contains("file") && !https.shown.contains("secret"));
-        assert!(
-            !https.protocols.split(',').any(|p| p == "http"),
-            "{}",
-            https.protocols
-        );
-        assert_eq!(reason("", &rules), Err(FaultReason::FileNotFound));
-        assert_eq!(reason("a\0b", &rules), Err(FaultReason::FileNotFound));
-    }
-}
+mod tests;

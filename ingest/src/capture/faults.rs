@@ -37,6 +37,13 @@ pub(super) fn open_fault(
         );
         return Fault::new(FaultReason::NotAVideo, what);
     }
+    if why == Error::ProtocolNotFound {
+        let what = format!(
+            "'{shown}' cannot be opened: the FFmpeg in use was built without '{}'",
+            location.scheme
+        );
+        return Fault::new(FaultReason::ProtocolNotAllowed, what);
+    }
     let missing = Error::Other {
         errno: ffmpeg::error::ENOENT,
     };
@@ -53,6 +60,9 @@ pub(super) fn open_fault(
         (FaultReason::NotAVideo, what.to_owned())
     } else if why == missing && location.is_file {
         (FaultReason::FileNotFound, "does not exist".to_owned())
+    } else if location.is_file && File::open(&location.shown).is_ok() {
+        let what = format!("is not a video FFmpeg can read: {why}");
+        (FaultReason::NotAVideo, what)
     } else if location.is_file {
         (
             FaultReason::FileNotFound,

@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Location, Patience,
+    DecodeMode, Location, Patience,
+    clock::WRAP_US,
     convert::{DecodedImage, grey},
     deadline::Deadline,
     session::{Decoded, Session},
@@ -11,9 +12,13 @@ use crate::{
     source::{CaptureStatus, Frame, FrameSource, FrameStamp, Next, StopToken},
 };
 
-/// Seeking aims so much earlier than the frame wanted: a picture that refers to one before its
-/// keyframe is whole by then.
-const SEEK_EARLY_US: i64 = 1_000_000;
+/// Seeking aims so much earlier than the frame wanted, microseconds, one after the other until it
+/// lands before it. The least is not 0: a picture that refers to one before its keyframe is whole
+/// by then.
+const SEEK_EARLY_US: [i64; 4] = [1_000_000, 10_000_000, 60_000_000, 300_000_000];
+
+/// A clock that is thought to have begun anew may go on by so much at once.
+const WRAP_STEP_MAX: Duration = Duration::from_secs(10);
 
 /// A source with an end: every frame is given, in order.
 ///
@@ -21,12 +26,12 @@ const SEEK_EARLY_US: i64 = 1_000_000;
 pub struct FileSource {
     location: Location,
     patience: Patience,
+    mode: DecodeMode,
     realtime: bool,
     resume: Option<ResumePoint>,
     wall_start: WallTime,
     stop: StopToken,
     deadline: Deadline,
-    key_frames: bool,
     open: Option<Open>,
 }
 
@@ -59,37 +64,29 @@ impl FileSource {
         Self {
             location,
             patience,
+            mode: DecodeMode::All,
             realtime,
             resume,
             wall_start,
             stop,
             deadline,
-            key_frames: false,
             open: None,
         }
     }
 
-    /// Gives key frames alone: pictures that need no other one to be decoded. Their numbers are
-    /// counted from their times, by the rate that the container states.
+    /// The same, decoding what `mode` says. A `resume` point must come from the same mode.
     #[must_use]
-    pub fn key_frames(mut self) -> Self {
-        self.key_frames = true;
-        self
+    pub fn with_mode(self, mode: DecodeMode) -> Self {
+        Self { mode, ..self }
     }
 
-    fn session(&self) -> Result<Session, Fault> {
-        let mut session = Session::open(&self.location, self.patience, &self.deadline)?;
-        if self.key_frames {
-            session.skip_to_key_frames();
-        }
-        Ok(session)
+    fn open_session(&self) -> Result<Session, Fault> {
+        Session::open(&self.location, self.patience, self.mode, &self.deadline)
     }
 
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
         status.update(|facts| facts.state = RunState::Connecting);
-        let mut session = self.session()?;
-        let info = session.info().clone();
-        status.update(|facts| facts.media = Some(info));
+        let mut session = self.open_session()?;
         let Some(first) = session.next(status)? else {
             return Ok(None);
         };
@@ -114,33 +111,43 @@ impl FileSource {
         open: &mut Open,
         status: &CaptureStatus,
     ) -> Result<(), Fault> {
-        let target = resume.time.micros().saturating_sub(SEEK_EARLY_US);
-        if target > 0
-            && open
-                .session
-                .seek(open.first_us.saturating_add(target))
-                .is_ok()
-        {
+        let near = resume.time.micros() <= SEEK_EARLY_US[0];
+        let found =
+            (near || self.seek_to(resume, open, status)?) && open.skip_before(resume, status)?;
+        if !found {
+            // The container's index is wrong, or its times run back somewhere: read from the start.
+            open.session = self.open_session()?;
             open.ahead = open.session.next(status)?;
-            let landed = open.ahead.as_ref().and_then(|decoded| decoded.time_us);
-            let early = landed.is_some_and(|us| us - open.first_us <= resume.time.micros());
-            if !early {
-                // The container's index is wrong: read from the start.
-                open.session = self.session()?;
-                open.ahead = open.session.next(status)?;
-            }
-        }
-        while let Some(decoded) = open.ahead.take() {
-            let time = open.time_of(&decoded);
-            if time >= resume.time {
-                open.ahead = Some(decoded);
-                break;
-            }
-            open.last = Some(time);
-            open.ahead = open.session.next(status)?;
+            open.last = None;
+            open.skip_before(resume, status)?;
         }
         open.next_number = resume.frame;
         Ok(())
+    }
+
+    /// Seeks to a frame before `resume`, further back until one is there: containers without an
+    /// index are entered at any packet, and the next keyframe may come too late. Whether it worked.
+    fn seek_to(
+        &self,
+        resume: ResumePoint,
+        open: &mut Open,
+        status: &CaptureStatus,
+    ) -> Result<bool, Fault> {
+        let wanted = resume.time.micros();
+        for early_us in SEEK_EARLY_US {
+            let target = wanted.saturating_sub(early_us);
+            let at = open.first_us.saturating_add(target);
+            if target <= 0 || open.session.seek(at).is_err() {
+                return Ok(false);
+            }
+            open.ahead = open.session.next(status)?;
+            let landed = open.ahead.as_ref().and_then(|decoded| decoded.time_us);
+            let landed = landed.map(|us| us.saturating_sub(open.first_us));
+            if landed.is_some_and(|us| (0..=wanted).contains(&us)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn frame(&mut self, decoded: Decoded, status: &CaptureStatus) -> Result<Option<Frame>, Fault> {
@@ -148,7 +155,7 @@ impl FileSource {
             return Ok(None);
         };
         let time = open.time_of(&decoded);
-        let number = if self.key_frames {
+        let number = if self.mode == DecodeMode::KeyFrames {
             open.number_at(time)
         } else {
             open.next_number
@@ -181,33 +188,42 @@ impl FileSource {
 }
 
 impl Open {
+    /// Reads up to the first frame at or after `resume`; false if there is none.
+    fn skip_before(&mut self, resume: ResumePoint, status: &CaptureStatus) -> Result<bool, Fault> {
+        while let Some(decoded) = self.ahead.take() {
+            let time = self.time_of(&decoded);
+            if time >= resume.time {
+                self.ahead = Some(decoded);
+                return Ok(true);
+            }
+            self.last = Some(time);
+            self.ahead = self.session.next(status)?;
+        }
+        Ok(false)
+    }
+
     /// Stream time of a frame. Where the container has none, or time stands still or runs back,
-    /// one frame after the last.
+    /// one frame after the last; an MPEG clock that begins anew goes on.
     fn time_of(&self, decoded: &Decoded) -> MediaTime {
         let said = decoded
             .time_us
-            .map(|us| MediaTime::from_micros(us - self.first_us));
+            .map(|us| MediaTime::from_micros(us.saturating_sub(self.first_us)));
         let Some(last) = self.last else {
             return said.unwrap_or(MediaTime::ZERO);
         };
+        let wrapped =
+            said.map(|time| MediaTime::from_micros(time.micros().saturating_add(WRAP_US)));
+        let soon = |time: &MediaTime| *time > last && time.since(last) <= WRAP_STEP_MAX;
         said.filter(|time| *time > last)
-            .unwrap_or_else(|| last + self.frame_time())
+            .or(wrapped.filter(soon))
+            .unwrap_or_else(|| last + self.session.frame_time())
     }
 
     /// The number of the frame at `time`, all frames counted; no number comes twice.
     fn number_at(&self, time: MediaTime) -> FrameNo {
-        let frame_ns = i128::try_from(self.frame_time().as_nanos()).unwrap_or(i128::MAX);
+        let frame_ns = i128::try_from(self.session.frame_time().as_nanos()).unwrap_or(i128::MAX);
         let number = (i128::from(time.micros()) * 1000 + frame_ns / 2) / frame_ns.max(1);
         FrameNo::new(u64::try_from(number).unwrap_or(0)).max(self.next_number)
-    }
-
-    fn frame_time(&self) -> Duration {
-        let rate = self.session.info().frames_per_second;
-        if rate > 0.0 {
-            Duration::from_secs_f64(1.0 / rate)
-        } else {
-            Duration::from_millis(40)
-        }
     }
 }
 
@@ -217,8 +233,12 @@ impl FrameSource for FileSource {
             self.open = self.open(status)?;
         }
         let Some(open) = &mut self.open else {
+            let hint = match self.location.scheme.as_str() {
+                "pipe" => "; an MP4 must begin with its index there (-movflags +faststart)",
+                _ => "",
+            };
             let what = format!(
-                "'{}' holds no picture that can be decoded",
+                "'{}' holds no picture that can be decoded{hint}",
                 self.location.shown
             );
             return Err(Fault::new(FaultReason::NotAVideo, what));

@@ -4,21 +4,20 @@ use std::{
 };
 
 use super::{
-    Location, Patience, WallClock,
+    DecodeMode, Location, Patience, WallClock,
+    clock::StreamClock,
     convert::{DecodedImage, grey},
     deadline::Deadline,
     session::{Decoded, Session},
 };
 use crate::{
-    observe::{Fault, FaultReason, FrameNo, MediaInfo, MediaTime, RunState, WallTime},
+    observe::{Fault, FaultReason, FrameNo, RunState},
     source::{CaptureStatus, Frame, FrameSource, FrameStamp, Next, StopToken},
 };
 
 /// First pause before a stream is opened again; doubled each time, up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(30);
-/// A stream clock that jumps further than this has begun anew.
-const JUMP_MAX_US: i64 = 10_000_000;
 
 /// A source without an end: opened again whenever it breaks off, until a stop is requested.
 ///
@@ -27,17 +26,14 @@ const JUMP_MAX_US: i64 = 10_000_000;
 pub struct LiveSource {
     location: Location,
     patience: Patience,
+    mode: DecodeMode,
     clock: WallClock,
     stop: StopToken,
     deadline: Deadline,
     session: Option<Session>,
     failures: u32,
     next_number: FrameNo,
-    /// Wall clock of the first frame of all.
-    begun: Option<WallTime>,
-    last: Option<MediaTime>,
-    /// What to add to the container's clock to get stream time, once known for the session.
-    offset_us: Option<i64>,
+    times: StreamClock,
 }
 
 impl LiveSource {
@@ -48,42 +44,47 @@ impl LiveSource {
         Self {
             location,
             patience,
+            mode: DecodeMode::All,
             clock,
             stop,
             deadline,
             session: None,
             failures: 0,
             next_number: FrameNo::default(),
-            begun: None,
-            last: None,
-            offset_us: None,
+            times: StreamClock::new(DecodeMode::All.patience_factor()),
+        }
+    }
+
+    /// The same, decoding what `mode` says.
+    #[must_use]
+    pub fn with_mode(self, mode: DecodeMode) -> Self {
+        let times = StreamClock::new(mode.patience_factor());
+        Self {
+            mode,
+            times,
+            ..self
         }
     }
 
     /// Opens the stream if it is not open.
-    fn connect(&mut self, status: &CaptureStatus) -> Result<(), Fault> {
-        if self.session.is_some() {
-            return Ok(());
+    fn connect(&mut self) -> Result<(), Fault> {
+        if self.session.is_none() {
+            let mut session =
+                Session::open(&self.location, self.patience, self.mode, &self.deadline)?;
+            session.has_no_end();
+            self.session = Some(session);
+            self.times.reconnect();
         }
-        let session = Session::open(&self.location, self.patience, &self.deadline)?;
-        // A live stream has no duration, whatever its container says.
-        let info = MediaInfo {
-            duration: None,
-            ..session.info().clone()
-        };
-        status.update(|facts| facts.media = Some(info));
-        self.session = Some(session);
-        self.offset_us = None;
         Ok(())
     }
 
     fn read(&mut self, status: &CaptureStatus) -> Result<Frame, Fault> {
-        self.connect(status)?;
+        self.connect()?;
         let Some(session) = &mut self.session else {
             return Err(self.broken("is not open"));
         };
         let decoded = session.next(status)?;
-        let geometry = *session.geometry();
+        let (geometry, frame_time) = (*session.geometry(), session.frame_time());
         let refused = session
             .early_end()
             .filter(|fault| !fault.reason.is_transient());
@@ -91,7 +92,7 @@ impl LiveSource {
             return Err(refused.unwrap_or_else(|| self.broken("ended")));
         };
         let small = grey(&decoded.frame, &geometry)?;
-        let (stamp, after_gap) = self.stamp(&decoded);
+        let (stamp, after_gap) = self.stamp(&decoded, frame_time);
         self.failures = 0;
         let image = Box::new(DecodedImage {
             frame: decoded.frame,
@@ -106,40 +107,18 @@ impl LiveSource {
     }
 
     /// Number and times of a frame, and whether frames before it are missing.
-    fn stamp(&mut self, decoded: &Decoded) -> (FrameStamp, bool) {
+    fn stamp(&mut self, decoded: &Decoded, frame_time: Duration) -> (FrameStamp, bool) {
         let wall = (self.clock)();
-        let begun = *self.begun.get_or_insert(wall);
-        let by_wall = wall.unix_micros() - begun.unix_micros();
-        let said = decoded
-            .time_us
-            .zip(self.offset_us)
-            .map(|(us, offset)| us.saturating_add(offset));
-        let last = self.last.map(MediaTime::micros);
-        let follows = |us: &i64| last.is_none_or(|last| *us > last && *us - last <= JUMP_MAX_US);
-        let (time_us, after_gap) = match said.filter(follows) {
-            Some(us) => (us, false),
-            None => {
-                let us = by_wall.max(last.map_or(0, |last| last + 1));
-                let new_session = self.offset_us.is_none();
-                self.offset_us = decoded.time_us.map(|own| us.saturating_sub(own));
-                (us, last.is_some() && (new_session || said.is_some()))
-            }
-        };
-        let time = MediaTime::from_micros(time_us);
-        let stamp = FrameStamp {
-            number: self.next_number,
-            time,
-            wall,
-        };
-        self.next_number = self.next_number.next();
-        self.last = Some(time);
-        (stamp, after_gap)
+        let (time, after_gap) = self.times.stamp(decoded.time_us, wall, frame_time);
+        let number = self.next_number;
+        self.next_number = number.next();
+        (FrameStamp { number, time, wall }, after_gap)
     }
 
     /// Whether trying again is pointless. A stream that has run before may send an error page now
     /// and pictures later; one that points where it must not is never opened again.
     fn is_final(&self, fault: &Fault) -> bool {
-        let seen_before = self.begun.is_some() && fault.reason != FaultReason::ProtocolNotAllowed;
+        let seen_before = self.times.has_begun() && fault.reason != FaultReason::ProtocolNotAllowed;
         !fault.reason.is_transient() && !seen_before
     }
 
@@ -168,7 +147,7 @@ impl FrameSource for LiveSource {
                 Err(fault) => {
                     tracing::warn!(%fault, failures = self.failures, "the stream is opened again");
                     self.session = None;
-                    let state = if self.begun.is_some() {
+                    let state = if self.times.has_begun() {
                         RunState::Stalled
                     } else {
                         RunState::Connecting
@@ -176,6 +155,7 @@ impl FrameSource for LiveSource {
                     status.update(|facts| {
                         facts.state = state;
                         facts.fault = Some(fault);
+                        facts.reconnects += 1;
                     });
                     let pause = self.pause();
                     if self.stop.wait(pause) {

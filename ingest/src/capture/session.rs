@@ -4,17 +4,21 @@ use std::time::{Duration, Instant};
 
 use ffmpeg_next::{
     self as ffmpeg, Dictionary, Error, Packet, Rational,
-    codec::{self, discard::Discard, packet::side_data::Type as SideData, threading},
+    codec::packet::side_data::Type as SideData,
     format::{self, stream::Disposition},
     frame, media,
 };
 
 use super::{
-    Location, Patience,
-    convert::{Geometry, Orientation, sample_aspect},
+    DecodeMode, Location, Patience,
+    convert::{Geometry, sample_aspect},
     deadline::Deadline,
+    decoder::{open_decoder, size_of},
     faults::{not_allowed, open_fault, refused},
-    log, raw,
+    log,
+    orientation::Orientation,
+    raw,
+    times::{rate_of, starts_at, to_micros},
 };
 use crate::{
     observe::{Fault, FaultReason, MediaInfo},
@@ -25,8 +29,8 @@ use crate::{
 const BROKEN_MAX: u32 = 256;
 /// A file may end so much before its container says, and still be whole.
 const SHORT_MAX_US: i64 = 500_000;
-/// Longer sides are not decoded.
-const SIDE_MAX: u32 = 16_384;
+/// Pictures that could not be decoded in a row, after which a decoder is not asked again.
+const UNDECODABLE_MAX: u32 = 4096;
 
 pub(super) struct Session {
     input: format::context::Input,
@@ -34,10 +38,16 @@ pub(super) struct Session {
     stream: usize,
     /// Of every stream, by index.
     time_bases: Vec<Rational>,
+    /// As the container states it.
+    aspect: Rational,
+    /// Stored width, height and shape of samples of the pictures that come now; `None` before the
+    /// first.
+    shape: Option<(u32, u32, f64)>,
     geometry: Geometry,
     info: MediaInfo,
     deadline: Deadline,
     patience: Patience,
+    mode: DecodeMode,
     shown: String,
     is_file: bool,
     drained: bool,
@@ -58,10 +68,17 @@ impl Session {
     pub(super) fn open(
         location: &Location,
         patience: Patience,
+        mode: DecodeMode,
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         super::route_logs();
         log::clear();
+        deadline.arm(patience.open);
+        let resolved = match &location.resolver {
+            Some(resolver) => Some(resolver.resolve(location, deadline)?),
+            None => None,
+        };
+        let location = resolved.as_ref().unwrap_or(location);
         deadline.arm(patience.open);
         let watch = deadline.clone();
         let input = format::input_with_interrupt_and_dictionary(
@@ -70,16 +87,21 @@ impl Session {
             options(location, patience),
         )
         .map_err(|why| open_fault(location, why, deadline, patience))?;
-        Self::with_input(input, location, patience, deadline)
+        Self::with_input(input, location, patience, mode, deadline)
     }
 
     fn with_input(
         input: format::context::Input,
         location: &Location,
         patience: Patience,
+        mode: DecodeMode,
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         let shown = &location.shown;
+        if input.nb_streams() == 0 && !location.is_file && refused(location).is_none() {
+            let what = format!("'{shown}' sends nothing that can be read");
+            return Err(Fault::new(FaultReason::ConnectFailed, what));
+        }
         let stream = input.streams().best(media::Type::Video);
         let stream = stream
             .filter(|s| !s.disposition().contains(Disposition::ATTACHED_PIC))
@@ -90,31 +112,14 @@ impl Session {
                     Fault::new(FaultReason::NoPictureStream, what)
                 })
             })?;
-        let not_decodable = |why: Error| {
-            let what = format!("the video in '{shown}' cannot be decoded: {why}");
-            Fault::new(FaultReason::NotAVideo, what)
-        };
-        let mut context =
-            codec::context::Context::from_parameters(stream.parameters()).map_err(not_decodable)?;
-        // One thread: the other core analyses, and frames come out without delay.
-        context.set_threading(threading::Config::count(1));
-        let mut decoder = context.decoder();
-        decoder.set_packet_time_base(stream.time_base());
-        let mut decoder = decoder.video().map_err(not_decodable)?;
-        // No other picture is made from these: unfiltered edges of their blocks go no further.
-        decoder.skip_loop_filter(Discard::NonReference);
-        let (width, height) = (decoder.width(), decoder.height());
-        if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX {
-            let what = format!(
-                "'{shown}' has pictures of {width}x{height} pixels; 1 to {SIDE_MAX} can be read"
-            );
-            return Err(Fault::new(FaultReason::NotAVideo, what));
-        }
+        let (width, height) = size_of(&stream, shown)?;
+        let decoder = open_decoder(&stream, mode, shown)?;
         let matrix = stream
             .side_data()
             .find(|data| data.kind() == SideData::DisplayMatrix);
+        let aspect = raw::stream_sample_aspect(&stream);
         let geometry = Geometry {
-            aspect: sample_aspect(raw::stream_sample_aspect(&stream), decoder.aspect_ratio()),
+            aspect: sample_aspect(aspect, decoder.aspect_ratio()),
             orientation: matrix.map_or(Orientation::UPRIGHT, |data| {
                 Orientation::from_matrix(data.data())
             }),
@@ -141,10 +146,13 @@ impl Session {
             input,
             decoder,
             stream: index,
+            aspect,
+            shape: None,
             geometry,
             info,
             deadline: deadline.clone(),
             patience,
+            mode,
             shown: shown.clone(),
             is_file: location.is_file,
             drained: false,
@@ -153,17 +161,24 @@ impl Session {
         })
     }
 
-    /// From here on, pictures that need another one are passed over undecoded.
-    pub(super) fn skip_to_key_frames(&mut self) {
-        self.decoder.skip_frame(Discard::NonKey);
+    /// A live stream has no duration, whatever its container says.
+    pub(super) fn has_no_end(&mut self) {
+        self.info.duration = None;
     }
 
-    pub(super) fn info(&self) -> &MediaInfo {
-        &self.info
-    }
-
+    /// How the latest picture is to be shown.
     pub(super) fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    /// The usual time from one picture to the next.
+    pub(super) fn frame_time(&self) -> Duration {
+        let rate = self.info.frames_per_second;
+        if rate > 0.0 {
+            Duration::from_secs_f64(1.0 / rate)
+        } else {
+            Duration::from_millis(40)
+        }
     }
 
     /// The next whole frame; `None` at the end of what can be read.
@@ -179,13 +194,17 @@ impl Session {
     }
 
     fn decode(&mut self, status: &CaptureStatus, begun: Instant) -> Result<Option<Decoded>, Fault> {
+        let mut undecodable = 0;
         loop {
             let mut frame = frame::Video::empty();
             match self.decoder.receive_frame(&mut frame) {
                 Ok(()) if frame.is_corrupt() || frame.width() == 0 || frame.height() == 0 => {
                     status.update(|facts| facts.corrupt += 1);
                 }
+                // Not every decoder skips what it is told to.
+                Ok(()) if self.mode == DecodeMode::KeyFrames && !frame.is_key() => {}
                 Ok(()) => {
+                    self.follow_shape(&frame, status);
                     let base = self.time_bases[self.stream];
                     let time_us = frame.timestamp().map(|pts| to_micros(pts, base));
                     return Ok(Some(Decoded { frame, time_us }));
@@ -197,21 +216,41 @@ impl Session {
                     if self.drained {
                         return Ok(None);
                     }
-                    if !self.is_file && begun.elapsed() > self.patience.read {
-                        return Err(self.timeout("no picture came"));
-                    }
-                    self.feed(status)?;
+                    self.feed(status, begun)?;
                 }
+                Err(_) if undecodable == UNDECODABLE_MAX => return Ok(None),
                 // A frame that could not be decoded; the next may be whole.
-                Err(_) => status.update(|facts| facts.corrupt += 1),
+                Err(_) => {
+                    undecodable += 1;
+                    status.update(|facts| facts.corrupt += 1);
+                }
             }
         }
     }
 
-    /// Gives the decoder the next packet, or tells it that there is none.
-    fn feed(&mut self, status: &CaptureStatus) -> Result<(), Fault> {
+    /// Size and sample aspect may change from one picture to the next: the run goes on.
+    fn follow_shape(&mut self, frame: &frame::Video, status: &CaptureStatus) {
+        let aspect = sample_aspect(self.aspect, frame.aspect_ratio());
+        let shape = Some((frame.width(), frame.height(), aspect));
+        if self.shape == shape {
+            return;
+        }
+        self.shape = shape;
+        self.geometry.aspect = aspect;
+        let (width, height) = self.geometry.display(frame.width(), frame.height());
+        (self.info.width, self.info.height) = (width, height);
+        status.update(|facts| facts.media = Some(self.info.clone()));
+    }
+
+    /// Gives the decoder the next packet, or tells it that there is none. `begun`: since when a
+    /// picture is waited for.
+    fn feed(&mut self, status: &CaptureStatus, begun: Instant) -> Result<(), Fault> {
         let mut broken = 0;
         loop {
+            // Data may come for ever without a picture: sound alone, or what cannot be decoded.
+            if !self.is_file && begun.elapsed() > self.longest_wait() {
+                return Err(self.timeout("no picture came", self.longest_wait()));
+            }
             self.deadline.arm(self.patience.read);
             let mut packet = Packet::empty();
             match packet.read(&mut self.input) {
@@ -227,7 +266,12 @@ impl Session {
                 }
                 Err(Error::Eof) => break,
                 Err(Error::Exit) if self.deadline.is_stopped() => break,
-                Err(Error::Exit) => return Err(self.timeout("no data came")),
+                Err(
+                    Error::Exit
+                    | Error::Other {
+                        errno: ffmpeg::error::ETIMEDOUT,
+                    },
+                ) => return Err(self.timeout("no data came", self.patience.read)),
                 Err(Error::InvalidData) if broken < BROKEN_MAX => {
                     broken += 1;
                     self.trouble
@@ -303,8 +347,12 @@ impl Session {
         Ok(())
     }
 
-    fn timeout(&self, what: &str) -> Fault {
-        let seconds = self.patience.read.as_secs_f64();
+    fn longest_wait(&self) -> Duration {
+        self.patience.read * self.mode.patience_factor()
+    }
+
+    fn timeout(&self, what: &str, waited: Duration) -> Fault {
+        let seconds = waited.as_secs_f64();
         let what = format!("{what} from '{}' for {seconds} s", self.shown);
         Fault::new(FaultReason::ReadTimeout, what)
     }
@@ -316,40 +364,21 @@ fn options(location: &Location, patience: Patience) -> Dictionary<'static> {
     options.set("format_whitelist", &location.formats);
     if !location.is_file {
         options.set("rw_timeout", &patience.read.as_micros().to_string());
-        if location.scheme.starts_with("rtsp") {
-            options.set("rtsp_transport", "tcp");
+    }
+    match location.scheme.as_str() {
+        // A connection that breaks off within a file goes on where it was.
+        "http" | "https" => {
+            options.set("reconnect", "1");
+            options.set("reconnect_delay_max", "2");
         }
+        // Of several transports TCP comes first; UDP follows when the server refuses it (461).
+        "rtsp" | "rtsps" => {
+            options.set("rtsp_transport", location.rtsp_transport);
+            options.set("rtsp_flags", "prefer_tcp");
+        }
+        // A reader that falls behind loses packets, not the stream.
+        "udp" => options.set("overrun_nonfatal", "1"),
+        _ => {}
     }
     options
-}
-
-fn rate_of(stream: &format::stream::Stream<'_>) -> f64 {
-    let rates = [stream.avg_frame_rate(), stream.rate()];
-    let value = |r: &Rational| f64::from(r.numerator()) / f64::from(r.denominator());
-    rates
-        .iter()
-        .map(value)
-        .find(|rate| rate.is_finite() && (0.1..=1000.0).contains(rate))
-        .unwrap_or(0.0)
-}
-
-/// The earliest start of any stream, in microseconds; 0 if none says.
-fn starts_at(input: &format::context::Input) -> i64 {
-    let starts = input
-        .streams()
-        .filter(|s| s.start_time() != ffmpeg::ffi::AV_NOPTS_VALUE);
-    starts
-        .map(|s| to_micros(s.start_time(), s.time_base()))
-        .min()
-        .unwrap_or(0)
-}
-
-/// A time in microseconds, rounded to the nearest.
-fn to_micros(time: i64, base: Rational) -> i64 {
-    let (numerator, denominator) = (i128::from(base.numerator()), i128::from(base.denominator()));
-    if denominator == 0 {
-        return 0;
-    }
-    let micros = (i128::from(time) * numerator * 2_000_000 + denominator) / (2 * denominator);
-    i64::try_from(micros).unwrap_or(if micros > 0 { i64::MAX } else { i64::MIN })
 }

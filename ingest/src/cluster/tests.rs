@@ -370,3 +370,14 @@ proptest! {
         prop_assert!(with(false) || !with(true));
     }
 }
+
+#[test]
+fn poor_faces_alone_open_no_identity() {
+    let rules = rules();
+    let may = |qualities: &[f32]| rules.may_open(qualities.iter().copied());
+    assert!(!may(&[]) && !may(&[0.1, 0.14]) && !may(&[f32::NAN]));
+    assert!(may(&[0.1, 0.15]) && may(&[0.1, 0.0]), "0 says nothing");
+    let choice = |candidates: &[Candidate]| decide(None, candidates, &rules).choice;
+    assert!(choice(&[]).opens() && choice(&[off(1, 0.6), off(2, 0.58)]).opens());
+    assert!(!choice(&[off(1, 0.6)]).opens());
+}

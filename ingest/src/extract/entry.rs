@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use rollcall_log::{
     AppendError, Log,
-    record::{BlobRef, Exemplar, FaceBox, TrackObserved},
+    record::{Attribute, BlobRef, Exemplar, FaceBox, TrackObserved},
 };
 
 use super::SOURCE_ID;
+use crate::attribute;
 use crate::observe::{ObservedExemplar, ObservedFace, TrackKey, TrackObservation};
 
 pub(super) struct TrackEntry {
@@ -16,6 +17,8 @@ pub(super) struct TrackEntry {
     exemplars: BTreeMap<u32, (u64, f32)>,
     boxes: u64,
     span: [i64; 4],
+    /// As the log has them.
+    attributes: Vec<Attribute>,
 }
 
 impl TrackEntry {
@@ -25,6 +28,7 @@ impl TrackEntry {
             exemplars: BTreeMap::new(),
             boxes: 0,
             span: [0; 4],
+            attributes: Vec::new(),
         }
     }
 
@@ -43,6 +47,9 @@ impl TrackEntry {
             track.end_frame.signed(),
         ];
         self.boxes += u64::try_from(track.faces.len()).unwrap_or(0);
+        if !track.attributes.is_empty() {
+            self.attributes = track.attributes.iter().map(attribute_record).collect();
+        }
         let dropped = track.dropped_exemplars.iter();
         let dropped: Vec<u64> = dropped
             .filter_map(|number| self.exemplars.remove(number))
@@ -75,6 +82,7 @@ impl TrackEntry {
             best_exemplar_id: best.map_or(0, |(id, _)| *id),
             exemplar_count: u32::try_from(self.exemplars.len()).unwrap_or(u32::MAX),
             joined_similarity: 0.0,
+            attributes: self.attributes.clone(),
         })
     }
 
@@ -86,7 +94,7 @@ impl TrackEntry {
             .values()
             .map(|(_, quality)| *quality)
             .fold(0.0, f32::max);
-        serde_json::json!({
+        let mut line = serde_json::json!({
             "track": self.id,
             "key": key.get(),
             "start_s": seconds(self.span[0]),
@@ -95,8 +103,13 @@ impl TrackEntry {
             "end_frame": self.span[3],
             "boxes": self.boxes,
             "exemplars": self.exemplars.keys().collect::<Vec<_>>(),
-            "quality": (f64::from(best) * 1000.0).round() / 1000.0,
-        })
+            "quality": thousandths(best),
+        });
+        if !self.attributes.is_empty() {
+            let each = self.attributes.iter();
+            line["attributes"] = each.map(|a| (a.name.clone(), attribute_json(a))).collect();
+        }
+        line
     }
 
     pub(super) fn exemplar_count(&self) -> u64 {
@@ -106,6 +119,35 @@ impl TrackEntry {
     pub(super) fn length_us(&self) -> i64 {
         self.span[1] - self.span[0]
     }
+}
+
+fn attribute_record(attribute: &attribute::Attribute) -> Attribute {
+    Attribute {
+        name: attribute.name.clone(),
+        label: attribute.label.clone(),
+        value: attribute.value,
+        spread: attribute.spread,
+        faces: attribute.faces,
+        unit: attribute.unit.clone(),
+    }
+}
+
+fn attribute_json(attribute: &Attribute) -> serde_json::Value {
+    let mut json = serde_json::json!({
+        "value": thousandths(attribute.value),
+        "spread": thousandths(attribute.spread),
+        "faces": attribute.faces,
+    });
+    for (key, text) in [("label", &attribute.label), ("unit", &attribute.unit)] {
+        if !text.is_empty() {
+            json[key] = text.as_str().into();
+        }
+    }
+    json
+}
+
+fn thousandths(value: f32) -> f64 {
+    (f64::from(value) * 1000.0).round() / 1000.0
 }
 
 fn exemplar_record(

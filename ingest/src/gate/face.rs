@@ -1,7 +1,9 @@
 //! Is this face good enough to be searched? Every refusal has a reason that machines can count.
 
+pub use super::landmarks::Pose;
+use super::landmarks::are_a_face;
 use crate::align::{ALIGNED_SIDE, ARCFACE_TEMPLATE, AlignedCrop, Similarity2};
-use crate::geometry::{DetectedFace, Point, Rect};
+use crate::geometry::{DetectedFace, Rect};
 use crate::picture::PictureRef;
 
 /// What a face must have.
@@ -21,10 +23,25 @@ pub struct FaceGates {
     pub sharpness_min: f32,
     /// Largest turn to the side, in degrees, as [`Pose`] estimates it.
     pub yaw_max: f32,
+    /// Largest nod up or down, in degrees, as [`Pose`] estimates it.
+    pub pitch_max: f32,
     /// Largest tilt of the head in the picture's plane, in degrees.
     pub roll_max: f32,
     /// Smallest part of the box that lies inside the picture, 0..=1.
     pub inside_min: f32,
+}
+
+impl FaceGates {
+    /// Refuses only landmarks that are no face's.
+    pub const OPEN: Self = Self {
+        score_min: 0.0,
+        side_min: 0.0,
+        sharpness_min: 0.0,
+        yaw_max: 90.0,
+        pitch_max: 90.0,
+        roll_max: 180.0,
+        inside_min: 0.0,
+    };
 }
 
 impl Default for FaceGates {
@@ -34,6 +51,7 @@ impl Default for FaceGates {
             side_min: 24.0,
             sharpness_min: 0.008,
             yaw_max: 60.0,
+            pitch_max: 50.0,
             roll_max: 60.0,
             inside_min: 0.75,
         }
@@ -52,7 +70,10 @@ pub enum FaceRejection {
     /// There is no fine structure in the face.
     #[error("the face is blurred")]
     Blurred,
-    /// A profile, a head upside down, or landmarks that are no face's.
+    /// The landmarks are no face's: out of order, on one spot, or far outside the box.
+    #[error("the landmarks are no face's")]
+    BadLandmarks,
+    /// A profile, a face seen from far above or below, or a head upside down.
     #[error("the face is turned too far away")]
     ExtremePose,
     /// Too much of the face lies outside the picture.
@@ -62,10 +83,11 @@ pub enum FaceRejection {
 
 impl FaceRejection {
     /// Every reason, in the order in which they are tried.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::LowConfidence,
         Self::OutOfPicture,
         Self::FaceTooSmall,
+        Self::BadLandmarks,
         Self::ExtremePose,
         Self::Blurred,
     ];
@@ -77,6 +99,7 @@ impl FaceRejection {
             Self::LowConfidence => "LOW_CONFIDENCE",
             Self::FaceTooSmall => "FACE_TOO_SMALL",
             Self::Blurred => "BLURRED",
+            Self::BadLandmarks => "BAD_LANDMARKS",
             Self::ExtremePose => "EXTREME_POSE",
             Self::OutOfPicture => "OUT_OF_PICTURE",
         }
@@ -108,7 +131,7 @@ impl Quality {
 
 /// Judges a face of `picture`; `crop` is the same face, aligned.
 ///
-/// The quality is `score * min(1, side / 112)^1/2 * min(1, sharpness / 0.5)^1/4 * cos(yaw)^1/2`: it
+/// The quality is `score * min(1, side / 112)^1/2 * min(1, sharpness / 0.5)^1/4 * (cos(yaw) cos(pitch))^1/2`: it
 /// never falls when any of them improves and the rest stays. Size counts until the crop no longer
 /// invents pixels; sharpness counts little, since it also measures beards and light.
 ///
@@ -131,8 +154,9 @@ pub fn judge(
             FaceRejection::OutOfPicture,
         ),
         (measures.side >= gates.side_min, FaceRejection::FaceTooSmall),
+        (are_a_face(face), FaceRejection::BadLandmarks),
         (
-            measures.pose.is_some_and(|p| p.within(gates)),
+            measures.pose.is_some_and(|p| within(p, gates)),
             FaceRejection::ExtremePose,
         ),
         (
@@ -143,11 +167,16 @@ pub fn judge(
     if let Some((_, reason)) = refusals.iter().find(|(passes, _)| !passes) {
         return Err(*reason);
     }
-    let yaw = measures.pose.map_or(90.0, |pose| pose.yaw);
+    let facing = measures.pose.map_or(0.0, Pose::facing);
     let size = (measures.side / ALIGNED_SIDE as f32).min(1.0).sqrt();
     let sharp = (measures.sharpness / 0.5).min(1.0).powf(0.25);
-    let front = yaw.to_radians().cos().max(0.0).sqrt();
-    Ok(Quality::new(face.score * size * sharp * front))
+    Ok(Quality::new(face.score * size * sharp * facing.sqrt()))
+}
+
+fn within(pose: Pose, gates: &FaceGates) -> bool {
+    pose.yaw <= gates.yaw_max
+        && pose.pitch.abs() <= gates.pitch_max
+        && pose.roll.abs() <= gates.roll_max
 }
 
 /// What the gates look at.
@@ -184,58 +213,6 @@ pub fn measure(picture: PictureRef<'_>, face: &DetectedFace, crop: &AlignedCrop)
         sharpness: sharpness(crop, enlarged),
         pose: Pose::of(&face.landmarks),
     }
-}
-
-/// How a head is turned, estimated from five landmarks, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pose {
-    /// Turn to the side, 0 (frontal) to 90 (profile), either side.
-    pub yaw: f32,
-    /// Tilt in the picture's plane, -180..=180, 0 when the eyes are level.
-    pub roll: f32,
-}
-
-impl Pose {
-    /// How far the nose stands out before the eyes, in halves of the distance between the eyes.
-    const NOSE: f32 = 0.8;
-
-    /// The pose; `None` when the landmarks are no face's: not finite, or the mouth not below the
-    /// eyes in the head's own axis.
-    ///
-    /// In the head's axis the nose moves sideways with the sine of the yaw while the eyes close up
-    /// with its cosine, so their ratio is its tangent. Good to about 10 degrees, enough for a gate.
-    #[must_use]
-    pub fn of(landmarks: &[Point; 5]) -> Option<Self> {
-        let [left_eye, right_eye, nose, left_mouth, right_mouth] = *landmarks;
-        let (dx, dy) = (right_eye.x - left_eye.x, right_eye.y - left_eye.y);
-        let eyes = middle(left_eye, right_eye);
-        let mouth = middle(left_mouth, right_mouth);
-        // The head's down axis: across the eye line, or along eyes to mouth in a full profile.
-        let down = Point::new(mouth.x - eyes.x, mouth.y - eyes.y);
-        let height = down.x.hypot(down.y);
-        let gap = dx.hypot(dy);
-        if !(height > 1e-3 && gap > 1e-3 && (height + gap).is_finite()) {
-            return None;
-        }
-        let below = (down.y * dx - down.x * dy) / (gap * height);
-        let sideways = ((nose.x - eyes.x) * dx + (nose.y - eyes.y) * dy) / gap;
-        if !(below > 0.3 && sideways.is_finite()) {
-            return None;
-        }
-        let tangent = sideways.abs() / (gap / 2.0) / Self::NOSE;
-        Some(Self {
-            yaw: tangent.atan().to_degrees(),
-            roll: dy.atan2(dx).to_degrees(),
-        })
-    }
-
-    fn within(&self, gates: &FaceGates) -> bool {
-        self.yaw <= gates.yaw_max && self.roll.abs() <= gates.roll_max
-    }
-}
-
-fn middle(a: Point, b: Point) -> Point {
-    Point::new((a.x + b.x) / 2.0, (a.y + b.y) / 2.0)
 }
 
 /// The variance of the Laplacian over the variance of the brightness, in the middle of the crop.
@@ -300,6 +277,7 @@ mod tests {
     use crate::align::align;
     use crate::detect::{DetectSize, Detector};
     use crate::fake::{FakeDetector, paint_blurred_face, paint_face};
+    use crate::geometry::Point;
     use crate::picture::Picture;
 
     /// The verdict on a painted face, changed by `change` before it is judged.
@@ -357,7 +335,15 @@ mod tests {
             Err(FaceRejection::ExtremePose)
         );
         let nowhere = |f: &mut DetectedFace| f.landmarks = [Point::new(120.0, 120.0); 5];
-        assert_eq!(check(GOOD, false, nowhere), Err(FaceRejection::ExtremePose));
+        assert_eq!(
+            check(GOOD, false, nowhere),
+            Err(FaceRejection::BadLandmarks)
+        );
+        let from_below = |f: &mut DetectedFace| f.landmarks[2].y = f.landmarks[0].y + 2.0;
+        assert_eq!(
+            check(GOOD, false, from_below),
+            Err(FaceRejection::ExtremePose)
+        );
     }
 
     #[test]
@@ -373,18 +359,6 @@ mod tests {
         assert!(of(56.0, 0.9) > of(28.0, 0.9));
         assert!(of(112.0, 0.9) > of(112.0, 0.6));
         assert!((0.0..=1.0).contains(&of(200.0, 1.0)));
-    }
-
-    #[test]
-    fn pose_of_the_template_is_frontal_and_roll_is_measured() {
-        let pose = Pose::of(&ARCFACE_TEMPLATE).unwrap();
-        assert!(pose.yaw < 5.0 && pose.roll.abs() < 2.0, "{pose:?}");
-        let (sin, cos) = 30f32.to_radians().sin_cos();
-        let turned =
-            ARCFACE_TEMPLATE.map(|p| Point::new(cos * p.x - sin * p.y, sin * p.x + cos * p.y));
-        let pose = Pose::of(&turned).unwrap();
-        assert!((pose.roll - 30.0).abs() < 2.0, "{pose:?}");
-        assert_eq!(Pose::of(&[Point::new(f32::NAN, 0.0); 5]), None);
     }
 
     #[test]

@@ -1,4 +1,8 @@
-//! What is not worth looking at, and why.
+//! Gates: which frames are searched, and which faces are good enough to be embedded.
 
+mod canny;
 pub mod face;
 pub mod frame;
+mod landmarks;
+pub mod plane;
+pub mod streamface;

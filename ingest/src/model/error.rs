@@ -99,6 +99,27 @@ pub enum ModelError {
         /// The least that is accepted.
         needed: f32,
     },
+    /// There is no classifier of that name.
+    #[error(
+        "no classifier gives `{name}` (there are: {}): correct the name, or add a manifest",
+        known.join(", ")
+    )]
+    NoClassifier {
+        /// As asked for.
+        name: String,
+        /// The tasks there are.
+        known: Vec<String>,
+    },
+    /// Two classifiers would give the same attribute.
+    #[error("models {first} and {second} both give `{attribute}`: ask for one of them by its id")]
+    SeveralClassifiers {
+        /// The attribute.
+        attribute: String,
+        /// One model's id.
+        first: String,
+        /// The other's.
+        second: String,
+    },
     /// The model did not run.
     #[error("{0}: run `make setup`")]
     Infer(#[from] InferError),

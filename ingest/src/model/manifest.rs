@@ -2,17 +2,24 @@
 //!
 //! Unknown keys are refused: a misspelt threshold must not silently be the default.
 
+mod detector;
+mod landmarks;
+
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ModelError;
+pub use detector::{
+    Decoder, DetectorDecision, DetectorInput, DetectorManifest, DetectorOutput, Geometry,
+};
+pub use landmarks::{LandmarkInput, LandmarkManifest, LandmarkOutput};
 
 /// How many values a self-test may have in all, so that a manifest stays a small file.
 const EXPECTED_MAX: usize = 65_536;
 
-/// A manifest; `I`, `O` and `D` are the sections in which detectors and embedders differ.
+/// A manifest; `I`, `O` and `D` are the sections in which the kinds of models differ.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest<I, O, D> {
@@ -30,8 +37,6 @@ pub struct Manifest<I, O, D> {
     pub self_test: SelfTest,
 }
 
-/// The manifest of a detector.
-pub type DetectorManifest = Manifest<DetectorInput, DetectorOutput, DetectorDecision>;
 /// The manifest of an embedder.
 pub type EmbedderManifest = Manifest<EmbedderInput, EmbedderOutput, EmbedderDecision>;
 
@@ -61,6 +66,10 @@ pub enum Kind {
     Detector,
     /// Tells faces apart.
     Embedder,
+    /// Finds eyes, nose and mouth of a face.
+    Landmarks,
+    /// Reads attributes off a face.
+    Classifier,
 }
 
 /// Under which terms a model may be used.
@@ -114,30 +123,6 @@ impl Align {
     }
 }
 
-/// How a detector's outputs are read.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Decoder {
-    /// Heat, scale, offset and landmarks of one stride.
-    Centerface,
-}
-
-/// What goes into a detector.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectorInput {
-    /// The tensor's name.
-    pub name: String,
-    /// The order of its channels.
-    pub channels: Channels,
-    /// Subtracted from each channel's 0..=255, in the model's channel order.
-    pub mean: [f32; 3],
-    /// Divides each channel after that.
-    pub std: [f32; 3],
-    /// Both sides must be multiples of this, in pixels.
-    pub multiple: u32,
-}
-
 /// What goes into an embedder.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,18 +141,6 @@ pub struct EmbedderInput {
     pub align: Align,
 }
 
-/// What comes out of a detector.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectorOutput {
-    /// How the tensors are read.
-    pub decoder: Decoder,
-    /// Their names, in the decoder's order.
-    pub names: Vec<String>,
-    /// Pixels of input a cell of output.
-    pub stride: u32,
-}
-
 /// What comes out of an embedder.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,16 +149,6 @@ pub struct EmbedderOutput {
     pub name: String,
     /// How many values an embedding has.
     pub dim: usize,
-}
-
-/// A detector's default thresholds.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectorDecision {
-    /// Lowest score of a face, 0..=1.
-    pub score: f32,
-    /// Boxes that overlap a better one by more than this (IoU, 0..=1) are dropped.
-    pub nms: f32,
 }
 
 /// An embedder's default threshold.
@@ -224,44 +187,6 @@ pub enum Pattern {
     Lcg1,
 }
 
-impl DetectorManifest {
-    /// Reads and checks the manifest at `path`.
-    ///
-    /// # Errors
-    /// [`ModelError::Missing`], [`ModelError::Unreadable`], [`ModelError::Manifest`].
-    pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = read_text(path)?;
-        Self::parse(&text).map_err(|why| ModelError::Manifest {
-            path: path.to_path_buf(),
-            why,
-        })
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let manifest: Self = parse(text)?;
-        let (input, output, decision) = (&manifest.input, &manifest.output, &manifest.decision);
-        check_common(&manifest.model, Kind::Detector, input.mean, input.std)?;
-        if !(1..=128).contains(&output.stride)
-            || !(1..=256).contains(&input.multiple)
-            || !input.multiple.is_multiple_of(output.stride)
-        {
-            return Err("input.multiple must be a multiple of output.stride, at most 256".into());
-        }
-        if output.names.len() != 4 {
-            return Err("output.names: centerface needs four".into());
-        }
-        in_unit("decision.score", decision.score)?;
-        in_unit("decision.nms", decision.nms)?;
-        let test = &manifest.self_test;
-        if !test.width.is_multiple_of(input.multiple) || !test.height.is_multiple_of(input.multiple)
-        {
-            return Err("self_test: width and height must be multiples of input.multiple".into());
-        }
-        check_self_test(test, output.names.len())?;
-        Ok(manifest)
-    }
-}
-
 impl EmbedderManifest {
     /// Reads and checks the manifest at `path`.
     ///
@@ -295,15 +220,15 @@ impl EmbedderManifest {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, ModelError> {
+pub(super) fn read_text(path: &Path) -> Result<String, ModelError> {
     std::fs::read_to_string(path).map_err(|error| ModelError::of_file(path, &error))
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())
 }
 
-fn check_common(
+pub(super) fn check_common(
     model: &ModelSection,
     kind: Kind,
     mean: [f32; 3],
@@ -315,10 +240,6 @@ fn check_common(
             model.kind
         ));
     }
-    let plain = |name: &str| {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !name.is_empty() && !name.starts_with('.') && name.chars().all(known)
-    };
     if !plain(&model.id) || !plain(&model.file) {
         return Err("model.id and model.file: letters, digits, `-`, `_`, `.` only".into());
     }
@@ -332,7 +253,13 @@ fn check_common(
     Ok(())
 }
 
-fn in_unit(name: &str, value: f32) -> Result<(), String> {
+/// A name that may be part of a file's name, at most 64 bytes.
+pub(super) fn plain(name: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(known)
+}
+
+pub(super) fn in_unit(name: &str, value: f32) -> Result<(), String> {
     if (0.0..=1.0).contains(&value) {
         Ok(())
     } else {
@@ -340,7 +267,7 @@ fn in_unit(name: &str, value: f32) -> Result<(), String> {
     }
 }
 
-fn check_self_test(test: &SelfTest, outputs: usize) -> Result<(), String> {
+pub(super) fn check_self_test(test: &SelfTest, outputs: usize) -> Result<(), String> {
     if !(1..=512).contains(&test.width) || !(1..=512).contains(&test.height) {
         return Err("self_test: width and height must be 1 to 512".into());
     }
@@ -368,6 +295,7 @@ mod tests {
     use super::*;
 
     const DETECTOR: &str = include_str!("../../models/centerface.toml");
+    const ULTRALIGHT: &str = include_str!("../../models/ultralight-rfb-320.toml");
     const EMBEDDER: &str = include_str!("../../models/mobilefacenet.toml");
 
     #[test]
@@ -377,6 +305,86 @@ mod tests {
         let embedder = EmbedderManifest::parse(EMBEDDER).unwrap();
         assert_eq!(embedder.output.dim, 512);
         assert_eq!(embedder.self_test.expected[0].len(), 512);
+    }
+
+    #[test]
+    fn the_other_detectors_are_read_too() {
+        let check = |text: &str, decoder, open: bool| {
+            let manifest = DetectorManifest::parse(text).unwrap();
+            assert_eq!(manifest.output.decoder, decoder);
+            assert_eq!(manifest.input.size.is_none(), open);
+        };
+        check(DETECTOR, Decoder::Centerface, true);
+        check(
+            include_str!("../../models/yunet-2023mar.toml"),
+            Decoder::Yunet,
+            true,
+        );
+        check(
+            include_str!("../../models/retinaface-mnet025.toml"),
+            Decoder::Retinaface,
+            true,
+        );
+        check(ULTRALIGHT, Decoder::Ultralight, false);
+        let landmarks = include_str!("../../models/landmarks-68.toml");
+        assert_eq!(
+            LandmarkManifest::parse(landmarks).unwrap().output.points,
+            68
+        );
+    }
+
+    #[test]
+    fn a_wrong_detector_manifest_says_what_is_wrong() {
+        let check = |whole: &str, from: &str, to: &str, says: &str| {
+            assert!(whole.contains(from), "{from}");
+            let why = DetectorManifest::parse(&whole.replace(from, to)).unwrap_err();
+            assert!(why.contains(says), "{from} -> {to}: {why}");
+        };
+        check(
+            DETECTOR,
+            "\"centerface\"\n#",
+            "\"scrfd\"\n#",
+            "scrfd needs strides",
+        );
+        check(
+            DETECTOR,
+            "stride = 4",
+            "stride = 5",
+            "multiple of each stride",
+        );
+        check(DETECTOR, "stride = 4", "stride = 0", "1 to 128");
+        check(
+            DETECTOR,
+            "stride = 4",
+            "stride = 4\nanchors = [[1.0]]",
+            "output.anchors",
+        );
+        check(
+            DETECTOR,
+            "stride = 4",
+            "stride = 4\nlandmarks = \"x\"",
+            "itself",
+        );
+        check(DETECTOR, "multiple = 32", "multiple = 0", "input.multiple");
+        check(DETECTOR, "score = 0.5", "score = 5.0", "decision.score");
+        check(
+            ULTRALIGHT,
+            "landmarks = \"landmarks-68\"",
+            "",
+            "output.landmarks is missing",
+        );
+        check(
+            ULTRALIGHT,
+            "\"landmarks-68\"",
+            "\"../x\"",
+            "output.landmarks",
+        );
+        check(
+            ULTRALIGHT,
+            "size = [320, 240]",
+            "size = [320, 200]",
+            "self_test",
+        );
     }
 
     #[test]

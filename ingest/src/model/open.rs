@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{DetectorManifest, EmbedderManifest, ModelSection};
+use super::manifest::{DetectorManifest, EmbedderManifest, LandmarkManifest, ModelSection};
 use super::{Assets, Contract, ModelError, contract, self_test};
-use crate::detect::{CenterFace, Detector};
+use crate::detect::{Detector, Landmarker, Network};
 use crate::embed::{ArcFaceEmbedder, Embedder};
 use crate::provider::Provider;
 use crate::runtime::{RunOptions, Session, Subnormals};
@@ -50,6 +50,8 @@ pub struct Models {
     embedder_manifest: Arc<EmbedderManifest>,
     detector_bytes: Arc<[u8]>,
     embedder_bytes: Arc<[u8]>,
+    /// For a detector without landmarks.
+    landmarks: Option<(Arc<LandmarkManifest>, Arc<[u8]>)>,
     contract: Contract,
 }
 
@@ -65,7 +67,16 @@ impl Models {
         let detector_manifest = DetectorManifest::read(&assets.manifest(&options.detector))?;
         let embedder_manifest = EmbedderManifest::read(&assets.manifest(&options.embedder))?;
         let folder = assets.models();
+        let landmarks = match &detector_manifest.output.landmarks {
+            None => None,
+            Some(id) => {
+                let manifest = LandmarkManifest::read(&assets.manifest(id))?;
+                let bytes = read_checked(&folder, &manifest.model)?;
+                Some((Arc::new(manifest), bytes))
+            }
+        };
         let mut models = Self {
+            landmarks,
             library: assets.runtime_library(),
             run: RunOptions {
                 subnormals: options.subnormals,
@@ -109,7 +120,7 @@ impl Models {
     /// # Errors
     /// [`ModelError::Load`] or [`ModelError::WrongShape`].
     pub fn detector(&self) -> Result<Box<dyn Detector>, ModelError> {
-        Ok(Box::new(self.center_face()?))
+        Ok(Box::new(self.network()?))
     }
 
     /// A new embedder, for one thread. Cost: some 20 ms.
@@ -144,10 +155,38 @@ impl Models {
         &self.embedder_manifest
     }
 
-    fn center_face(&self) -> Result<CenterFace, ModelError> {
+    /// What shapes the detector's answers: files by hash, and all that the manifests say of inputs,
+    /// outputs and thresholds.
+    #[must_use]
+    pub fn detector_key(&self) -> String {
+        let manifest = &self.detector_manifest;
+        let (input, output, decision) = (&manifest.input, &manifest.output, &manifest.decision);
+        let landmarks = self
+            .landmarks
+            .as_ref()
+            .map(|(manifest, _)| (&manifest.model.sha256, &manifest.input, &manifest.output));
+        format!(
+            "{} {input:?} {output:?} {decision:?} {landmarks:?}",
+            manifest.model.sha256
+        )
+    }
+
+    fn network(&self) -> Result<Network, ModelError> {
         let id = &self.detector_manifest.model.id;
         let session = Session::load(&self.library, id, &self.detector_bytes, self.run)?;
-        CenterFace::new(session, Arc::clone(&self.detector_manifest))
+        Network::new(
+            session,
+            Arc::clone(&self.detector_manifest),
+            self.landmarker()?,
+        )
+    }
+
+    fn landmarker(&self) -> Result<Option<Landmarker>, ModelError> {
+        let Some((manifest, bytes)) = &self.landmarks else {
+            return Ok(None);
+        };
+        let session = Session::load(&self.library, &manifest.model.id, bytes, self.run)?;
+        Landmarker::new(session, Arc::clone(manifest)).map(Some)
     }
 
     fn arc_face(&self) -> Result<ArcFaceEmbedder, ModelError> {
@@ -158,13 +197,14 @@ impl Models {
 
     fn test(&self) -> Result<(), ModelError> {
         self.test_detector()?;
-        self.test_embedder()
+        self.test_embedder()?;
+        self.test_landmarks()
     }
 
     fn test_detector(&self) -> Result<(), ModelError> {
         let manifest = &self.detector_manifest;
         let outputs = self
-            .center_face()?
+            .network()?
             .raw(self_test::input(&manifest.self_test).view())?;
         for (at, (name, output)) in manifest.output.names.iter().zip(&outputs).enumerate() {
             self_test::check(
@@ -176,6 +216,18 @@ impl Models {
             )?;
         }
         Ok(())
+    }
+
+    fn test_landmarks(&self) -> Result<(), ModelError> {
+        let Some((manifest, _)) = &self.landmarks else {
+            return Ok(());
+        };
+        let Some(mut landmarker) = self.landmarker()? else {
+            return Ok(());
+        };
+        let output = landmarker.raw(&[self_test::input(&manifest.self_test)])?;
+        let (id, name) = (&manifest.model.id, &manifest.output.name);
+        self_test::check(id, name, &manifest.self_test, 0, &output.values)
     }
 
     fn test_embedder(&self) -> Result<(), ModelError> {
@@ -205,7 +257,7 @@ impl std::fmt::Debug for Models {
 
 /// The bytes of the model file, which are those the manifest speaks of. The session is made from
 /// these very bytes, so a file that changes later changes nothing.
-fn read_checked(folder: &Path, model: &ModelSection) -> Result<Arc<[u8]>, ModelError> {
+pub(super) fn read_checked(folder: &Path, model: &ModelSection) -> Result<Arc<[u8]>, ModelError> {
     let path = folder.join(&model.file);
     let bytes = std::fs::read(&path).map_err(|error| ModelError::of_file(&path, &error))?;
     let found = contract::hex(&Sha256::digest(&bytes));

@@ -60,6 +60,8 @@ pub struct Counters {
     pub tracks: u64,
     /// Confirmed tracks never reported, because none of their faces was good enough to embed.
     pub tracks_without_exemplar: u64,
+    /// Live sources: how often the stream broke off and was to be opened again.
+    pub reconnects: u64,
     /// Wall time per stage: decode, scale, shot, gate, detect, align, track, embed, write.
     pub stages: BTreeMap<&'static str, Duration>,
 }
@@ -94,6 +96,8 @@ pub struct Report {
     pub counters: Counters,
     /// The latest trouble, while it lasts.
     pub fault: Option<Fault>,
+    /// Live sources: how long ago the newest frame that was analysed had come.
+    pub lag: Option<Duration>,
 }
 
 /// How the run ended.

@@ -8,6 +8,7 @@ use super::{
     look::{Looker, TimedEmbedder, split},
 };
 use crate::{
+    attribute::TrackAttributes,
     observe::{
         Counters, Flow, FrameNo, MediaInfo, MediaTime, Observation, ObservationSink,
         TrackObservation,
@@ -33,6 +34,7 @@ pub(super) struct Analysis<'a> {
     hold: Hold,
     tracker: Tracker,
     embedder: TimedEmbedder,
+    attributes: TrackAttributes,
     counters: Counters,
     media_known: bool,
     /// Stream time of the last restart.
@@ -43,7 +45,12 @@ pub(super) struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    pub(super) fn new(settings: &'a PipelineSettings, vision: Vision, position: MediaTime) -> Self {
+    pub(super) fn new(
+        settings: &'a PipelineSettings,
+        mut vision: Vision,
+        position: MediaTime,
+    ) -> Self {
+        let attributes = TrackAttributes::new(std::mem::take(&mut vision.classifiers));
         let (looker, embedder) = split(settings, vision);
         Self {
             settings,
@@ -52,6 +59,7 @@ impl<'a> Analysis<'a> {
             hold: Hold::new(settings.gradual, RATE_DEFAULT),
             tracker: Tracker::new(settings.tracks),
             embedder,
+            attributes,
             counters: Counters::default(),
             media_known: false,
             restarted: position,
@@ -263,7 +271,12 @@ impl<'a> Analysis<'a> {
         observations: Vec<TrackObservation>,
         sink: &mut dyn ObservationSink,
     ) -> Result<(), RunError> {
-        for observation in observations {
+        for mut observation in observations {
+            if self.attributes.are_wanted() {
+                let begun = Instant::now();
+                self.attributes.fill(&mut observation)?;
+                self.counters.spend("attributes", begun.elapsed());
+            }
             if observation.revision == 1 {
                 self.counters.tracks += 1;
             }

@@ -13,6 +13,7 @@ use crate::{
     gate::{
         face::judge,
         frame::{FrameGate, FrameRejection},
+        streamface,
     },
     geometry::DetectedFace,
     observe::{Counters, Fault},
@@ -26,6 +27,8 @@ pub(super) struct Looker<'a> {
     settings: &'a PipelineSettings,
     detector: Box<dyn Detector>,
     gate: FrameGate,
+    /// In place of `gate`.
+    streamface: Option<streamface::FrameGate>,
     schedule: Schedule,
     /// What was seen last, for frames that look the same.
     last: Vec<SeenFace>,
@@ -33,11 +36,11 @@ pub(super) struct Looker<'a> {
 
 impl<'a> Looker<'a> {
     pub(super) fn new(settings: &'a PipelineSettings, detector: Box<dyn Detector>) -> Self {
-        let gate = FrameGate::new(settings.frame_gates);
         Self {
             settings,
             detector,
-            gate,
+            gate: FrameGate::new(settings.frame_gates),
+            streamface: streamface_gate(settings),
             schedule: Schedule::new(settings),
             last: Vec::new(),
         }
@@ -56,6 +59,7 @@ impl<'a> Looker<'a> {
     /// The next frame is the first of a shot.
     pub(super) fn restart(&mut self) {
         self.gate = FrameGate::new(self.settings.frame_gates);
+        self.streamface = streamface_gate(self.settings);
         self.schedule.restart();
         self.last.clear();
     }
@@ -84,7 +88,10 @@ impl<'a> Looker<'a> {
         counters: &mut Counters,
     ) -> Result<Option<Vec<SeenFace>>, InferError> {
         let begun = Instant::now();
-        let rejection = self.gate.judge(grey);
+        let rejection = match &self.streamface {
+            Some(_) => None,
+            None => self.gate.judge(grey),
+        };
         counters.spend("gate", begun.elapsed());
         if let Some(reason) = rejection {
             counters.reject_frame(reason.code());
@@ -100,7 +107,16 @@ impl<'a> Looker<'a> {
         };
         counters.spend("scale", begun.elapsed());
         let begun = Instant::now();
-        let found = self.detector.detect(picture.view(), self.schedule.size())?;
+        if let Some(gate) = &mut self.streamface
+            && let (_, Some(reason)) = gate.judge(picture.view())
+        {
+            counters.spend("gate", begun.elapsed());
+            counters.reject_frame(reason.code());
+            // These gates say nothing of the faces: they may well be there.
+            return Ok(None);
+        }
+        let sizes = self.schedule.sizes();
+        let found = self.detector.detect_at(picture.view(), &sizes)?;
         counters.frames_detected += 1;
         counters.faces_detected += u64::try_from(found.len()).unwrap_or(u64::MAX);
         counters.spend("detect", begun.elapsed());
@@ -159,7 +175,15 @@ impl<'a> Looker<'a> {
     ) -> SeenFace {
         let view = picture.view();
         let crop = align(view, &face.landmarks);
-        let good = match judge(view, &face, &crop, &self.settings.face_gates) {
+        let refused = self
+            .settings
+            .streamface
+            .and_then(|s| s.faces.judge(view, &face));
+        let judged = match refused {
+            Some(reason) => Err(reason),
+            None => judge(view, &face, &crop, &self.settings.face_gates),
+        };
+        let good = match judged {
             Ok(quality) => {
                 let loose = loose_crop(view, &face.rect);
                 Some(GoodFace {
@@ -182,6 +206,12 @@ impl<'a> Looker<'a> {
             good,
         }
     }
+}
+
+fn streamface_gate(settings: &PipelineSettings) -> Option<streamface::FrameGate> {
+    settings
+        .streamface
+        .map(|gates| streamface::FrameGate::new(gates.frames))
 }
 
 /// An embedder that counts what it does.

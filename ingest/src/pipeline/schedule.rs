@@ -5,7 +5,12 @@
 
 use std::sync::Arc;
 
-use crate::{detect::DetectSize, exemplar::SeenFace, geometry::Rect, source::GreyImage};
+use crate::{
+    detect::{DetectSize, DetectSizes},
+    exemplar::SeenFace,
+    geometry::Rect,
+    source::GreyImage,
+};
 
 use super::PipelineSettings;
 
@@ -27,7 +32,7 @@ const SMALL_LOOKS_MAX: u32 = 3;
 /// Decides frame by frame. With a schedule that the settings give, every n-th frame at one size.
 pub(super) struct Schedule {
     adaptive: bool,
-    full: DetectSize,
+    full: DetectSizes,
     step: u64,
     /// Frames since the last look; `None` before the first of a shot.
     since: Option<u64>,
@@ -48,7 +53,7 @@ impl Schedule {
         let step = settings.detect_every.map_or(5, |n| u64::from(n.get()));
         Self {
             adaptive: settings.detect_every.is_none(),
-            full: settings.detect_size,
+            full: settings.detect_sizes.clone(),
             step,
             since: None,
             wait: step,
@@ -114,20 +119,20 @@ impl Schedule {
     }
 
     /// How large the detector is to see the frame whose turn it is.
-    pub(super) fn size(&mut self) -> DetectSize {
+    pub(super) fn sizes(&mut self) -> DetectSizes {
         let smallest = self.boxes.iter().map(|rect| rect.width).fold(1.0, f32::min);
         let fits = |side: &u32| *side as f32 * smallest >= FACE_PIXELS;
         let small = SMALL_SIZES.into_iter().find(fits);
         let small = small.map(DetectSize::longest_side);
         let known = self.calm && !self.boxes.is_empty() && self.small_looks < SMALL_LOOKS_MAX;
-        match small.filter(|size| self.adaptive && known && *size < self.full) {
+        match small.filter(|size| self.adaptive && known && *size < self.full.largest()) {
             Some(size) => {
                 self.small_looks += 1;
-                size
+                size.into()
             }
             None => {
                 self.small_looks = 0;
-                self.full
+                self.full.clone()
             }
         }
     }
@@ -200,7 +205,7 @@ mod tests {
             let (level, faces) = scene(i);
             let grey = Arc::new(GreyImage::new(16, 9, vec![level; 144]).unwrap());
             if schedule.turn(&grey) {
-                looks.push((i, schedule.size().get()));
+                looks.push((i, schedule.sizes().largest().get()));
                 schedule.saw(Some(&faces));
             }
         }

@@ -13,6 +13,7 @@ fn vision() -> Vision {
     Vision {
         detector: Box::new(FakeDetector),
         embedder: Box::new(FakeEmbedder),
+        classifiers: Vec::new(),
     }
 }
 

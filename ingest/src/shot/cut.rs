@@ -206,30 +206,26 @@ impl<T> CutFinder<T> {
         if !old.same_size(&new) {
             return true;
         }
-        if old.deviation().min(new.deviation()) < BLANK {
-            return jump >= rules.blank_outstanding_min * behind.max(ahead)
-                && !self.is_flash(&front.grey, before);
-        }
+        let blank = old.deviation().min(new.deviation()) < BLANK;
         let (old, new) = (old.relief(), new.relief());
-        let likeness = old.likeness(&new, NEXT_REACH);
-        let alone = jump >= rules.alone_min * behind.max(ahead);
-        let unlike = if alone {
-            likeness <= rules.likeness_max
+        let unlike = if blank {
+            jump >= rules.blank_outstanding_min * behind.max(ahead)
+        } else if jump >= rules.alone_min * behind.max(ahead) {
+            old.likeness(&new, NEXT_REACH) <= rules.likeness_max
         } else {
-            likeness <= rules.fast_likeness_max
+            old.likeness(&new, NEXT_REACH) <= rules.fast_likeness_max
                 && old.likeness(&new, FAST_REACH) <= rules.fast_likeness_max
         };
-        unlike && !self.is_flash(&front.grey, before)
+        unlike && !self.is_flash(&old, &new)
     }
 
-    /// Whether the old picture comes back soon, or has just come back.
-    fn is_flash(&self, front: &GreyImage, before: &GreyImage) -> bool {
+    /// Whether the old relief comes back soon, or the new one was there just before.
+    fn is_flash(&self, old: &Sketch, new: &Sketch) -> bool {
         let relief = |grey: &GreyImage| Sketch::of(grey).relief();
-        let (old, new) = (relief(before), relief(front));
         let ahead = self.waiting.iter().skip(1).take(self.rules.ahead);
         let mut ahead = ahead.map(|w| old.likeness(&relief(&w.grey), RETURN_REACH));
         let behind = self.shot.iter().rev().skip(1);
-        let mut behind = behind.map(|grey| relief(grey).likeness(&new, RETURN_REACH));
+        let mut behind = behind.map(|grey| relief(grey).likeness(new, RETURN_REACH));
         let back = self.rules.return_min;
         ahead.any(|likeness| likeness >= back) || behind.any(|likeness| likeness >= back)
     }

@@ -5,6 +5,7 @@
 //! of an 8x8 one (Kalman, "A New Approach to Linear Filtering and Prediction Problems", 1960). All
 //! noise is in units of the face's size, so large and small faces behave alike.
 
+use super::{axis::Axis, facerec::SortMotion};
 use crate::geometry::Rect;
 
 /// Standard deviation of a detected edge, in face sizes.
@@ -23,24 +24,13 @@ pub struct BoxMotion {
     size: f32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Axis {
-    value: f32,
-    speed: f32,
-    /// Variance of the value, covariance, variance of the speed.
-    spread: [f32; 3],
-}
-
 impl BoxMotion {
     /// A face first seen at `rect`, at rest for all we know.
     #[must_use]
     pub fn new(rect: Rect) -> Self {
         let size = size_of(&rect);
-        let axes = coordinates(&rect).map(|value| Axis {
-            value,
-            speed: 0.0,
-            spread: [(MEASURED * size).powi(2), 0.0, (FIRST_SPEED * size).powi(2)],
-        });
+        let (measured, speed) = ((MEASURED * size).powi(2), (FIRST_SPEED * size).powi(2));
+        let axes = coordinates(&rect).map(|value| Axis::new(value, measured, speed));
         Self { axes, size }
     }
 
@@ -48,7 +38,13 @@ impl BoxMotion {
     pub fn predict(&mut self, seconds: f32) {
         let noise = [MOVING, MOVING, GROWING, GROWING];
         for (axis, acceleration) in self.axes.iter_mut().zip(noise) {
-            axis.predict(seconds, acceleration * self.size);
+            let q = (acceleration * self.size).powi(2);
+            let noise = [
+                seconds.powi(4) / 4.0,
+                seconds.powi(3) / 2.0,
+                seconds * seconds,
+            ];
+            axis.predict(seconds, noise.map(|part| q * part));
         }
     }
 
@@ -56,7 +52,7 @@ impl BoxMotion {
     pub fn correct(&mut self, rect: &Rect) {
         self.size = size_of(rect);
         for (axis, measured) in self.axes.iter_mut().zip(coordinates(rect)) {
-            axis.correct(measured, MEASURED * self.size);
+            axis.correct(measured, (MEASURED * self.size).powi(2));
         }
     }
 
@@ -69,30 +65,41 @@ impl BoxMotion {
     }
 }
 
-impl Axis {
-    fn predict(&mut self, dt: f32, acceleration: f32) {
-        self.value += self.speed * dt;
-        let [vv, vs, ss] = self.spread;
-        let q = acceleration * acceleration;
-        self.spread = [
-            vv + 2.0 * dt * vs + dt * dt * ss + q * dt.powi(4) / 4.0,
-            vs + dt * ss + q * dt.powi(3) / 2.0,
-            ss + q * dt * dt,
-        ];
+/// The motion of a track's face, by the rule of the tracker.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Motion {
+    Rollcall(BoxMotion),
+    Facerec(SortMotion),
+}
+
+impl Motion {
+    pub(super) fn new(rect: Rect, facerec: bool) -> Self {
+        if facerec {
+            Self::Facerec(SortMotion::new(&rect))
+        } else {
+            Self::Rollcall(BoxMotion::new(rect))
+        }
     }
 
-    fn correct(&mut self, measured: f32, deviation: f32) {
-        let [vv, vs, ss] = self.spread;
-        let total = vv + deviation * deviation;
-        let (gain_value, gain_speed) = (vv / total, vs / total);
-        let error = measured - self.value;
-        self.value += gain_value * error;
-        self.speed += gain_speed * error;
-        // Rounding must not make a variance negative, or the two more than fully correlated.
-        let value = ((1.0 - gain_value) * vv).max(1e-6);
-        let speed = (ss - gain_speed * vs).max(1e-6);
-        let most = (value * speed).sqrt();
-        self.spread = [value, ((1.0 - gain_value) * vs).clamp(-most, most), speed];
+    pub(super) fn predict(&mut self, seconds: f32) {
+        match self {
+            Self::Rollcall(motion) => motion.predict(seconds),
+            Self::Facerec(motion) => motion.predict(),
+        }
+    }
+
+    pub(super) fn correct(&mut self, rect: &Rect) {
+        match self {
+            Self::Rollcall(motion) => motion.correct(rect),
+            Self::Facerec(motion) => motion.correct(rect),
+        }
+    }
+
+    pub(super) fn rect(&self) -> Rect {
+        match self {
+            Self::Rollcall(motion) => motion.rect(),
+            Self::Facerec(motion) => motion.rect(),
+        }
     }
 }
 

@@ -2,9 +2,10 @@ use std::collections::VecDeque;
 
 use rollcall_index::Embedding;
 
-use super::{BoxMotion, TrackRules};
+use super::{TrackRules, motion::Motion};
 use crate::{
     exemplar::{ExemplarSet, SeenFace},
+    geometry::Rect,
     observe::{FrameNo, MediaTime, ObservedFace, TrackKey, TrackObservation},
     source::FrameStamp,
 };
@@ -19,7 +20,7 @@ const BOXES_MAX: usize = 2000;
 #[derive(Clone, Debug)]
 pub(super) struct Track {
     pub(super) key: TrackKey,
-    pub(super) motion: BoxMotion,
+    pub(super) motion: Motion,
     pub(super) hits: u32,
     pub(super) missed: u32,
     pub(super) exemplars: ExemplarSet,
@@ -27,6 +28,7 @@ pub(super) struct Track {
     pub(super) doubtful: bool,
     start: FrameStamp,
     last: FrameStamp,
+    last_rect: Rect,
     /// Boxes not reported yet.
     unsent: VecDeque<ObservedFace>,
     /// Good faces since the last verified one, oldest first.
@@ -58,13 +60,14 @@ impl Track {
     pub(super) fn new(face: &SeenFace, start: FrameStamp, rules: &TrackRules) -> Self {
         let mut track = Self {
             key: TrackKey::of(face.stamp.number, face.rank),
-            motion: BoxMotion::new(face.face.rect),
+            motion: Motion::new(face.face.rect, rules.facerec),
             hits: 0,
             missed: 0,
             exemplars: ExemplarSet::new(rules.exemplars),
             doubtful: false,
             start,
             last: face.stamp,
+            last_rect: face.face.rect,
             unsent: VecDeque::new(),
             unverified: VecDeque::new(),
             doubt: None,
@@ -86,6 +89,7 @@ impl Track {
         self.hits += 1;
         self.missed = 0;
         self.last = face.stamp;
+        self.last_rect = face.face.rect;
         self.unsent.push_back(face.observed());
         if self.unsent.len() > BOXES_MAX {
             // The first and the newest stay: 2001 boxes, every other from the first.
@@ -105,6 +109,37 @@ impl Track {
 
     pub(super) fn last(&self) -> FrameStamp {
         self.last
+    }
+
+    /// Where the face was seen last.
+    pub(super) fn last_rect(&self) -> Rect {
+        self.last_rect
+    }
+
+    pub(super) fn first_frame(&self) -> FrameNo {
+        self.unsent.front().map_or(self.start.number, |b| b.frame)
+    }
+
+    /// Whether it was missed for too long to be found again by its place.
+    pub(super) fn is_lost(&self, now: FrameStamp, rules: &TrackRules) -> bool {
+        self.missed > rules.missed_max && now.time.since(self.last.time) > rules.lost_after
+    }
+
+    /// Goes on as `other`, of which nothing was reported; returns where its unverified face `at` lies
+    /// now.
+    pub(super) fn absorb(&mut self, other: Self, at: Option<usize>) -> Option<usize> {
+        let from_end = at.map(|at| other.unverified.len() - at);
+        self.motion = other.motion;
+        self.hits += other.hits;
+        self.missed = other.missed;
+        self.last = other.last;
+        self.last_rect = other.last_rect;
+        self.doubtful = true;
+        self.unsent.extend(other.unsent);
+        self.unverified.extend(other.unverified);
+        let extra = self.unverified.len().saturating_sub(UNVERIFIED_MAX);
+        self.unverified.drain(..extra);
+        from_end.and_then(|back| self.unverified.len().checked_sub(back))
     }
 
     /// The face to embed now, if any: an index into the unverified faces.
@@ -201,6 +236,7 @@ impl Track {
         let mut other = Self::new(first, first.stamp, rules);
         other.motion = self.motion;
         other.last = self.last;
+        other.last_rect = self.last_rect;
         let boxes = self
             .unsent
             .iter()
@@ -294,6 +330,7 @@ impl Track {
             faces,
             exemplars,
             dropped_exemplars,
+            attributes: Vec::new(),
         }
     }
 }

@@ -1,12 +1,14 @@
+use std::collections::VecDeque;
+
 use super::{
-    TrackRules, assign,
+    TrackRules, embed_all,
+    pairing::{looks, pair, within_reach},
     single::{Track, Unreported, Verdict},
 };
 use crate::{
     detect::InferError,
     embed::Embedder,
     exemplar::SeenFace,
-    geometry::Rect,
     observe::{FrameNo, TrackObservation},
     source::FrameStamp,
 };
@@ -83,7 +85,7 @@ impl Tracker {
         self.last_detection = Some(stamp);
         self.pair(faces, stamp, embedder)?;
         let mut observations = self.verify(stamp, embedder)?;
-        observations.extend(self.close_lost());
+        observations.extend(self.close_lost(stamp));
         for track in &mut self.tracks {
             observations.extend(track.grown(stamp, &self.rules));
         }
@@ -119,32 +121,15 @@ impl Tracker {
         stamp: FrameStamp,
         embedder: &mut dyn Embedder,
     ) -> Result<(), InferError> {
+        let mut faces = faces;
+        let pairs = pair(&self.tracks, &mut faces, stamp, &self.rules, embedder)?;
         let mut faces: Vec<Option<SeenFace>> = faces.into_iter().map(Some).collect();
-        let predicted: Vec<Rect> = self.tracks.iter().map(|t| t.motion.rect()).collect();
-        let overlap = |track: usize, face: usize| {
-            faces[face]
-                .as_ref()
-                .map_or(0.0, |f: &SeenFace| predicted[track].iou(&f.face.rect))
-        };
-        let pairs = assign(self.tracks.len(), faces.len(), |track, face| {
-            let iou = overlap(track, face);
-            (iou >= self.rules.overlap_min).then_some(1.0 - iou)
-        });
-        let sure: Vec<bool> = pairs
-            .iter()
-            .enumerate()
-            .map(|(track, face)| face.is_some_and(|f| overlap(track, f) >= self.rules.overlap_sure))
-            .collect();
-        let mut lost = Vec::new();
-        for (at, face) in pairs.into_iter().enumerate() {
-            match face.and_then(|face| faces[face].take()) {
-                Some(face) => self.tracks[at].take(face, !sure[at]),
-                None => lost.push(at),
+        for (track, found) in self.tracks.iter_mut().zip(pairs) {
+            let face = found.and_then(|found| Some((faces[found.face].take()?, found.doubtful)));
+            match face {
+                Some((face, doubtful)) => track.take(face, doubtful),
+                None => track.missed += 1,
             }
-        }
-        let lost = self.pair_by_appearance(lost, &mut faces, embedder)?;
-        for at in lost {
-            self.tracks[at].missed += 1;
         }
         let soft = self.soft_start.filter(|soft| stamp.number <= soft.until);
         let start = soft.map_or(stamp, |soft| soft.from);
@@ -152,54 +137,6 @@ impl Tracker {
             self.tracks.push(Track::new(&face, start, &self.rules));
         }
         Ok(())
-    }
-
-    /// Pairs tracks and faces that do not overlap but look alike; returns the tracks still lost.
-    fn pair_by_appearance(
-        &mut self,
-        lost: Vec<usize>,
-        faces: &mut [Option<SeenFace>],
-        embedder: &mut dyn Embedder,
-    ) -> Result<Vec<usize>, InferError> {
-        let rules = self.rules;
-        let within_reach = |track: &Track, face: &SeenFace| {
-            let (rect, reach) = (track.motion.rect(), rules.appearance_reach);
-            let size = rect.width.max(rect.height);
-            rect.center().distance(face.face.rect.center()) <= reach * size
-        };
-        let lost: Vec<usize> = lost;
-        let candidates: Vec<usize> = (0..faces.len())
-            .filter(|at| {
-                faces[*at].as_ref().is_some_and(|face| {
-                    let known = |t: &usize| {
-                        let track = &self.tracks[*t];
-                        !track.exemplars.is_empty() && within_reach(track, face)
-                    };
-                    face.good.is_some() && lost.iter().any(known)
-                })
-            })
-            .collect();
-        let unembedded = faces.iter_mut().enumerate();
-        let wanted = unembedded
-            .filter(|(at, _)| candidates.contains(at))
-            .filter_map(|(_, f)| f.as_mut());
-        embed_all(wanted, embedder)?;
-        let pairs = assign(lost.len(), candidates.len(), |row, column| {
-            let track = &self.tracks[lost[row]];
-            let face = faces[candidates[column]]
-                .as_ref()
-                .filter(|face| within_reach(track, face))?;
-            let cosine = track.exemplars.similarity(face.embedding()?)?;
-            (cosine >= rules.appearance_min).then_some((1.0 - cosine).max(0.0))
-        });
-        let mut still_lost = Vec::new();
-        for (row, column) in pairs.into_iter().enumerate() {
-            match column.and_then(|column| faces[candidates[column]].take()) {
-                Some(face) => self.tracks[lost[row]].take(face, true),
-                None => still_lost.push(lost[row]),
-            }
-        }
-        Ok(still_lost)
     }
 
     /// Embeds the faces that tracks want to know more about, and cuts tracks that changed hands.
@@ -220,6 +157,7 @@ impl Tracker {
             .zip(&wanted)
             .filter_map(|(track, at)| track.unverified_mut((*at)?));
         embed_all(faces, embedder)?;
+        let wanted = self.rejoin(wanted, stamp);
         let mut observations = Vec::new();
         for (at, face) in wanted.into_iter().enumerate() {
             let Some(face) = face else { continue };
@@ -237,10 +175,39 @@ impl Tracker {
         Ok(observations)
     }
 
-    fn close_lost(&mut self) -> Vec<TrackObservation> {
-        let most = self.rules.missed_max;
-        let (lost, kept): (Vec<Track>, Vec<Track>) =
-            self.tracks.drain(..).partition(|track| track.missed > most);
+    /// Tracks whose first embedded face is that of a lost track were its continuation: it takes them
+    /// over. Nobody has heard of them yet. Returns what is wanted of the tracks that are left.
+    fn rejoin(&mut self, wanted: Vec<Option<usize>>, now: FrameStamp) -> Vec<Option<usize>> {
+        let mut wanted: VecDeque<Option<usize>> = wanted.into();
+        let mut kept: Vec<Track> = Vec::with_capacity(self.tracks.len());
+        let mut kept_wanted = Vec::with_capacity(wanted.len());
+        for mut track in self.tracks.drain(..) {
+            let at = wanted.pop_front().flatten();
+            let face = at.filter(|_| track.exemplars.is_empty());
+            let face = face.and_then(|at| track.unverified_mut(at)).cloned();
+            let old = face.and_then(|face| lost_self(&kept, &track, &face, now, &self.rules));
+            match old {
+                Some(old) => kept_wanted[old] = kept[old].absorb(track, at),
+                None => {
+                    kept.push(track);
+                    kept_wanted.push(at);
+                }
+            }
+        }
+        self.tracks = kept;
+        kept_wanted
+    }
+
+    fn close_lost(&mut self, now: FrameStamp) -> Vec<TrackObservation> {
+        let rules = self.rules;
+        let lost = |track: &Track| {
+            let unproven = rules.facerec && track.hits < rules.hits_min && track.missed > 0;
+            let remembered = rules.uses_appearance()
+                && !track.exemplars.is_empty()
+                && now.time.since(track.last().time) <= rules.remember;
+            unproven || (track.is_lost(now, &rules) && !remembered)
+        };
+        let (lost, kept): (Vec<Track>, Vec<Track>) = self.tracks.drain(..).partition(lost);
         self.tracks = kept;
         lost.into_iter()
             .filter_map(|mut track| self.report_closed(&mut track, None))
@@ -263,24 +230,20 @@ impl Tracker {
     }
 }
 
-/// Embeds those of `faces` that are good and have no embedding yet, in one batch.
-fn embed_all<'a>(
-    faces: impl Iterator<Item = &'a mut SeenFace>,
-    embedder: &mut dyn Embedder,
-) -> Result<(), InferError> {
-    let mut wanted: Vec<_> = faces
-        .filter_map(|f| f.good.as_mut())
-        .filter(|g| g.embedding.is_none())
-        .collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let crops: Vec<_> = wanted.iter().map(|good| good.crop.clone()).collect();
-    let embeddings = embedder.embed(&crops)?;
-    for (good, embedding) in wanted.iter_mut().zip(embeddings) {
-        good.embedding = Some(embedding);
-    }
-    Ok(())
+/// The lost track, of those before `track`, that it goes on with: `face` of it looks like that.
+fn lost_self(
+    tracks: &[Track],
+    track: &Track,
+    face: &SeenFace,
+    now: FrameStamp,
+    rules: &TrackRules,
+) -> Option<usize> {
+    let alike = tracks.iter().enumerate().filter_map(|(at, old)| {
+        let follows = old.missed > 0 && old.last().number < track.first_frame();
+        let cosine = looks(old, face).filter(|cosine| *cosine >= rules.appearance_min)?;
+        (follows && within_reach(old, face, now, rules)).then_some((at, cosine))
+    });
+    alike.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@ use std::{io::BufRead, path::PathBuf};
 
 use serde::Deserialize;
 
+use crate::detect::{DetectSizes, DetectSizesError};
+use crate::pipeline::{GateRule, ShotRule};
+
 /// An order longer than this is none.
 const ORDER_BYTES_MAX: u64 = 1 << 20;
 
@@ -22,12 +25,30 @@ pub struct WorkerOrder {
     /// Play a file at the pace of its own clock.
     #[serde(default)]
     pub realtime: bool,
+    /// By which rule shots are told apart.
+    #[serde(default)]
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    #[serde(default)]
+    pub gates: GateRule,
     /// Folders under which files must lie.
     pub file_roots: Vec<PathBuf>,
     /// URL schemes that may be opened.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page.
+    #[serde(default)]
+    pub resolver_command: Vec<String>,
     /// Folder with models and ONNX Runtime.
     pub assets: PathBuf,
+    /// What to read off the faces that are kept; may be empty.
+    #[serde(default)]
+    pub attributes: Vec<String>,
+    /// The detector's id; without it, the default one.
+    #[serde(default)]
+    pub detector: Option<String>,
+    /// Longest sides at which the detector sees each picture, in pixels; none: 640.
+    #[serde(default)]
+    pub detect_sizes: Vec<u32>,
     /// Time to open the source, at least 1.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up, at least 1.
@@ -56,6 +77,9 @@ pub enum OrderError {
     /// It is longer than any order.
     #[error("the order on standard input is longer than {ORDER_BYTES_MAX} bytes")]
     TooLong,
+    /// It asks for impossible sizes.
+    #[error("the order's detect_sizes: {0}")]
+    DetectSizes(#[from] DetectSizesError),
     /// It is not what it should be. The text of the order is not repeated: it may hold secrets.
     #[error("the order on standard input is not valid at column {column}: {what}")]
     Invalid {
@@ -97,6 +121,19 @@ impl WorkerOrder {
     }
 }
 
+impl WorkerOrder {
+    /// How large the detector is to see each picture.
+    ///
+    /// # Errors
+    /// [`OrderError::DetectSizes`].
+    pub fn detect_sizes(&self) -> Result<DetectSizes, OrderError> {
+        if self.detect_sizes.is_empty() {
+            return Ok(DetectSizes::default());
+        }
+        Ok(DetectSizes::new(&self.detect_sizes)?)
+    }
+}
+
 /// What serde says about data, as long as it names fields and not their values.
 fn data_fault(text: &str) -> String {
     let safe = ["missing field", "unknown field", "duplicate field"];
@@ -125,6 +162,19 @@ mod tests {
         let order = check(ORDER).unwrap();
         assert_eq!((order.source_id, order.kind), (3, SourceMode::Live));
         assert_eq!((order.open_timeout_s, order.read_timeout_s), (5, 6));
+        assert_eq!(order.gates, GateRule::Rollcall);
+        let other = ORDER.replace(
+            r#""realtime":false"#,
+            r#""gates":"streamface","shots":"facerec""#,
+        );
+        let order = check(&other).unwrap();
+        assert_eq!(order.gates, GateRule::Streamface);
+        assert_eq!(order.shots, ShotRule::Facerec);
+        assert!(order.detector.is_none() && order.detect_sizes.is_empty());
+        let asked = r#""detector":"yunet-2023mar","detect_sizes":[640,1280],"kind""#;
+        let order = check(&ORDER.replace(r#""kind""#, asked)).unwrap();
+        assert_eq!(order.detector.as_deref(), Some("yunet-2023mar"));
+        assert_eq!(order.detect_sizes, [640, 1280]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prost_types::{Duration as WireDuration, Timestamp};
 
 use super::proto as pb;
+use crate::attribute::Attribute;
 use crate::observe::{
     Counters, Fault, Finished, MediaInfo, MediaTime, ObservedExemplar, ObservedFace, Report,
     RunState, TrackObservation, WallTime,
@@ -23,6 +24,18 @@ pub(super) fn track(track: TrackObservation) -> pb::TrackObservation {
         faces: track.faces.iter().map(face).collect(),
         exemplars: track.exemplars.into_iter().map(exemplar).collect(),
         dropped_exemplars: track.dropped_exemplars,
+        attributes: track.attributes.into_iter().map(attribute).collect(),
+    }
+}
+
+fn attribute(attribute: Attribute) -> pb::Attribute {
+    pb::Attribute {
+        name: attribute.name,
+        label: attribute.label,
+        value: attribute.value,
+        spread: attribute.spread,
+        faces: attribute.faces,
+        unit: attribute.unit,
     }
 }
 
@@ -60,6 +73,7 @@ pub(super) fn report(report: Report) -> pb::Report {
         position: Some(time(report.position)),
         counters: Some(counters(report.counters)),
         error: report.fault.map(fault),
+        lag: report.lag.map(duration),
     }
 }
 
@@ -99,6 +113,7 @@ fn counters(counters: Counters) -> pb::SourceCounters {
             .into_iter()
             .map(|(stage, spent)| (stage.to_owned(), spent.as_secs_f64()))
             .collect(),
+        reconnects: counters.reconnects,
     }
 }
 

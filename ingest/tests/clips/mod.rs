@@ -9,7 +9,7 @@ use std::{
 
 use rollcall_ingest::{
     Picture,
-    capture::{AccessRules, FileSource, Location, Patience},
+    capture::{AccessRules, DecodeMode, FileSource, Location, Patience},
     observe::{Fault, FaultReason, MediaInfo, ResumePoint, WallTime},
     source::{CaptureStatus, FrameSource, FrameStamp, Next, StopToken},
 };
@@ -63,16 +63,16 @@ fn source(uri: &str, resume: Option<ResumePoint>) -> Result<FileSource, Fault> {
 }
 
 pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
-    read_source(source(uri, resume))
+    read_all(source(uri, resume))
 }
 
 /// Key frames alone.
 pub fn read_key_frames(path: &Path, resume: Option<ResumePoint>) -> Seen {
     let uri = path.to_str().expect("test paths are UTF-8");
-    read_source(source(uri, resume).map(FileSource::key_frames))
+    read_all(source(uri, resume).map(|source| source.with_mode(DecodeMode::KeyFrames)))
 }
 
-fn read_source(source: Result<FileSource, Fault>) -> Seen {
+fn read_all(source: Result<FileSource, Fault>) -> Seen {
     let status = CaptureStatus::default();
     let mut seen = Seen {
         stamps: Vec::new(),
@@ -105,4 +105,20 @@ fn read_source(source: Result<FileSource, Fault>) -> Seen {
 
 pub fn read(path: &Path) -> Seen {
     read_from(path.to_str().expect("test paths are UTF-8"), None)
+}
+
+/// The folder that `make setup` prepares.
+pub fn assets() -> PathBuf {
+    std::env::var_os("ROLLCALL_ASSETS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.assets"),
+        PathBuf::from,
+    )
+}
+
+/// Mean difference of the bytes of two pictures of one size.
+pub fn difference(a: &Picture, b: &Picture) -> f64 {
+    assert_eq!((a.width(), a.height()), (b.width(), b.height()));
+    let pairs = a.rgb().iter().zip(b.rgb());
+    let sum: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / a.rgb().len() as f64
 }

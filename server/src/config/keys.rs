@@ -9,6 +9,10 @@ pub enum Kind {
     Address,
     /// A whole number in this range, ends included.
     Number(i64, i64),
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// Sizes for the detector, as in `640,1280`.
+    Sizes,
     /// A list of texts; in the environment and in flags separated by commas.
     List,
 }
@@ -38,9 +42,16 @@ pub const KEYS: &[Key] = &[
     key("search.queue_max", Kind::Number(1, 100_000)),
     key("search.timeout_ms", Kind::Number(1, 3_600_000)),
     key("ingest.workers_max", Kind::Number(0, 1024)),
+    key("ingest.live_max", Kind::Number(0, 1024)),
     key("ingest.file_roots", Kind::List),
     key("ingest.protocols", Kind::List),
+    key("ingest.resolver_command", Kind::List),
     key("ingest.worker_command", Kind::Text),
+    key("ingest.shots", Kind::Choice(&["rollcall", "facerec"])),
+    key("ingest.gates", Kind::Choice(&["rollcall", "streamface"])),
+    key("ingest.attributes", Kind::List),
+    key("ingest.detector", Kind::Text),
+    key("ingest.detect_sizes", Kind::Sizes),
     key("ingest.window", Kind::Number(1, 10_000)),
     key("ingest.open_timeout_s", Kind::Number(1, 3600)),
     key("ingest.read_timeout_s", Kind::Number(1, 3600)),

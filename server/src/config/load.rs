@@ -1,6 +1,7 @@
 //! Lays the layers over one another and checks each value where it comes from.
 
 use super::{Config, Key, Kind, keys};
+use rollcall_ingest::DetectSizes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -187,7 +188,9 @@ fn set_text(
                 .map(|item| Value::String(item.to_owned()))
                 .collect(),
         ),
-        Some(Kind::Text | Kind::Address) | None => Value::String(text.to_owned()),
+        Some(Kind::Text | Kind::Address | Kind::Choice(_) | Kind::Sizes) | None => {
+            Value::String(text.to_owned())
+        }
     };
     set(values, origin, name, value)
 }
@@ -237,6 +240,13 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
         (Kind::Address, _) => Err(format!(
             "must be a text such as \"127.0.0.1:50551\", not {found}"
         )),
+        (Kind::Choice(choices), Value::String(text)) if choices.contains(&text.as_str()) => Ok(()),
+        (Kind::Choice(choices), _) => Err(format!("must be one of {}", choices.join(", "))),
+        (Kind::Sizes, Value::String(text)) => match text.parse::<DetectSizes>() {
+            Ok(_) => Ok(()),
+            Err(why) => Err(why.to_string()),
+        },
+        (Kind::Sizes, _) => Err(format!("must be a text such as \"640,1280\", not {found}")),
         (Kind::Number(least, most), Value::Integer(number)) => {
             if (least..=most).contains(number) {
                 Ok(())

@@ -7,6 +7,8 @@ mod show;
 pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
 
+use rollcall_ingest::DetectSizes;
+use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -76,15 +78,29 @@ pub struct Search {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
-    /// Worker processes at a time; 0: one a core.
+    /// Files read at a time, each by a worker process; 0: one a core.
     pub workers_max: usize,
+    /// Live sources read at a time, each by a worker process.
+    pub live_max: usize,
     /// Folders that files may be read from; empty: any, if `grpc.listen` is a loopback address,
     /// else none.
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols that sources may use, nested ones included.
     pub protocols: Vec<String>,
+    /// The program, with its arguments, that finds the stream on a page; empty: pages are refused.
+    pub resolver_command: Vec<String>,
     /// The worker program; empty: `rollcall-ingest` beside this one, else on the path.
     pub worker_command: PathBuf,
+    /// By which rule shots are told apart.
+    pub shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    pub gates: GateRule,
+    /// What workers read off the faces that are kept, by the names of `docs/attributes.md`.
+    pub attributes: Vec<String>,
+    /// The detector's id: a manifest in the models folder.
+    pub detector: String,
+    /// Longest sides at which it sees each frame, in pixels, separated by commas.
+    pub detect_sizes: String,
     /// Unacknowledged messages of a run at most.
     pub window: u32,
     /// Time to open a source.
@@ -157,9 +173,16 @@ impl Default for Config {
             },
             ingest: Ingest {
                 workers_max: 0,
+                live_max: 16,
                 file_roots: Vec::new(),
                 protocols: protocols.map(String::from).collect(),
+                resolver_command: Vec::new(),
                 worker_command: PathBuf::new(),
+                shots: ShotRule::default(),
+                gates: GateRule::default(),
+                attributes: Vec::new(),
+                detector: "centerface".to_owned(),
+                detect_sizes: "640".to_owned(),
                 window: 64,
                 open_timeout_s: 15,
                 read_timeout_s: 15,
@@ -185,9 +208,15 @@ impl Config {
         or_cores(self.search.threads)
     }
 
-    /// Worker processes at a time.
+    /// Files read at a time.
     pub fn workers_max(&self) -> usize {
         or_cores(self.ingest.workers_max)
+    }
+
+    /// How large the detector sees each frame.
+    pub fn detect_sizes(&self) -> DetectSizes {
+        // A text that is none was refused when the settings were loaded.
+        self.ingest.detect_sizes.parse().unwrap_or_default()
     }
 
     /// Longest time a unary request may take.

@@ -1,7 +1,7 @@
 //! The public events of a record: what watchers see. Events are made from records alone (source names
 //! apart), so a watcher that resumes from the log sees the same ones as a watcher that was there.
 
-use super::Catalog;
+use super::{Catalog, attributes};
 use crate::pb::{self, watch_event::Event};
 use crate::time::{duration, timestamp};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -229,6 +229,7 @@ impl EventSource {
             best_exemplar_id: track.best_exemplar_id,
             exemplar_count: track.exemplar_count,
             cosine: track.joined_similarity,
+            attributes: attributes::shown(&track.attributes),
         }
     }
 

@@ -7,6 +7,7 @@
 //! a reader can see is durable.
 
 mod apply;
+mod attributes;
 mod catalog;
 mod command;
 mod events;
@@ -15,6 +16,7 @@ mod index_folder;
 mod metrics;
 mod observe;
 mod replay;
+mod withheld;
 mod writer;
 
 use arc_swap::ArcSwap;

@@ -5,8 +5,10 @@
 
 use super::CoreMetrics;
 use super::apply::Truth;
+use super::attributes;
 use super::catalog::{TrackRow, key_run};
 use super::command::{Observed, Run, WriteError};
+use super::withheld::Withheld;
 use super::writer::{Refusal, is_final, record};
 use crate::pb;
 use crate::time::{duration_us, timestamp_us};
@@ -36,6 +38,8 @@ struct ActiveRun {
     kind: SourceKind,
     /// Tracks of earlier runs past the resume point, by id with their start, that this run has not seen yet.
     unseen: HashMap<u64, i64>,
+    /// Tracks of this run that open no identity yet.
+    withheld: Withheld,
 }
 
 impl Runs {
@@ -113,6 +117,7 @@ impl Runs {
                 id: run,
                 kind: source.kind,
                 unseen,
+                withheld: Withheld::default(),
             },
         );
         let resumes = !live && source.complete_up_to_us.is_some();
@@ -298,7 +303,10 @@ impl Runs {
         if let (Some(before), Some(active)) = (&before, self.active.get_mut(&source_id)) {
             active.unseen.remove(&before.id);
         }
-        let recorded = before.as_ref().map_or(0, |b| b.revision);
+        let recorded = match &before {
+            Some(before) => before.revision,
+            None => self.withheld(source_id)?.revision(sent.track_key),
+        };
         if sent.revision <= recorded {
             return Ok(());
         }
@@ -306,6 +314,15 @@ impl Runs {
         if let Some(what) = what {
             return Err(protocol(format!("track {:x}: {what}", sent.track_key)));
         }
+        let waited = before.is_none() && recorded > 0;
+        let sent = match &before {
+            Some(_) => sent,
+            None => {
+                let key = sent.track_key;
+                let joined = self.withheld(source_id)?.join(sent);
+                joined.map_err(|what| protocol(format!("track {key:x}: {what}")))?
+            }
+        };
         let embeddings = self.embeddings(&sent)?;
         let kept = match &before {
             Some(before) => truth.catalog.exemplars(before.id)?,
@@ -315,19 +332,28 @@ impl Runs {
         let id = before
             .as_ref()
             .map_or_else(|| truth.catalog.ids().track + 1, |b| b.id);
-        let mut observed = observed(truth, source_id, id, before.as_ref(), &sent)?;
-        count_exemplars(&mut observed, &kept, &dropped);
         let scene = Scene {
             source_id,
             keys,
             id,
-            span: (observed.start_us, observed.end_us),
+            span: (time_us(sent.start.as_ref()), time_us(sent.end.as_ref())),
         };
         let faces: Vec<(&Embedding, f32)> = embeddings
             .iter()
-            .zip(observed.exemplars.iter().map(|e| e.quality))
+            .zip(sent.exemplars.iter().map(|e| e.quality))
             .collect();
-        let decision = self.decide(truth, &scene, before.as_ref(), &faces, &dropped)?;
+        let Some(decision) = self.decide(truth, &scene, before.as_ref(), &faces, &dropped)? else {
+            if !waited {
+                self.metrics
+                    .decisions
+                    .with_label_values(&["withheld"])
+                    .inc();
+            }
+            self.withheld(source_id)?.keep(sent);
+            return Ok(());
+        };
+        let mut observed = observed(truth, source_id, id, before.as_ref(), &sent)?;
+        count_exemplars(&mut observed, &kept, &dropped);
         if decision.kind() == DecisionKind::Join {
             observed.joined_similarity = decision.similarity;
         }
@@ -338,6 +364,14 @@ impl Runs {
             embeddings,
         )?;
         Ok(())
+    }
+
+    /// The tracks of the run over the source that wait.
+    fn withheld(&mut self, source_id: u64) -> Result<&mut Withheld, Refusal> {
+        let active = self.active.get_mut(&source_id);
+        active
+            .map(|active| &mut active.withheld)
+            .ok_or_else(|| protocol(format!("no run over source {source_id} is on")))
     }
 
     fn embeddings(&self, sent: &pb::TrackObservation) -> Result<Vec<Embedding>, Refusal> {
@@ -363,7 +397,8 @@ impl Runs {
         Ok(sent.exemplars.iter().map(one).collect::<Result<_, _>>()?)
     }
 
-    /// Who is on this track, now that it has `new` faces and has given up `dropped` ones?
+    /// Who is on this track, now that it has `new` faces and has given up `dropped` ones? `None` if it
+    /// would open an identity and its faces are too poor for that.
     fn decide(
         &self,
         truth: &Truth,
@@ -371,12 +406,12 @@ impl Runs {
         before: Option<&TrackRow>,
         new: &[(&Embedding, f32)],
         dropped: &[u64],
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Option<Decision>, Refusal> {
         if let Some(before) = before
             && new.is_empty()
             && dropped.is_empty()
         {
-            return Ok(keep(before.identity));
+            return Ok(Some(keep(before.identity)));
         }
         let state = truth.index.newest();
         let track = TrackId::new(scene.id);
@@ -389,7 +424,7 @@ impl Runs {
         let all = old.iter().map(|(e, q)| (e, *q)).chain(new.iter().copied());
         let Some(mean) = Embedding::mean(all) else {
             return match before {
-                Some(before) => Ok(keep(before.identity)),
+                Some(before) => Ok(Some(keep(before.identity))),
                 None => Err(protocol(
                     "a track begins with at least one exemplar".to_owned(),
                 )),
@@ -432,10 +467,22 @@ impl Runs {
         };
         if let Some(before) = before.filter(|_| named_alone) {
             // Somebody gave this very track a name: a name is never lost by the machine's own doing.
-            return Ok(keep(before.identity));
+            return Ok(Some(keep(before.identity)));
         }
         let verdict = cluster::decide(current, &candidates, &self.rules);
-        Ok(self.decision(truth.catalog.ids().identity + 1, before, &verdict))
+        let room = || {
+            let active = self.active.get(&scene.source_id);
+            active.is_some_and(|active| active.withheld.has_room())
+        };
+        let poor = !self.rules.may_open(new.iter().map(|(_, quality)| *quality));
+        if before.is_none() && verdict.choice.opens() && poor && room() {
+            return Ok(None);
+        }
+        Ok(Some(self.decision(
+            truth.catalog.ids().identity + 1,
+            before,
+            &verdict,
+        )))
     }
 
     fn current(
@@ -628,6 +675,10 @@ fn observed(
         boxes: sent.faces.iter().map(face_box).collect(),
         exemplars,
         joined_similarity: before.map_or(0.0, |b| b.joined),
+        attributes: match before {
+            Some(before) if sent.attributes.is_empty() => before.attributes.clone(),
+            Some(_) | None => attributes::recorded(&sent.attributes),
+        },
         ..TrackObserved::default()
     })
 }
@@ -703,6 +754,7 @@ fn base(source_id: u64, track: &TrackRow) -> TrackObserved {
         best_exemplar_id: track.best_exemplar,
         exemplar_count: track.exemplars,
         joined_similarity: track.joined,
+        attributes: track.attributes.clone(),
         ..TrackObserved::default()
     }
 }

@@ -272,12 +272,12 @@ async fn tracks_not_seen_again_are_retracted() {
 }
 
 #[tokio::test]
-async fn a_poor_first_look_is_corrected_and_the_old_id_stays_good() {
+async fn a_bad_first_look_is_corrected_and_the_old_id_stays_good() {
     let folder = tempfile::tempdir().unwrap();
     let core = open(folder.path());
     let (id, run) = two_people(&core).await;
-    let poor = exemplar(1, 0.05, &face(5, 0.0));
-    let first = Observed::Track(track(9, 1, (7, 8), vec![poor]));
+    let bad = exemplar(1, 0.15, &face(5, 0.0));
+    let first = Observed::Track(track(9, 1, (7, 8), vec![bad]));
     core.observe(id, run.id, vec![first]).await.unwrap();
     assert_eq!(identities(&core).len(), 3);
     let good = exemplar(2, 0.9, &face(1, 0.05));
@@ -294,6 +294,62 @@ async fn a_poor_first_look_is_corrected_and_the_old_id_stays_good() {
     );
     assert_eq!(core.catalog().resolve(3).unwrap(), Some(2));
     assert_eq!(core.catalog().identity(3).unwrap().unwrap().id, 2);
+    core.view().index.verify().unwrap();
+    core.close().await;
+}
+
+#[tokio::test]
+async fn poor_faces_join_somebody_but_open_no_identity() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = CoreMetrics::register(&prometheus::Registry::new()).unwrap();
+    let decisions = metrics.decisions.clone();
+    let core = Core::open(options(folder.path()), metrics).unwrap();
+    let (id, run) = two_people(&core).await;
+    let before = core.view().sequence;
+    let send = async |track: Observed| core.observe(id, run.id, vec![track]).await;
+    let poor = |number, who: usize| exemplar(number, 0.1, &face(who, 0.1));
+
+    // A stranger seen badly: nobody hears of them, however often they are reported.
+    send(Observed::Track(track(9, 1, (7, 8), vec![poor(1, 5)])))
+        .await
+        .unwrap();
+    send(Observed::Track(track(9, 1, (7, 8), vec![poor(1, 5)])))
+        .await
+        .unwrap();
+    send(closed(track(8, 1, (7, 8), vec![poor(1, 6)])))
+        .await
+        .unwrap();
+    assert_eq!((identities(&core).len(), core.view().sequence), (2, before));
+    assert_eq!(decisions.with_label_values(&["withheld"]).get(), 2);
+
+    // Somebody known seen badly joins.
+    send(closed(track(10, 1, (7, 8), vec![poor(1, 1)])))
+        .await
+        .unwrap();
+    assert_eq!(identities(&core)[1].track_count, 2);
+
+    // The stranger turns to the camera: recorded with all their faces, from the start.
+    let good = exemplar(3, 0.8, &face(5, 0.0));
+    let mut next = track(9, 2, (7, 9), vec![poor(2, 5), good]);
+    next.dropped_exemplars = vec![1];
+    send(Observed::Track(next)).await.unwrap();
+    assert_eq!(identities(&core).len(), 3);
+    let seen = sightings(&core)
+        .into_iter()
+        .find(|s| s.identity_id == 3)
+        .unwrap();
+    assert_eq!(
+        (seen.exemplar_count, seen.start),
+        (2, Some(duration(7_000_000)))
+    );
+    send(closed(track(9, 3, (7, 10), vec![poor(4, 5)])))
+        .await
+        .unwrap();
+
+    let gap = send(Observed::Track(track(11, 1, (9, 10), vec![poor(1, 7)]))).await;
+    gap.unwrap();
+    let gap = send(Observed::Track(track(11, 3, (9, 11), vec![poor(2, 7)]))).await;
+    assert!(matches!(gap, Err(WriteError::Protocol { .. })), "{gap:?}");
     core.view().index.verify().unwrap();
     core.close().await;
 }
@@ -422,4 +478,51 @@ async fn another_contract_and_a_second_server_are_refused() {
     };
     let refused = Core::open(other, metrics());
     assert!(matches!(refused, Err(OpenError::ContractMismatch { .. })));
+}
+
+#[tokio::test]
+async fn attributes_stay_until_there_are_new_ones_and_come_back_from_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    let id = source(&core, pb::SourceKind::File).await;
+    let run = core.begin_run(id, "p1".into()).await.unwrap();
+    let age = |value: f32| pb::Attribute {
+        name: "age".into(),
+        value,
+        spread: 2.0,
+        faces: 3,
+        unit: "years".into(),
+        ..Default::default()
+    };
+    let gender = pb::Attribute {
+        name: "gender".into(),
+        label: "female".into(),
+        value: 0.9,
+        faces: 3,
+        ..Default::default()
+    };
+    let with = |revision, value| pb::TrackObservation {
+        attributes: vec![age(value), gender.clone()],
+        ..track(
+            1,
+            revision,
+            (0, 1),
+            vec![exemplar(revision, 0.5, &face(0, 0.1))],
+        )
+    };
+    let seen = |core: &Core| sightings(core)[0].attributes.clone();
+    let first = vec![Observed::Track(with(1, 30.0))];
+    core.observe(id, run.id, first).await.unwrap();
+    assert_eq!(seen(&core), [age(30.0), gender.clone()]);
+    let second = vec![Observed::Track(with(2, 40.0))];
+    core.observe(id, run.id, second).await.unwrap();
+    let last = vec![closed(track(1, 3, (0, 2), Vec::new())), finished()];
+    core.observe(id, run.id, last).await.unwrap();
+    assert_eq!(seen(&core), [age(40.0), gender.clone()]);
+    core.close().await;
+
+    std::fs::remove_file(folder.path().join(replay::CATALOG_FILE)).unwrap();
+    let core = open(folder.path());
+    assert_eq!(seen(&core), [age(40.0), gender]);
+    core.close().await;
 }

@@ -11,6 +11,10 @@ use std::collections::HashMap;
 const FACES_MAX: usize = 4096;
 /// Exemplars of a message at most.
 const EXEMPLARS_MAX: usize = 64;
+/// Attributes of a track at most.
+const ATTRIBUTES_MAX: usize = 64;
+/// Bytes of an attribute's name, label and unit at most.
+const ATTRIBUTE_BYTES_MAX: usize = 64;
 /// Bytes of a crop at most.
 const CROP_BYTES_MAX: usize = 1 << 20;
 /// Tracks open at a time in one run at most.
@@ -143,6 +147,7 @@ impl Checker {
                 "track {key}: more than {EXEMPLARS_MAX} exemplars in a message"
             ));
         }
+        check_attributes(&track.attributes)?;
         for face in &track.faces {
             check_face(face)?;
         }
@@ -200,9 +205,36 @@ impl Checker {
     }
 }
 
+fn check_attributes(attributes: &[pb::Attribute]) -> Result<(), Unfit> {
+    if attributes.len() > ATTRIBUTES_MAX {
+        return refuse(format!("more than {ATTRIBUTES_MAX} attributes"));
+    }
+    let plain = |text: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        text.len() <= ATTRIBUTE_BYTES_MAX && text.chars().all(known)
+    };
+    for attribute in attributes {
+        let Some(text) = Some(&attribute.name).filter(|name| !name.is_empty() && plain(name))
+        else {
+            return refuse("an attribute's name is not 1 to 64 letters, digits, - _ or .");
+        };
+        let named = plain(&attribute.label) && attribute.unit.len() <= ATTRIBUTE_BYTES_MAX;
+        let sound = attribute.value.is_finite() && (0.0..f32::INFINITY).contains(&attribute.spread);
+        if !named || !sound {
+            return refuse(format!(
+                "attribute {text}: label, unit, value or spread is odd"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn check_report(report: &pb::Report) -> Result<(), Unfit> {
     if let Some(position) = &report.position {
         time("position", Some(position))?;
+    }
+    if let Some(lag) = &report.lag {
+        time("lag", Some(lag))?;
     }
     if let Some(error) = &report.error {
         check_error(error)?;

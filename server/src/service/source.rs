@@ -27,6 +27,19 @@ impl pb::source_service_server::SourceService for SourceDoor {
         Ok(Response::new(self.add(request.into_inner()).await?))
     }
 
+    async fn find_files(
+        &self,
+        request: Request<pb::FindFilesRequest>,
+    ) -> Result<Response<pb::FindFilesResponse>, Status> {
+        let (edge, pattern) = (Arc::clone(&self.0), request.into_inner().pattern);
+        // Looking at the file system may block.
+        let find = tokio::task::spawn_blocking(move || edge.rules.find(&pattern));
+        let found = find
+            .await
+            .map_err(|_| ApiError::Internal("a search for files was lost"))?;
+        Ok(Response::new(found.map_err(ApiError::from)?))
+    }
+
     async fn get_source(
         &self,
         request: Request<pb::GetSourceRequest>,

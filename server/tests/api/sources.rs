@@ -215,6 +215,7 @@ async fn sources_go_on_after_a_restart_and_places_are_limited() {
     settings.ingest.worker_command = worker(folder.path(), "exec sleep 1000");
     settings.ingest.stop_timeout_s = 0;
     settings.ingest.workers_max = 1;
+    settings.ingest.live_max = 1;
     for name in ["a.mp4", "b.mp4"] {
         std::fs::write(folder.path().join(name), b"x").unwrap();
     }
@@ -225,6 +226,8 @@ async fn sources_go_on_after_a_restart_and_places_are_limited() {
     until(&fixture, first.id, SourceState::Connecting).await;
     let second = add(&fixture, uri(b)).await.unwrap();
     assert_eq!(second.state(), SourceState::Queued);
+    let live = add(&fixture, uri("rtsp://127.0.0.1:1/live")).await.unwrap();
+    until(&fixture, live.id, SourceState::Connecting).await;
     let Fixture { folder, server, .. } = fixture;
     server.stop().await;
 
@@ -240,6 +243,10 @@ async fn sources_go_on_after_a_restart_and_places_are_limited() {
         "it was taken up again and could be stopped"
     );
     until(&fixture, second.id, SourceState::Connecting).await;
+    let waiting = add(&fixture, uri("rtsp://127.0.0.1:1/other"))
+        .await
+        .unwrap();
+    assert_eq!(waiting.state(), SourceState::Queued);
 }
 
 #[tokio::test]

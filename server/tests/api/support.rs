@@ -347,6 +347,7 @@ pub fn track(
             Vec::new()
         },
         dropped_exemplars: Vec::new(),
+        ..Default::default()
     }
 }
 

@@ -1,12 +1,12 @@
 //! `rollcall source`.
 use std::path::Path;
 
-use rollcall_client::{Sources, pb};
+use rollcall_client::{Client, Sources, pb};
 use serde_json::json;
 
 use super::{connect, found, limit, wait};
 use crate::cli::Outcome;
-use crate::cli::args::{Args, Format, Source, SourceAdd};
+use crate::cli::args::{Args, Format, Kind, Source, SourceAdd};
 use crate::cli::failure::Failure;
 use crate::cli::format::{enum_name, printable, stream_time, wall_time};
 use crate::cli::out::Out;
@@ -37,22 +37,108 @@ pub(crate) async fn run(args: &Args, command: &Source, out: &mut Out) -> Result<
 }
 
 async fn add(args: &Args, command: &SourceAdd, out: &mut Out) -> Result<Outcome, Failure> {
-    let request = pb::AddSourceRequest {
-        uri: absolute(&command.uri)?,
-        name: command.name.clone(),
-        kind: pb::SourceKind::Unspecified.into(),
-        realtime: command.realtime,
-        author: args.global.author.clone(),
-        request_id: String::new(),
-    };
     let client = connect(args).await?;
-    let source = client.add_source(request).await?;
+    let (uris, skipped) = expand(&client, &command.uris, out).await?;
+    let single = command.uris.len() == 1 && uris.len() == 1 && skipped == 0;
+    if !command.name.is_empty() && uris.len() > 1 {
+        return Err(Failure::Local {
+            reason: "INVALID_ARGUMENT",
+            message: format!("--name is for one source, not for {}", uris.len()),
+        });
+    }
+    if !single {
+        return add_all(args, command, &client, uris, skipped, out).await;
+    }
+    let uri = uris.into_iter().next().unwrap_or_default();
+    let source = client.add_source(request(args, command, uri)).await?;
     if !command.wait {
         return show(&source, out);
     }
     let ended = wait::until_ended(&client, source, out).await?;
     show(&ended, out)?;
     wait::judge(&ended, out)
+}
+
+/// What the addresses stand for on the server, and how many files were skipped.
+async fn expand(
+    client: &Client,
+    given: &[String],
+    out: &Out,
+) -> Result<(Vec<String>, usize), Failure> {
+    let (mut uris, mut skipped) = (Vec::new(), 0);
+    for uri in given {
+        if has_scheme(uri) || uri.is_empty() {
+            uris.push(uri.clone());
+            continue;
+        }
+        let found = client.find_files(absolute(uri)?).await?;
+        for file in &found.skipped {
+            out.detail(&format!(
+                "skipped {}: {}",
+                printable(&file.path),
+                printable(&file.why)
+            ));
+        }
+        skipped += found.skipped.len();
+        uris.extend(found.uris);
+    }
+    Ok((uris, skipped))
+}
+
+/// Adds each; one that cannot be added does not keep the others out.
+async fn add_all(
+    args: &Args,
+    command: &SourceAdd,
+    client: &Client,
+    uris: Vec<String>,
+    skipped: usize,
+    out: &mut Out,
+) -> Result<Outcome, Failure> {
+    let (mut added, mut known, mut last_failure) = (Vec::new(), 0, None);
+    for uri in uris {
+        match client.add_source(request(args, command, uri)).await {
+            Ok(source) => added.push(source),
+            Err(error) if error.reason() == "SOURCE_EXISTS" => known += 1,
+            Err(error) => {
+                let failure = Failure::from(error);
+                out.warn(&format!("{failure} [{}]", failure.reason()));
+                last_failure = Some(failure);
+            }
+        }
+    }
+    let count = added.len();
+    out.note(&format!(
+        "{count} sources added; {known} were sources already; {skipped} files skipped (-v says which)"
+    ));
+    if command.wait {
+        for source in &mut added {
+            *source = wait::until_ended(client, source.clone(), out).await?;
+            if let Err(failure) = wait::judge(source, out) {
+                out.warn(&format!("{failure} [{}]", failure.reason()));
+                last_failure = Some(failure);
+            }
+        }
+    }
+    let total = u64::try_from(count).unwrap_or(u64::MAX);
+    let items = added;
+    let outcome = list(&Sources { items, total }, out)?;
+    last_failure.map_or(Ok(outcome), Err)
+}
+
+fn request(args: &Args, command: &SourceAdd, uri: String) -> pb::AddSourceRequest {
+    let kind = match command.kind {
+        None => pb::SourceKind::Unspecified,
+        Some(Kind::File) => pb::SourceKind::File,
+        Some(Kind::Live) => pb::SourceKind::Live,
+    };
+    pb::AddSourceRequest {
+        uri,
+        name: command.name.clone(),
+        kind: kind.into(),
+        realtime: command.realtime,
+        author: args.global.author.clone(),
+        request_id: String::new(),
+    }
 }
 
 /// A path without a scheme is made absolute here: the server works in another folder.
@@ -181,7 +267,13 @@ fn rows(source: &pb::Source) -> Vec<(&'static str, String)> {
     if source.worker_restarts > 0 {
         rows.push(("restarts", source.worker_restarts.to_string()));
     }
+    if let Some(lag) = &source.lag {
+        rows.push(("lag", stream_time(Some(lag))));
+    }
     if let Some(counters) = &source.counters {
+        if counters.reconnects > 0 {
+            rows.push(("reconnects", counters.reconnects.to_string()));
+        }
         rows.extend(counter_rows(counters));
     }
     rows

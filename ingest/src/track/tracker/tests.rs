@@ -64,15 +64,28 @@ fn face(number: u64, rank: usize, x: f32, person: u8) -> SeenFace {
 
 /// Every observation of a shot over `frames`, detected in each fifth.
 fn run(frames: Range<u64>, scene: &dyn Fn(u64) -> Vec<(f32, u8)>) -> Vec<TrackObservation> {
-    let mut tracker = Tracker::new(TrackRules::default());
+    let faces = |number: u64| {
+        let faces = scene(number).into_iter().enumerate();
+        faces
+            .map(|(rank, (x, person))| face(number, rank, x, person))
+            .collect()
+    };
+    run_by(TrackRules::default(), frames, 5, &faces)
+}
+
+/// The same of any faces, by any rules, detected in every n-th frame.
+fn run_by(
+    rules: TrackRules,
+    frames: Range<u64>,
+    every: u64,
+    scene: &dyn Fn(u64) -> Vec<SeenFace>,
+) -> Vec<TrackObservation> {
+    let mut tracker = Tracker::new(rules);
     let mut embedder = ByteEmbedder { calls: 0 };
     let mut observations = Vec::new();
     for number in frames.clone() {
-        if (number - frames.start).is_multiple_of(5) {
-            let faces = scene(number).into_iter().enumerate();
-            let faces = faces
-                .map(|(rank, (x, person))| face(number, rank, x, person))
-                .collect();
+        if (number - frames.start).is_multiple_of(every) {
+            let faces = scene(number);
             observations.extend(tracker.detect(stamp(number), faces, &mut embedder).unwrap());
         } else {
             tracker.pass(stamp(number));
@@ -163,13 +176,93 @@ fn a_short_miss_is_bridged_and_a_long_one_ends_the_track() {
     };
     check(0..60, &scene, &[(0, 59, 10)]);
     let scene = |n: u64| {
-        if (20..45).contains(&n) {
+        if (20..80).contains(&n) {
             vec![]
         } else {
             vec![(100.0, 10)]
         }
     };
-    check(0..60, &scene, &[(0, 15, 10), (45, 59, 10)]);
+    check(0..100, &scene, &[(0, 15, 10), (80, 99, 10)]);
+}
+
+#[test]
+fn who_comes_back_after_a_while_is_known_by_their_looks() {
+    let scene = |second: u8| {
+        move |n: u64| match n {
+            0..20 => vec![(100.0, 10)],
+            20..55 => vec![],
+            _ => vec![(400.0, second)],
+        }
+    };
+    check(0..100, &scene(10), &[(0, 99, 10)]);
+    check(0..100, &scene(90), &[(0, 15, 10), (55, 99, 90)]);
+}
+
+#[test]
+fn somebody_else_in_the_place_of_a_hidden_face_is_somebody_else() {
+    let scene = |n: u64| match n {
+        0..20 => vec![(100.0, 10)],
+        20..35 => vec![],
+        _ => vec![(100.0, 90)],
+    };
+    check(0..60, &scene, &[(0, 15, 10), (35, 59, 90)]);
+}
+
+#[test]
+fn a_face_that_passes_behind_another_comes_out_as_itself() {
+    let scene = |n: u64| {
+        let (near, far) = (50.0 + n as f32 * 4.0, 500.0 - n as f32 * 4.0);
+        let mut faces = vec![(near, 10)];
+        faces.extend(((near - far).abs() > 50.0).then_some((far, 130)));
+        faces
+    };
+    check(0..110, &scene, &[(0, 109, 10), (0, 109, 130)]);
+}
+
+#[test]
+fn a_face_that_comes_back_too_poor_to_embed_is_joined_when_it_is_better() {
+    let scene = |n: u64| match n {
+        0..20 => vec![face(n, 0, 100.0, 10)],
+        20..30 => vec![],
+        30..45 => vec![SeenFace {
+            good: None,
+            ..face(n, 0, 300.0, 10)
+        }],
+        _ => vec![face(n, 0, 300.0, 10)],
+    };
+    let observations = run_by(TrackRules::default(), 0..80, 5, &scene);
+    let spans: Vec<_> = observations
+        .iter()
+        .filter(|o| o.closed)
+        .map(|o| (o.start_frame.get(), o.end_frame.get()))
+        .collect();
+    assert_eq!(spans, [(0, 79)]);
+    let boxes = observations.iter().flat_map(|o| &o.faces);
+    let boxes: Vec<u64> = boxes.map(|f| f.frame.get()).collect();
+    let seen = (0..20).chain(30..80).filter(|n| n % 5 == 0);
+    assert_eq!(boxes, seen.collect::<Vec<_>>());
+}
+
+#[test]
+fn facerec_follows_by_boxes_alone() {
+    let spans = |missing: Range<u64>, jump: f32| {
+        let scene = move |n: u64| {
+            let x = 100.0 + if n < 20 { 0.0 } else { jump };
+            let there = !missing.contains(&n);
+            let person = if n < 20 { 10 } else { 90 };
+            there.then(|| face(n, 0, x, person)).into_iter().collect()
+        };
+        let rules = TrackRules::of(super::super::TrackerRule::Facerec);
+        let observations = run_by(rules, 0..50, 1, &scene);
+        let closed = observations.iter().filter(|o| o.closed);
+        closed
+            .map(|o| (o.start_frame.get(), o.end_frame.get()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(spans(20..25, 0.0), [(0, 49)]);
+    assert_eq!(spans(20..26, 0.0), [(0, 19), (26, 49)]);
+    assert_eq!(spans(0..0, 30.0), [(0, 19), (20, 49)], "an IoU of a third");
+    assert_eq!(spans(2..4, 0.0), [(4, 49)], "missed before it was believed");
 }
 
 #[test]

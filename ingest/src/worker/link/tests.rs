@@ -149,9 +149,15 @@ fn run(endpoint: String) -> Result<(), String> {
         uri: String::new(),
         kind: SourceMode::File,
         realtime: false,
+        shots: crate::pipeline::ShotRule::default(),
+        gates: crate::pipeline::GateRule::default(),
         file_roots: Vec::new(),
         protocols: Vec::new(),
+        resolver_command: Vec::new(),
         assets: std::path::PathBuf::new(),
+        attributes: Vec::new(),
+        detector: None,
+        detect_sizes: Vec::new(),
         open_timeout_s: 1,
         read_timeout_s: 1,
     };
@@ -173,6 +179,7 @@ fn run(endpoint: String) -> Result<(), String> {
     let vision = Vision {
         detector: Box::new(FakeDetector),
         embedder: Box::new(FakeEmbedder),
+        classifiers: Vec::new(),
     };
     let settings = PipelineSettings::default();
     let pipeline = Pipeline {

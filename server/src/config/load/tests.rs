@@ -121,6 +121,8 @@ fn unfit_values_say_what_is_right() {
             "must be a list of texts",
         ),
         ("[ingest]\nfile_roots = [1]\n", "must be a list of texts"),
+        ("[ingest]\ndetect_sizes = \"640;9\"\n", "such as 640,1280"),
+        ("[ingest]\ndetect_sizes = 640\n", "must be a text such as"),
         ("data = \"\"\n", "must name a folder"),
         ("data = 1\n", "must be a text"),
         ("data = \n", "settings file"),
@@ -129,4 +131,18 @@ fn unfit_values_say_what_is_right() {
         assert!(message.contains(part), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn a_choice_is_one_of_its_texts() {
+    let text = "[ingest]\ngates = \"streamface\"\n";
+    let config = check(text, &[], &Flags::default()).unwrap().config;
+    let gates = rollcall_ingest::pipeline::GateRule::Streamface;
+    assert_eq!(config.ingest.gates, gates);
+    let wrong = check("[ingest]\nshots = \"pixels\"\n", &[], &Flags::default());
+    let wrong = wrong.unwrap_err().to_string();
+    assert!(
+        wrong.contains("must be one of rollcall, facerec"),
+        "{wrong}"
+    );
 }

@@ -13,7 +13,7 @@ pub use read::{Counts, ExemplarRow, SightingKey, SightingQuery, SourceRow};
 pub(crate) use write::{CatalogWriter, TrackRow, etag, key_run};
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 2;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -42,7 +42,7 @@ CREATE TABLE tracks (
   revision INTEGER NOT NULL, closed INTEGER NOT NULL, start_us INTEGER NOT NULL,
   end_us INTEGER NOT NULL, start_frame INTEGER NOT NULL, end_frame INTEGER NOT NULL,
   wall_start_us INTEGER NOT NULL, identity_id INTEGER NOT NULL, best_exemplar_id INTEGER NOT NULL,
-  exemplar_count INTEGER NOT NULL, joined REAL NOT NULL);
+  exemplar_count INTEGER NOT NULL, joined REAL NOT NULL, attributes BLOB);
 CREATE UNIQUE INDEX tracks_key ON tracks (source_id, run, key);
 CREATE INDEX tracks_identity ON tracks (identity_id, wall_start_us, start_us, id);
 CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);

@@ -1,6 +1,7 @@
 //! What readers ask the catalog.
 
 use super::{Catalog, CatalogError, sql, unsql};
+use crate::core::attributes;
 use crate::pb;
 use prost::Message as _;
 use rollcall_log::record::BlobRef;
@@ -107,7 +108,7 @@ const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, track_count,
     screen_us, first_seen_us, last_seen_us, cover_exemplar_id FROM identities";
 const SIGHTING: &str = "SELECT t.id, t.source_id, s.name, t.start_us, t.end_us, t.start_frame, \
     t.end_frame, t.wall_start_us, t.closed, t.identity_id, t.best_exemplar_id, t.exemplar_count, \
-    t.joined FROM tracks t JOIN sources s ON s.id = t.source_id";
+    t.joined, t.attributes FROM tracks t JOIN sources s ON s.id = t.source_id";
 /// Identities worth listing: an identity that was emptied keeps its id but is shown only if named.
 const LISTED: &str = "(track_count > 0 OR name <> '')";
 
@@ -383,6 +384,7 @@ fn sighting_row(row: &Row<'_>) -> rusqlite::Result<pb::Sighting> {
         best_exemplar_id: unsql(row.get(10)?),
         exemplar_count: row.get(11)?,
         cosine: row.get(12)?,
+        attributes: attributes::shown(&attributes::from_column(row.get(13)?)),
     })
 }
 

@@ -1,10 +1,11 @@
 //! The writer's connection: applies records, and answers what the writer must know to decide.
 
 use super::{CatalogError, SCHEMA, SCHEMA_VERSION, sql, unsql};
+use crate::core::attributes;
 use prost::Message as _;
 use rollcall_log::record::{
-    BlobRef, Body, Exemplar, IdentityRenamed, Record, SourceAdded, SourceKind, SourceProgress,
-    SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
+    Attribute, BlobRef, Body, Exemplar, IdentityRenamed, Record, SourceAdded, SourceKind,
+    SourceProgress, SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
@@ -25,6 +26,7 @@ pub(crate) struct TrackRow {
     pub(crate) exemplars: u32,
     pub(crate) joined: f32,
     pub(crate) key: u64,
+    pub(crate) attributes: Vec<Attribute>,
 }
 
 /// A source as the writer needs it.
@@ -350,10 +352,10 @@ impl CatalogWriter {
             .map_or(0, |s| key_run(s.kind, s.run));
         self.db
             .prepare_cached(
-                "INSERT INTO tracks VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15) \
+                "INSERT INTO tracks VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16) \
                  ON CONFLICT (id) DO UPDATE SET revision = ?5, closed = ?6, end_us = ?8, \
                  end_frame = ?10, identity_id = ?12, best_exemplar_id = ?13, exemplar_count = ?14, \
-                 joined = ?15",
+                 joined = ?15, attributes = ?16",
             )?
             .execute(params![
                 sql(track.track_id),
@@ -370,7 +372,8 @@ impl CatalogWriter {
                 sql(identity),
                 sql(track.best_exemplar_id),
                 track.exemplar_count,
-                track.joined_similarity
+                track.joined_similarity,
+                attributes::to_column(&track.attributes)
             ])?;
         Ok(())
     }
@@ -654,7 +657,7 @@ impl CatalogWriter {
 }
 
 const TRACK: &str = "SELECT id, revision, closed, start_us, end_us, start_frame, end_frame, \
-    wall_start_us, identity_id, best_exemplar_id, exemplar_count, joined, key FROM tracks";
+    wall_start_us, identity_id, best_exemplar_id, exemplar_count, joined, key, attributes FROM tracks";
 
 fn track_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TrackRow> {
     Ok(TrackRow {
@@ -671,6 +674,7 @@ fn track_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TrackRow> {
         exemplars: row.get(10)?,
         joined: row.get(11)?,
         key: unsql(row.get(12)?),
+        attributes: attributes::from_column(row.get(13)?),
     })
 }
 

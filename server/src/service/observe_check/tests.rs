@@ -57,6 +57,31 @@ fn check(edit: impl FnOnce(&mut pb::TrackObservation)) -> Result<(), Unfit> {
 #[test]
 fn good_tracks_pass_and_bad_ones_do_not() {
     check(|_| ()).unwrap();
+    let attribute = |name: &str, value| pb::Attribute {
+        name: name.to_owned(),
+        value,
+        ..Default::default()
+    };
+    check(|t| t.attributes = vec![attribute("age", 47.0)]).unwrap();
+    for odd in [
+        attribute("", 1.0),
+        attribute("a ge", 1.0),
+        attribute("age", f32::NAN),
+        pb::Attribute {
+            spread: -1.0,
+            ..attribute("age", 1.0)
+        },
+        pb::Attribute {
+            label: "x".repeat(65),
+            ..attribute("gender", 1.0)
+        },
+    ] {
+        assert!(
+            check(|t| t.attributes = vec![odd.clone()]).is_err(),
+            "{odd:?}"
+        );
+    }
+    assert!(check(|t| t.attributes = vec![attribute("age", 1.0); 65]).is_err());
     let bad: [fn(&mut pb::TrackObservation); 14] = [
         |t| t.revision = 2,
         |t| t.start = None,
