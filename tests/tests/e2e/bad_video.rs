@@ -39,10 +39,12 @@ async fn sources_that_cannot_be_read_say_why() {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(added.err.contains(name), "names the file: {added:?}");
     }
-    let folder_itself = arguments!["source", "add", folder.path()];
-    rollcall(&server, folder_itself)
-        .await
-        .expect_error("INVALID_URI");
+    let no_videos = folder.path().join("texts");
+    std::fs::create_dir(&no_videos).unwrap();
+    std::fs::write(no_videos.join("a.txt"), b"text").unwrap();
+    let refused = rollcall(&server, arguments!["source", "add", &no_videos]).await;
+    let refused = refused.expect_error("FILE_NOT_FOUND");
+    assert!(refused.err.contains("1 files"), "{refused:?}");
     for uri in ["gopher://127.0.0.1/clip.mp4", "concat:a.mp4|b.mp4"] {
         rollcall(&server, ["source", "add", uri])
             .await

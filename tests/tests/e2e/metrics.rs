@@ -1,6 +1,7 @@
 //! Metrics and health.
 
 use crate::support::cli::{arguments, rollcall};
+use crate::support::media::LiveStream;
 use crate::support::server::{Server, Setup, signal};
 use crate::support::truth::Truth;
 use crate::support::{http, in_time, scratch, turn, until};
@@ -70,7 +71,19 @@ async fn every_metric_of_the_dashboards_and_the_manual_is_exported() {
     };
     client.search_embedding(request).await.unwrap();
 
-    let text = metrics(&server).await;
+    // A live source has its lag, for as long as it is read.
+    let live = LiveStream::start(&truth.clip);
+    let added = rollcall(&server, ["source", "add", &live.uri]).await;
+    let id = added.expect(0).json()["id"].as_u64().unwrap();
+    let lag = async || {
+        let text = metrics(&server).await;
+        text.contains("rollcall_source_lag_seconds{")
+            .then_some(text)
+    };
+    let text = until("a lag of the live source", lag).await;
+    let source = client.source(id).await.unwrap();
+    assert_eq!(source.state(), pb::SourceState::Running);
+    assert!(source.lag.is_some_and(|lag| lag.seconds < 5), "{source:?}");
     let exported: BTreeSet<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_whitespace().next())

@@ -82,6 +82,15 @@ async fn expand(
         skipped += found.skipped.len();
         uris.extend(found.uris);
     }
+    if uris.is_empty() {
+        return Err(Failure::Local {
+            reason: "FILE_NOT_FOUND",
+            message: format!(
+                "{}: no video there; {skipped} files are not named like one (-v says which)",
+                printable(&given.join(", "))
+            ),
+        });
+    }
     Ok((uris, skipped))
 }
 

@@ -148,7 +148,7 @@ fn frames_are_refused_in_order_and_compared_with_the_last_one_kept() {
 #[test]
 fn every_threshold_of_faces_must_be_exceeded() {
     let frame = noise(400, 300, 0);
-    let smooth = soft(400, 300, 0);
+    let smooth = Picture::filled(400, 300, [90; 3]).unwrap();
     let check = |frame: &Picture, score: f32, side: f32| {
         let face = DetectedFace {
             rect: Rect::new(100.0, 80.0, side, side),

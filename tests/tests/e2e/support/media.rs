@@ -2,7 +2,9 @@
 
 use super::programs::bare;
 use std::ffi::OsString;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 /// Runs `ffmpeg ARGUMENTS OUT` and returns `OUT`.
 pub(crate) fn ffmpeg(arguments: impl IntoIterator<Item = OsString>, out: PathBuf) -> PathBuf {
@@ -20,6 +22,46 @@ pub(crate) fn ffmpeg(arguments: impl IntoIterator<Item = OsString>, out: PathBuf
         String::from_utf8_lossy(&done.stderr)
     );
     out
+}
+
+/// `clip`, sent over and over as a live stream, to whoever calls first.
+pub(crate) struct LiveStream {
+    sender: Child,
+    /// Where it waits for its caller.
+    pub(crate) uri: String,
+}
+
+impl LiveStream {
+    pub(crate) fn start(clip: &Path) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("tcp://{}", free.local_addr().unwrap());
+        drop(free);
+        let mut command = bare("ffmpeg");
+        command
+            .args([
+                "-nostdin",
+                "-loglevel",
+                "error",
+                "-re",
+                "-stream_loop",
+                "-1",
+                "-i",
+            ])
+            .arg(clip)
+            .args(["-c", "copy", "-f", "mpegts"])
+            .arg(format!("{uri}?listen=1"));
+        let sender = command
+            .spawn()
+            .expect("ffmpeg is installed by `make setup`");
+        Self { sender, uri }
+    }
+}
+
+impl Drop for LiveStream {
+    fn drop(&mut self) {
+        let _ = self.sender.kill();
+        let _ = self.sender.wait();
+    }
 }
 
 /// The front part of `clip`, cut off in the middle of its data at this share of its bytes. Its index is at the front, so
