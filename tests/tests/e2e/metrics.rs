@@ -71,6 +71,7 @@ async fn every_metric_of_the_dashboards_and_the_manual_is_exported() {
     };
     client.search_embedding(request).await.unwrap();
 
+    assert_right(&metrics(&server).await, &client.status().await.unwrap());
     // A live source has its lag, for as long as it is read.
     let live = LiveStream::start(&truth.clip);
     let added = rollcall(&server, ["source", "add", &live.uri]).await;
@@ -109,7 +110,9 @@ async fn every_metric_of_the_dashboards_and_the_manual_is_exported() {
         undocumented.is_empty(),
         "docs/metrics.md lacks {undocumented:?}"
     );
-    assert_right(&text, &client.status().await.unwrap());
+    rollcall(&server, ["source", "stop", &id.to_string()])
+        .await
+        .expect(0);
 }
 
 /// Some of the values must be what the API says.
