@@ -13,7 +13,7 @@ frames alone (`key`); `python` is benches/peers/python_pipeline.py at `every-5`,
 set-up prepares them (`prepared`) and as their packages ship them (`shipped`, one round).
 `known_found` and `known_covered` are of the faces that the film was made of. With --reference,
 `tracks_found` and `time_covered` are of the tracks of a run of ours with a look at every frame at
-960 pixels, which takes some twenty times as long as the rest.
+960 pixels, which takes many times as long as the rest.
 """
 
 import argparse
