@@ -8,7 +8,18 @@ use ort::session::builder::SessionBuilder;
 use crate::runtime::RunOptions;
 
 /// What runs the models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Default,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// ONNX Runtime's own kernels.
     #[default]

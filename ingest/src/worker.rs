@@ -60,7 +60,11 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     if let Some(detector) = &order.detector {
         options.detector.clone_from(detector);
     }
+    options.provider = order.provider;
     let models = Models::open(&assets, &options)?;
+    if let Some(why) = models.fallback() {
+        tracing::warn!(source = order.source_id, "{why}");
+    }
     let classifiers = Classifiers::open(&assets, &order.attributes, Subnormals::default())?;
     let vision = Vision {
         detector: models.detector()?,
@@ -95,15 +99,16 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     finish(outcome.map(drop), sink, &link)
 }
 
-/// What the hash of a pipeline is to know about the models: their files, by hash, and how they are
-/// used.
+/// What the hash of a pipeline is to know about the models: their files, by hash, how they are
+/// used, and what runs them.
 #[must_use]
 pub fn model_names(models: &Models, classifiers: &Classifiers) -> String {
     format!(
-        "{} {}{}",
+        "{} {}{} on {}",
         models.detector_key(),
         models.contract().id(),
-        classifiers.names()
+        classifiers.names(),
+        models.provider()
     )
 }
 

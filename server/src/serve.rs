@@ -342,6 +342,7 @@ fn worker_setup(
         rules,
         shots: config.ingest.shots,
         gates: config.ingest.gates,
+        provider: config.ingest.provider,
         open_timeout_s: config.ingest.open_timeout_s,
         read_timeout_s: config.ingest.read_timeout_s,
         stop_timeout: Duration::from_secs(config.ingest.stop_timeout_s),

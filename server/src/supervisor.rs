@@ -8,6 +8,7 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::worker::{Spawner, Worker, WorkerOrder};
 use rand::Rng as _;
+use rollcall_ingest::Provider;
 use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use rollcall_ingest::{DetectSize, DetectSizes};
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ pub struct WorkerSetup {
     pub shots: ShotRule,
     /// By which gates frames and faces are refused.
     pub gates: GateRule,
+    /// What runs the models, if it can be had.
+    pub provider: Provider,
     /// Time to open a source.
     pub open_timeout_s: u64,
     /// Time without data after which a read is given up.
@@ -317,6 +320,7 @@ impl Care {
             realtime: row.realtime,
             shots: setup.shots,
             gates: setup.gates,
+            provider: setup.provider,
             file_roots: setup.rules.worker_roots(),
             protocols: setup.rules.protocols().to_vec(),
             resolver_command: setup.rules.resolver_command().to_vec(),

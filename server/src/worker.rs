@@ -1,6 +1,7 @@
 //! One worker process: how it is started and what it says on standard error.
 
 use crate::url_mask::masked;
+use rollcall_ingest::Provider;
 use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -40,6 +41,8 @@ pub(crate) struct WorkerOrder {
     pub shots: ShotRule,
     /// By which gates frames and faces are refused.
     pub gates: GateRule,
+    /// What runs the models, if it can be had.
+    pub provider: Provider,
     /// Folders that files may be read from.
     pub file_roots: Vec<PathBuf>,
     /// FFmpeg protocols allowed.
@@ -206,6 +209,7 @@ mod tests {
             realtime: false,
             shots: ShotRule::Facerec,
             gates: GateRule::Streamface,
+            provider: Provider::Cuda,
             file_roots: vec!["/".into()],
             protocols: vec!["rtsp".into()],
             resolver_command: Vec::new(),
@@ -244,6 +248,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(json["uri"], "rtsp://u:p@h/x");
         assert_eq!(json["kind"], "live");
+        assert_eq!(json["provider"], "cuda");
         assert_eq!(json["file_roots"][0], "/");
         assert_eq!(json["attributes"][0], "age");
     }

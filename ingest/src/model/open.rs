@@ -115,6 +115,12 @@ impl Models {
         self.fallback.as_deref()
     }
 
+    /// What runs the models.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.run.provider
+    }
+
     /// A new detector, for one thread. Cost: some 20 ms.
     ///
     /// # Errors

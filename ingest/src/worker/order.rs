@@ -2,6 +2,7 @@ use std::{io::BufRead, path::PathBuf};
 
 use serde::Deserialize;
 
+use crate::Provider;
 use crate::detect::{DetectSizes, DetectSizesError};
 use crate::pipeline::{GateRule, ShotRule};
 
@@ -28,6 +29,9 @@ pub struct WorkerOrder {
     /// By which rule shots are told apart.
     #[serde(default)]
     pub shots: ShotRule,
+    /// What runs the models, if it can be had; else the CPU does.
+    #[serde(default)]
+    pub provider: Provider,
     /// By which gates frames and faces are refused.
     #[serde(default)]
     pub gates: GateRule,

@@ -49,6 +49,10 @@ pub const KEYS: &[Key] = &[
     key("ingest.worker_command", Kind::Text),
     key("ingest.shots", Kind::Choice(&["rollcall", "facerec"])),
     key("ingest.gates", Kind::Choice(&["rollcall", "streamface"])),
+    key(
+        "ingest.provider",
+        Kind::Choice(&["cpu", "openvino", "cuda"]),
+    ),
     key("ingest.attributes", Kind::List),
     key("ingest.detector", Kind::Text),
     key("ingest.detect_sizes", Kind::Sizes),

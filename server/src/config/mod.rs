@@ -8,6 +8,7 @@ pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
 
 use rollcall_ingest::DetectSizes;
+use rollcall_ingest::Provider;
 use rollcall_ingest::pipeline::{GateRule, ShotRule};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -95,6 +96,8 @@ pub struct Ingest {
     pub shots: ShotRule,
     /// By which gates frames and faces are refused.
     pub gates: GateRule,
+    /// What runs the workers' models, if it can be had; else the CPU does.
+    pub provider: Provider,
     /// What workers read off the faces that are kept, by the names of `docs/attributes.md`.
     pub attributes: Vec<String>,
     /// The detector's id: a manifest in the models folder.
@@ -180,6 +183,7 @@ impl Default for Config {
                 worker_command: PathBuf::new(),
                 shots: ShotRule::default(),
                 gates: GateRule::default(),
+                provider: Provider::default(),
                 attributes: Vec::new(),
                 detector: "centerface".to_owned(),
                 detect_sizes: "640".to_owned(),

@@ -150,6 +150,7 @@ fn run(endpoint: String) -> Result<(), String> {
         kind: SourceMode::File,
         realtime: false,
         shots: crate::pipeline::ShotRule::default(),
+        provider: crate::Provider::default(),
         gates: crate::pipeline::GateRule::default(),
         file_roots: Vec::new(),
         protocols: Vec::new(),
