@@ -121,7 +121,8 @@ async fn main() -> Result<()> {
     print("search_image_640", &times, &peer, &stages);
     if arguments.sources > 0 {
         let clip = assets.folder().join("demo/clip.mp4");
-        let reading = Reading::start(&client, clip, arguments.sources).await?;
+        let copies = folder.path().to_owned();
+        let reading = Reading::start(&client, clip, copies, arguments.sources).await?;
         let (times, peer, stages) = by_embedding(&client, &queries, arguments.queries).await?;
         let what = format!("search_embedding_beside_{}_sources", arguments.sources);
         print(&what, &times, &peer, &stages);
@@ -130,15 +131,22 @@ async fn main() -> Result<()> {
     server.stop().await
 }
 
-/// Sources that are read all the time: where one has ended, another begins.
+/// Sources that are read all the time: where one has ended, another begins. Each is a copy of the clip, since no file is
+/// a source twice.
 struct Reading(tokio::task::JoinHandle<Result<()>>);
 
 impl Reading {
-    /// Returns when pictures come from all of them.
-    async fn start(client: &Client, clip: PathBuf, count: usize) -> Result<Self> {
+    /// Returns when pictures come from all of them. Copies lie in `folder`.
+    async fn start(client: &Client, clip: PathBuf, folder: PathBuf, count: usize) -> Result<Self> {
+        let mut copies = 0..;
+        let mut next = move || -> Result<PathBuf> {
+            let copy = folder.join(format!("{}.mp4", copies.next().unwrap_or(0)));
+            std::fs::copy(&clip, &copy)?;
+            Ok(copy)
+        };
         let mut sources = Vec::new();
         for _ in 0..count {
-            sources.push(add(client, &clip).await?);
+            sources.push(add(client, &next()?).await?);
         }
         for source in &sources {
             while state(client, *source).await? != SourceState::Running {
@@ -151,7 +159,7 @@ impl Reading {
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 for source in &mut sources {
                     if state(&client, *source).await? == SourceState::Ended {
-                        *source = add(&client, &clip).await?;
+                        *source = add(&client, &next()?).await?;
                     }
                 }
             }
