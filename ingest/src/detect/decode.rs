@@ -57,6 +57,26 @@ pub(crate) enum Expected {
     AnyRows(usize),
 }
 
+/// Outputs grouped by kind, each kind for all strides: `per_cell` rows a cell, of as many values as
+/// `kinds` says.
+fn rows_of_strides(
+    output: &DetectorOutput,
+    canvas: Option<Canvas>,
+    per_cell: usize,
+    kinds: &[usize],
+) -> Vec<Expected> {
+    let rows = move |stride: u32| {
+        let (columns, rows) = canvas?.cells(stride);
+        Some(columns * rows * per_cell)
+    };
+    let of_kind = |values: &usize| {
+        let values = *values;
+        let strides = output.strides.iter();
+        strides.map(move |stride| Expected::Rows(values, rows(*stride)))
+    };
+    kinds.iter().flat_map(of_kind).collect()
+}
+
 impl Expected {
     /// Does `shape` fit, where `None` stands for a dimension left open?
     pub(crate) fn fits(self, shape: &[Option<usize>]) -> bool {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::ModelError;
 use super::manifest::{
-    Channels, Kind, Manifest, check_common, check_self_test, in_unit, parse, plain, read_text,
+    Channels, Kind, Manifest, check_common, check_self_test, in_unit, parse, plain, read_with,
 };
 
 /// The manifest of a classifier. All its tensors together, one after the other, are the one output
@@ -166,11 +166,7 @@ impl ClassifierManifest {
     /// # Errors
     /// [`ModelError::Missing`], [`ModelError::Unreadable`], [`ModelError::Manifest`].
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = read_text(path)?;
-        Self::parse(&text).map_err(|why| ModelError::Manifest {
-            path: path.to_path_buf(),
-            why,
-        })
+        read_with(path, Self::parse)
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {

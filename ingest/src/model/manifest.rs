@@ -193,11 +193,7 @@ impl EmbedderManifest {
     /// # Errors
     /// [`ModelError::Missing`], [`ModelError::Unreadable`], [`ModelError::Manifest`].
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = read_text(path)?;
-        Self::parse(&text).map_err(|why| ModelError::Manifest {
-            path: path.to_path_buf(),
-            why,
-        })
+        read_with(path, Self::parse)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -222,6 +218,17 @@ impl EmbedderManifest {
 
 pub(super) fn read_text(path: &Path) -> Result<String, ModelError> {
     std::fs::read_to_string(path).map_err(|error| ModelError::of_file(path, &error))
+}
+
+/// The manifest at `path`, as `parse` reads and checks it.
+pub(super) fn read_with<M>(
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<M, String>,
+) -> Result<M, ModelError> {
+    parse(&read_text(path)?).map_err(|why| ModelError::Manifest {
+        path: path.to_path_buf(),
+        why,
+    })
 }
 
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {

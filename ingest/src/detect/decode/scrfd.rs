@@ -6,29 +6,17 @@
 //! (row, column): `(x, y) = (column s, row s)`, without half a cell; edges at `x - d0 s`,
 //! `y - d1 s`, `x + d2 s`, `y + d3 s`; landmark `j` at `(x + k[2j] s, y + k[2j+1] s)`.
 
-use super::{Canvas, Expected, face, points};
+use super::{Canvas, Expected, face, points, rows_of_strides};
 use crate::geometry::{DetectedFace, Point, Rect};
 use crate::model::DetectorOutput;
 
 pub(super) fn expected(output: &DetectorOutput, canvas: Option<Canvas>) -> Vec<Expected> {
-    let per_cell = output.anchors_per_cell as usize;
-    let cells = |stride: u32| {
-        canvas
-            .map(|c| c.cells(stride))
-            .map(|(c, r)| c * r * per_cell)
-    };
-    let kind = |values| {
-        output
-            .strides
-            .iter()
-            .map(move |s| Expected::Rows(values, cells(*s)))
-    };
     let kinds: &[usize] = if output.has_landmarks() {
         &[1, 4, 10]
     } else {
         &[1, 4]
     };
-    kinds.iter().copied().flat_map(kind).collect()
+    rows_of_strides(output, canvas, output.anchors_per_cell as usize, kinds)
 }
 
 pub(super) fn faces(

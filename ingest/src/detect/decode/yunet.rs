@@ -6,7 +6,7 @@
 //! `((column + b0) s, (row + b1) s)`, width `exp(b2) s`, height `exp(b3) s`; landmark `j` at
 //! `((column + k[2j]) s, (row + k[2j+1]) s)`.
 
-use super::{Canvas, Expected, face, points};
+use super::{Canvas, Expected, face, points, rows_of_strides};
 use crate::geometry::{DetectedFace, Point, Rect};
 use crate::model::DetectorOutput;
 
@@ -14,18 +14,7 @@ use crate::model::DetectorOutput;
 const VALUES: [usize; 4] = [1, 1, 4, 10];
 
 pub(super) fn expected(output: &DetectorOutput, canvas: Option<Canvas>) -> Vec<Expected> {
-    let cells = |stride: u32| {
-        canvas
-            .map(|canvas| canvas.cells(stride))
-            .map(|(c, r)| c * r)
-    };
-    let kind = |values| {
-        output
-            .strides
-            .iter()
-            .map(move |s| Expected::Rows(values, cells(*s)))
-    };
-    VALUES.into_iter().flat_map(kind).collect()
+    rows_of_strides(output, canvas, 1, &VALUES)
 }
 
 pub(super) fn faces(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     Channels, Kind, Manifest, ModelError, check_common, check_self_test, in_unit, parse, plain,
-    read_text,
+    read_with,
 };
 
 /// The manifest of a detector.
@@ -127,11 +127,7 @@ impl DetectorManifest {
     /// # Errors
     /// [`ModelError::Missing`], [`ModelError::Unreadable`], [`ModelError::Manifest`].
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = read_text(path)?;
-        Self::parse(&text).map_err(|why| ModelError::Manifest {
-            path: path.to_path_buf(),
-            why,
-        })
+        read_with(path, Self::parse)
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, String> {

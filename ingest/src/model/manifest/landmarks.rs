@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{Kind, Licence, ModelError, ModelSection, SelfTest, check_common, check_self_test};
-use super::{parse, read_text};
+use super::{parse, read_with};
 
 /// The manifest of a landmark model.
 #[derive(Clone, Debug, Deserialize)]
@@ -56,11 +56,7 @@ impl LandmarkManifest {
     /// # Errors
     /// [`ModelError::Missing`], [`ModelError::Unreadable`], [`ModelError::Manifest`].
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = read_text(path)?;
-        Self::parse(&text).map_err(|why| ModelError::Manifest {
-            path: path.to_path_buf(),
-            why,
-        })
+        read_with(path, Self::parse)
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, String> {
