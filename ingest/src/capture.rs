@@ -17,6 +17,7 @@ mod live;
 mod log;
 mod luma;
 mod orientation;
+mod passed;
 mod raw;
 mod resolver;
 mod session;
@@ -45,30 +46,6 @@ impl Default for Patience {
         Self {
             open: Duration::from_secs(20),
             read: Duration::from_secs(15),
-        }
-    }
-}
-
-/// Which pictures of a source are decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DecodeMode {
-    /// Every one.
-    #[default]
-    All,
-    /// Those the codec marks as key frames, which refer to no other. In files their
-    /// numbers are counted from their times, by the rate that the container states; in streams they
-    /// count what is given.
-    KeyFrames,
-}
-
-impl DecodeMode {
-    /// How many times longer than usual a live source may be without a picture, or its clock may
-    /// go on from one picture to the next.
-    pub(crate) const fn patience_factor(self) -> u32 {
-        match self {
-            Self::All => 1,
-            // Broadcasters send a key frame every 0.5 to 10 s, some surveillance cameras one in 30 s.
-            Self::KeyFrames => 6,
         }
     }
 }

@@ -66,7 +66,8 @@ struct Extract {
     assets: Option<PathBuf>,
     /// Look for faces in every n-th frame of a shot, or in key frames alone ("key": those that
     /// decode without others; the rest is not decoded) (default: five times a second where
-    /// something goes on, less often where all stays as it is).
+    /// something goes on, less often where all stays as it is; frames that no other refers to
+    /// are not decoded then).
     #[arg(long, value_name = "N|key")]
     every: Option<Every>,
     /// Longest side of the picture the detector sees at most, in pixels, 32 to 2048; several,

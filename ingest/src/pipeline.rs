@@ -32,7 +32,7 @@ use crate::{
         ResumePoint, RunState, SinkError,
     },
     shot::{CutRules, GradualRules},
-    source::{CaptureStatus, Feed, FrameSource, Overflow, StopToken, Taken},
+    source::{CaptureStatus, DecodeMode, Feed, FrameSource, Overflow, StopToken, Taken},
     track::{TrackRules, TrackerRule},
 };
 
@@ -43,7 +43,7 @@ use lag::Lag;
 const STALLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Changes whenever the same material would give other observations under the same settings.
-const PIPELINE_VERSION: u32 = 3;
+const PIPELINE_VERSION: u32 = 4;
 
 /// By which rule shots are told apart.
 #[derive(
@@ -102,6 +102,8 @@ pub struct PipelineSettings {
     /// Faces are looked for in every n-th frame of a shot, counted from its first. `None`: five
     /// times a second where something goes on, less often and smaller where all stays as it is.
     pub detect_every: Option<NonZeroU32>,
+    /// Which frames a source with an end is to decode. Streams decode all.
+    pub decode: DecodeMode,
     /// How large the detector sees the picture, once or several times; known faces
     /// that are large enough may be looked at smaller.
     pub detect_sizes: DetectSizes,
@@ -132,6 +134,7 @@ impl Default for PipelineSettings {
     fn default() -> Self {
         Self {
             detect_every: None,
+            decode: DecodeMode::Referenced,
             detect_sizes: DetectSizes::default(),
             picture_side_max: 1280,
             frame_gates: FrameGates::default(),
@@ -164,6 +167,21 @@ impl PipelineSettings {
         Self {
             cuts,
             gradual,
+            decode: if facerec {
+                DecodeMode::All
+            } else {
+                self.decode
+            },
+            ..self
+        }
+    }
+
+    /// The same with faces looked for in every `nth` frame, for which all are decoded.
+    #[must_use]
+    pub fn with_every(self, nth: NonZeroU32) -> Self {
+        Self {
+            detect_every: Some(nth),
+            decode: DecodeMode::All,
             ..self
         }
     }
@@ -177,6 +195,7 @@ impl PipelineSettings {
         let cuts = CutRules {
             ahead: 0,
             behind: 0,
+            steps_max: 1,
             ..CutRules::default()
         };
         let tracks = TrackRules {
@@ -190,6 +209,7 @@ impl PipelineSettings {
         };
         Self {
             detect_every: Some(NonZeroU32::MIN),
+            decode: DecodeMode::KeyFrames,
             cuts,
             gradual: GradualRules::NEVER,
             tracks,
@@ -225,11 +245,14 @@ impl PipelineSettings {
     /// in every frame, unless these settings say in which.
     #[must_use]
     pub fn with_tracker(self, rule: TrackerRule) -> Self {
-        let facerec = rule == TrackerRule::Facerec;
-        Self {
+        let ruled = Self {
             tracks: TrackRules::of(rule),
-            detect_every: self.detect_every.or(facerec.then_some(NonZeroU32::MIN)),
             ..self
+        };
+        if rule == TrackerRule::Facerec && ruled.detect_every.is_none() {
+            ruled.with_every(NonZeroU32::MIN)
+        } else {
+            ruled
         }
     }
 

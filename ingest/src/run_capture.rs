@@ -7,11 +7,11 @@ use clap::Args;
 
 use rollcall_ingest::{
     Assets, DetectSize, Detector, ModelOptions, Models,
-    capture::{AccessRules, DecodeMode, FileSource, LiveSource, Location, Patience, system_clock},
+    capture::{AccessRules, FileSource, LiveSource, Location, Patience, system_clock},
     gate::streamface::{FaceThresholds, FrameThresholds},
     observe::{Fault, WallTime},
     picture::PICTURE_SIDE_MAX,
-    source::{CaptureStatus, FrameSource, Next, StopToken},
+    source::{CaptureStatus, DecodeMode, FrameSource, Next, StopToken},
     streamface::{
         Channel, ChannelFolder, FaceCounts, FaceExtractor, FaceRules, FrameCounts, FrameWriter,
         Level, MatchRules, RunLog, parse_utc,

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
     Assets, Classifiers, ModelOptions, Models, Subnormals,
-    capture::{AccessRules, DecodeMode, FileSource, Location, Patience, system_clock},
+    capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
     pipeline::{Pipeline, PipelineSettings, Vision},
@@ -70,10 +70,8 @@ fn extract_one(
     };
     let clock = system_clock();
     let patience = Patience::default();
-    let mut source = FileSource::new(location, patience, false, None, clock(), stop.clone());
-    if matches!(options.every, Some(Every::Key)) {
-        source = source.with_mode(DecodeMode::KeyFrames);
-    }
+    let source = FileSource::new(location, patience, false, None, clock(), stop.clone());
+    let source = source.with_mode(settings.decode);
     let vision = Vision {
         detector: models.detector()?,
         embedder: models.embedder()?,
@@ -123,13 +121,10 @@ fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
 }
 
 fn settings(options: &Extract) -> PipelineSettings {
-    let every = match options.every {
-        Some(Every::Nth(n)) => Some(n),
-        Some(Every::Key) | None => None,
-    };
-    let settings = PipelineSettings {
-        detect_every: every,
-        ..PipelineSettings::default()
+    let settings = PipelineSettings::default();
+    let settings = match options.every {
+        Some(Every::Nth(n)) => settings.with_every(n),
+        Some(Every::Key) | None => settings,
     }
     .with_detect_sizes(options.detect_size.clone())
     .with_shots(options.shots)

@@ -22,6 +22,33 @@ pub use feed::{Feed, Overflow, Taken};
 pub use grey::GreyImage;
 pub use stop::StopToken;
 
+/// Which pictures of a source are decoded. In files each has the number that it has among all; in
+/// streams those that are given are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DecodeMode {
+    /// Every one.
+    #[default]
+    All,
+    /// Those that others refer to: mostly a third or a half where a codec has frames that none
+    /// refers to, and all of them elsewhere.
+    Referenced,
+    /// Those the codec marks as key frames, which refer to no other.
+    KeyFrames,
+}
+
+impl DecodeMode {
+    /// How many times longer than usual a live source may be without a picture, or its clock may
+    /// go on from one picture to the next.
+    #[cfg(feature = "media")]
+    pub(crate) const fn patience_factor(self) -> u32 {
+        match self {
+            Self::All | Self::Referenced => 1,
+            // Broadcasters send a key frame every 0.5 to 10 s, some surveillance cameras one in 30 s.
+            Self::KeyFrames => 6,
+        }
+    }
+}
+
 /// Which frame, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameStamp {

@@ -17,7 +17,7 @@ use crate::{
     model::{Assets, Classifiers, ModelError, ModelOptions, Models, Subnormals},
     observe::{Fault, ResumePoint},
     pipeline::{Pipeline, PipelineSettings, RunError, Vision},
-    source::{CaptureStatus, FrameSource, Next, Overflow, StopToken},
+    source::{CaptureStatus, DecodeMode, FrameSource, Next, Overflow, StopToken},
 };
 
 use link::{Greeting, Link, LinkSink};
@@ -88,7 +88,7 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
         SourceMode::File => Overflow::Wait,
         SourceMode::Live => Overflow::KeepNewest,
     };
-    let source = open_source(order, resume, stop.clone());
+    let source = open_source(order, settings.decode, resume, stop.clone());
     let pipeline = Pipeline {
         settings,
         vision,
@@ -123,6 +123,7 @@ fn finish(outcome: Result<(), RunError>, sink: LinkSink, link: &Link) -> Result<
 
 fn open_source(
     order: &WorkerOrder,
+    decode: DecodeMode,
     resume: Option<ResumePoint>,
     stop: StopToken,
 ) -> Box<dyn FrameSource> {
@@ -143,14 +144,8 @@ fn open_source(
     match order.kind {
         SourceMode::File => {
             let wall = clock();
-            Box::new(FileSource::new(
-                location,
-                patience,
-                order.realtime,
-                resume,
-                wall,
-                stop,
-            ))
+            let source = FileSource::new(location, patience, order.realtime, resume, wall, stop);
+            Box::new(source.with_mode(decode))
         }
         SourceMode::Live => Box::new(LiveSource::new(location, patience, clock, stop)),
     }

@@ -5,10 +5,11 @@ mod clips;
 
 use std::{path::Path, time::Duration};
 
-use clips::{CLIP, difference, ffmpeg, read, read_from, read_key_frames};
+use clips::{CLIP, difference, ffmpeg, read, read_from, read_mode};
 use rollcall_ingest::{
     Picture,
     observe::{FaultReason, FrameNo, MediaTime, ResumePoint},
+    source::{DecodeMode, FrameStamp},
 };
 
 #[test]
@@ -76,7 +77,7 @@ fn key_frames_have_the_numbers_and_pixels_that_they_have_among_all() {
             &format!("{fixed} -sc_threshold 0"),
             &folder.path().join(name),
         );
-        let (all, key) = (read(&clip), read_key_frames(&clip, None));
+        let (all, key) = (read(&clip), read_mode(&clip, DecodeMode::KeyFrames, None));
         let numbers: Vec<u64> = key.stamps.iter().map(|s| s.number.get()).collect();
         assert_eq!(
             numbers,
@@ -91,9 +92,56 @@ fn key_frames_have_the_numbers_and_pixels_that_they_have_among_all() {
             time: key.stamps[9].time,
             frame: key.stamps[9].number,
         };
-        let rest = read_key_frames(&clip, Some(point));
+        let rest = read_mode(&clip, DecodeMode::KeyFrames, Some(point));
         let numbers: Vec<u64> = rest.stamps.iter().map(|s| s.number.get()).collect();
         assert_eq!(numbers, [90, 100, 110, 120, 130, 140], "{name}");
+    }
+}
+
+#[test]
+fn frames_that_others_refer_to_have_their_numbers_and_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = CLIP
+        .replace("duration=2", "duration=6")
+        .replace("-bf 2", "-bf 3 -b_strategy 0");
+    // A camera in the dark: some pictures are shown for longer.
+    let uneven = "-vf select=lt(mod(n\\,7)\\,4) -vsync vfr -sc_threshold 0";
+    for (name, more) in [
+        ("clip.mp4", ""),
+        ("clip.ts", ""),
+        ("flat.mp4", "-x264-params b-pyramid=none"),
+        ("uneven.mp4", uneven),
+        ("uneven.mkv", uneven),
+    ] {
+        let clip = ffmpeg(&format!("{fixed} {more}"), &folder.path().join(name));
+        let all = read(&clip);
+        let seen = read_mode(&clip, DecodeMode::Referenced, None);
+        let count = seen.frames();
+        assert!(
+            count < all.frames() * 3 / 4,
+            "{name}: {count} of {}",
+            all.frames()
+        );
+        let same = |stamp: &FrameStamp, picture: &Picture| {
+            let at = usize::try_from(stamp.number.get()).unwrap();
+            assert_eq!(*stamp, all.stamps[at], "{name}");
+            assert!(*picture == all.pictures[at], "{name}: {at}");
+        };
+        for (stamp, picture) in seen.stamps.iter().zip(&seen.pictures) {
+            same(stamp, picture);
+        }
+        let from = seen.stamps[count * 2 / 3];
+        let point = ResumePoint {
+            time: from.time,
+            frame: from.number,
+        };
+        let rest = read_mode(&clip, DecodeMode::Referenced, Some(point));
+        let numbers = |stamps: &[FrameStamp]| stamps.iter().map(|s| s.number).collect::<Vec<_>>();
+        assert_eq!(
+            numbers(&rest.stamps),
+            numbers(&seen.stamps[count * 2 / 3..]),
+            "{name}"
+        );
     }
 }
 

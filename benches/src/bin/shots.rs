@@ -38,7 +38,8 @@ fn main() -> Result<()> {
     let location = Location::check(&arguments.file, &AccessRules::default())?;
     let (stop, status) = (StopToken::default(), CaptureStatus::default());
     let wall = system_clock()();
-    let mut source = FileSource::new(
+    let settings = PipelineSettings::default().with_shots(arguments.shots);
+    let source = FileSource::new(
         location,
         Patience::default(),
         false,
@@ -46,10 +47,11 @@ fn main() -> Result<()> {
         wall,
         stop.clone(),
     );
+    let mut source = source.with_mode(settings.decode);
     let feed = Feed::new(8, Overflow::Wait, status.clone());
     let shots = std::thread::scope(|scope| {
         scope.spawn(|| feed.fill_from(&mut source, &stop));
-        let found = Shots::find(arguments.shots, &feed, &status);
+        let found = Shots::find(&settings, &feed, &status);
         feed.close();
         found
     })?;
@@ -69,15 +71,17 @@ struct Shots {
 }
 
 impl Shots {
-    fn find(rule: ShotRule, feed: &Feed, status: &CaptureStatus) -> Result<Self> {
-        let settings = PipelineSettings::default().with_shots(rule);
+    fn find(settings: &PipelineSettings, feed: &Feed, status: &CaptureStatus) -> Result<Self> {
         let mut shots = Self::default();
         let mut cuts = CutFinder::new(settings.cuts);
         let mut gradual = None;
         let mut ended = false;
         while !ended {
             match feed.take(Duration::from_secs(60)) {
-                Taken::Frame(frame) => cuts.push(frame.grey, (), frame.after_gap),
+                Taken::Frame(frame) => {
+                    let number = frame.stamp.number.get();
+                    cuts.push(number, frame.grey, number, frame.after_gap);
+                }
                 Taken::Nothing => continue,
                 Taken::Ended(end) => {
                     end.map_err(|fault| anyhow!("{fault}"))?;
@@ -88,15 +92,15 @@ impl Shots {
                 let media = status.facts().media;
                 let rate = media.map_or(0.0, |m| m.frames_per_second);
                 let rate = if rate >= 1.0 { rate } else { RATE_DEFAULT };
-                (GradualFinder::new(settings.gradual, rate), 0)
+                GradualFinder::new(settings.gradual, rate)
             });
             while let Some(released) = cuts.pop(ended) {
                 if released.opening == Opening::Cut {
                     shots.close(gradual);
-                    shots.cuts.push(shots.frames);
+                    shots.cuts.push(released.item);
                 }
-                gradual.0.push(&released.grey);
-                shots.frames += 1;
+                gradual.push(released.item, &released.grey);
+                shots.frames = released.item + 1;
             }
             if ended {
                 shots.close(gradual);
@@ -105,13 +109,12 @@ impl Shots {
         Ok(shots)
     }
 
-    /// Ends a shot that began at frame `first`; the finder begins anew.
-    fn close(&mut self, (finder, first): &mut (GradualFinder, u64)) {
+    /// Ends a shot; the finder begins anew.
+    fn close(&mut self, finder: &mut GradualFinder) {
         finder.finish();
         let found = std::iter::from_fn(|| finder.take());
         self.gradual
-            .extend(found.map(|t| [*first + t.first, *first + t.middle, *first + t.last]));
+            .extend(found.map(|t| [t.first, t.middle, t.last]));
         finder.restart();
-        *first = self.frames;
     }
 }

@@ -137,7 +137,10 @@ impl Looker {
         let mut ended = false;
         while !ended {
             match feed.take(Duration::from_secs(60)) {
-                Taken::Frame(frame) => cuts.push(frame.grey, frame.image, frame.after_gap),
+                Taken::Frame(frame) => {
+                    let number = frame.stamp.number.get();
+                    cuts.push(number, frame.grey, frame.image, frame.after_gap);
+                }
                 Taken::Nothing => continue,
                 Taken::Ended(end) => {
                     end.map_err(|fault| anyhow!("{fault}"))?;

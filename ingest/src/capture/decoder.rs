@@ -5,8 +5,11 @@ use ffmpeg_next::{
     codec::{self, discard::Discard, threading},
 };
 
-use super::{DecodeMode, raw};
-use crate::observe::{Fault, FaultReason};
+use super::raw;
+use crate::{
+    observe::{Fault, FaultReason},
+    source::DecodeMode,
+};
 
 /// Longer sides are not decoded.
 const SIDE_MAX: u32 = 16_384;
@@ -32,6 +35,7 @@ pub(super) fn size_of(stream: &Stream<'_>, shown: &str) -> Result<(u32, u32), Fa
 pub(super) fn open_decoder(
     stream: &Stream<'_>,
     mode: DecodeMode,
+    threads: usize,
     shown: &str,
 ) -> Result<ffmpeg::decoder::Video, Fault> {
     let not_decodable = |why: Error| {
@@ -40,12 +44,17 @@ pub(super) fn open_decoder(
     };
     let mut context =
         codec::context::Context::from_parameters(stream.parameters()).map_err(not_decodable)?;
-    // One thread: the other core analyses, and frames come out without delay.
-    context.set_threading(threading::Config::count(1));
+    // Threads decode a frame each: of one, frames come out without delay.
+    context.set_threading(threading::Config {
+        kind: threading::Type::Frame,
+        ..threading::Config::count(threads)
+    });
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
-    if mode == DecodeMode::KeyFrames {
-        decoder.skip_frame(Discard::NonKey);
+    match mode {
+        DecodeMode::All => {}
+        DecodeMode::Referenced => decoder.skip_frame(Discard::NonReference),
+        DecodeMode::KeyFrames => decoder.skip_frame(Discard::NonKey),
     }
     let found = codec::decoder::find(decoder.id())
         .ok_or(Error::DecoderNotFound)

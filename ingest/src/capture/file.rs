@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    DecodeMode, Location, Patience,
+    Location, Patience,
     clock::WRAP_US,
     convert::{DecodedImage, grey},
     deadline::Deadline,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     observe::{Fault, FaultReason, FrameNo, MediaTime, ResumePoint, RunState, WallTime},
-    source::{CaptureStatus, Frame, FrameSource, FrameStamp, Next, StopToken},
+    source::{CaptureStatus, DecodeMode, Frame, FrameSource, FrameStamp, Next, StopToken},
 };
 
 /// Seeking aims so much earlier than the frame wanted, microseconds, one after the other until it
@@ -33,6 +33,12 @@ pub struct FileSource {
     stop: StopToken,
     deadline: Deadline,
     open: Option<Open>,
+}
+
+/// Threads that decode a file: two, if there are two cores. The cores are wanted for the analysis
+/// too, and each thread keeps frames.
+fn decoder_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2))
 }
 
 struct Open {
@@ -81,15 +87,23 @@ impl FileSource {
     }
 
     fn open_session(&self) -> Result<Session, Fault> {
-        Session::open(&self.location, self.patience, self.mode, &self.deadline)
+        let (patience, deadline) = (self.patience, &self.deadline);
+        Session::open(
+            &self.location,
+            patience,
+            self.mode,
+            decoder_threads(),
+            deadline,
+        )
     }
 
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
         status.update(|facts| facts.state = RunState::Connecting);
         let mut session = self.open_session()?;
-        let Some(first) = session.next(status)? else {
+        let Some(mut first) = session.next(status)? else {
             return Ok(None);
         };
+        first.passed = 0;
         let mut open = Open {
             first_us: first.time_us.unwrap_or(0),
             session,
@@ -122,6 +136,12 @@ impl FileSource {
             open.skip_before(resume, status)?;
         }
         open.next_number = resume.frame;
+        if let Some(ahead) = &mut open.ahead
+            && ahead.time_us == Some(open.first_us.saturating_add(resume.time.micros()))
+        {
+            // The number is that of this frame.
+            ahead.passed = 0;
+        }
         Ok(())
     }
 
@@ -155,11 +175,11 @@ impl FileSource {
             return Ok(None);
         };
         let time = open.time_of(&decoded);
-        let number = if self.mode == DecodeMode::KeyFrames {
-            open.number_at(time)
-        } else {
-            open.next_number
+        let passed = match self.mode {
+            DecodeMode::All => 0,
+            DecodeMode::Referenced | DecodeMode::KeyFrames => decoded.passed,
         };
+        let number = open.next_number.plus(passed);
         open.next_number = number.next();
         open.last = Some(time);
         let (begun, first) = *open.pace.get_or_insert_with(|| (Instant::now(), time));
@@ -217,13 +237,6 @@ impl Open {
         said.filter(|time| *time > last)
             .or(wrapped.filter(soon))
             .unwrap_or_else(|| last + self.session.frame_time())
-    }
-
-    /// The number of the frame at `time`, all frames counted; no number comes twice.
-    fn number_at(&self, time: MediaTime) -> FrameNo {
-        let frame_ns = i128::try_from(self.session.frame_time().as_nanos()).unwrap_or(i128::MAX);
-        let number = (i128::from(time.micros()) * 1000 + frame_ns / 2) / frame_ns.max(1);
-        FrameNo::new(u64::try_from(number).unwrap_or(0)).max(self.next_number)
     }
 }
 

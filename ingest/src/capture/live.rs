@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{
-    DecodeMode, Location, Patience, WallClock,
+    Location, Patience, WallClock,
     clock::StreamClock,
     convert::{DecodedImage, grey},
     deadline::Deadline,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     observe::{Fault, FaultReason, FrameNo, RunState},
-    source::{CaptureStatus, Frame, FrameSource, FrameStamp, Next, StopToken},
+    source::{CaptureStatus, DecodeMode, Frame, FrameSource, FrameStamp, Next, StopToken},
 };
 
 /// First pause before a stream is opened again; doubled each time, up to the longest.
@@ -70,7 +70,7 @@ impl LiveSource {
     fn connect(&mut self) -> Result<(), Fault> {
         if self.session.is_none() {
             let mut session =
-                Session::open(&self.location, self.patience, self.mode, &self.deadline)?;
+                Session::open(&self.location, self.patience, self.mode, 1, &self.deadline)?;
             session.has_no_end();
             self.session = Some(session);
             self.times.reconnect();

@@ -10,19 +10,20 @@ use ffmpeg_next::{
 };
 
 use super::{
-    DecodeMode, Location, Patience,
+    Location, Patience,
     convert::{Geometry, sample_aspect},
     deadline::Deadline,
     decoder::{open_decoder, size_of},
     faults::{not_allowed, open_fault, refused},
     log,
     orientation::Orientation,
+    passed::Passed,
     raw,
     times::{rate_of, starts_at, to_micros},
 };
 use crate::{
     observe::{Fault, FaultReason, MediaInfo},
-    source::CaptureStatus,
+    source::{CaptureStatus, DecodeMode},
 };
 
 /// Damaged packets in a row after which a demuxer is not expected to find its way again.
@@ -48,6 +49,7 @@ pub(super) struct Session {
     deadline: Deadline,
     patience: Patience,
     mode: DecodeMode,
+    passed: Passed,
     shown: String,
     is_file: bool,
     drained: bool,
@@ -62,6 +64,8 @@ pub(super) struct Session {
 pub(super) struct Decoded {
     pub(super) frame: frame::Video,
     pub(super) time_us: Option<i64>,
+    /// Pictures between this one and the one before that were not decoded.
+    pub(super) passed: u64,
 }
 
 impl Session {
@@ -69,6 +73,7 @@ impl Session {
         location: &Location,
         patience: Patience,
         mode: DecodeMode,
+        threads: usize,
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         super::route_logs();
@@ -87,14 +92,14 @@ impl Session {
             options(location, patience),
         )
         .map_err(|why| open_fault(location, why, deadline, patience))?;
-        Self::with_input(input, location, patience, mode, deadline)
+        Self::with_input(input, location, patience, (mode, threads), deadline)
     }
 
     fn with_input(
         input: format::context::Input,
         location: &Location,
         patience: Patience,
-        mode: DecodeMode,
+        (mode, threads): (DecodeMode, usize),
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         let shown = &location.shown;
@@ -113,7 +118,7 @@ impl Session {
                 })
             })?;
         let (width, height) = size_of(&stream, shown)?;
-        let decoder = open_decoder(&stream, mode, shown)?;
+        let decoder = open_decoder(&stream, mode, threads, shown)?;
         let matrix = stream
             .side_data()
             .find(|data| data.kind() == SideData::DisplayMatrix);
@@ -153,6 +158,7 @@ impl Session {
             deadline: deadline.clone(),
             patience,
             mode,
+            passed: Passed::default(),
             shown: shown.clone(),
             is_file: location.is_file,
             drained: false,
@@ -206,8 +212,12 @@ impl Session {
                 Ok(()) => {
                     self.follow_shape(&frame, status);
                     let base = self.time_bases[self.stream];
-                    let time_us = frame.timestamp().map(|pts| to_micros(pts, base));
-                    return Ok(Some(Decoded { frame, time_us }));
+                    let time = frame.timestamp();
+                    return Ok(Some(Decoded {
+                        time_us: time.map(|pts| to_micros(pts, base)),
+                        passed: time.map_or(0, |pts| self.passed.came(pts)),
+                        frame,
+                    }));
                 }
                 Err(Error::Eof) => return Ok(None),
                 Err(Error::Other {
@@ -257,6 +267,13 @@ impl Session {
                 Ok(()) => {
                     self.note_reach(&packet);
                     if packet.stream() != self.stream {
+                        continue;
+                    }
+                    if let Some(time) = packet.pts().or(packet.dts()) {
+                        self.passed.sent(time);
+                    }
+                    // A thread that has nothing to do for this one would wait for its turn.
+                    if self.mode == DecodeMode::KeyFrames && !packet.is_key() {
                         continue;
                     }
                     if self.decoder.send_packet(&packet).is_err() {
@@ -342,6 +359,7 @@ impl Session {
         self.deadline.arm(self.patience.open);
         self.input.seek(time_us, ..time_us)?;
         self.decoder.flush();
+        self.passed.forget();
         self.drained = false;
         self.trouble = None;
         Ok(())

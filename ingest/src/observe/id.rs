@@ -67,7 +67,13 @@ impl FrameNo {
     /// The frame after this one.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        self.plus(1)
+    }
+
+    /// The frame so many after this one.
+    #[must_use]
+    pub fn plus(self, frames: u64) -> Self {
+        Self(self.0.saturating_add(frames))
     }
 
     /// Frames from `earlier` to this one, 0 if it is not earlier.

@@ -103,11 +103,12 @@ impl<'a> Analysis<'a> {
         sink: &mut dyn ObservationSink,
     ) -> Result<Flow, RunError> {
         let begun = Instant::now();
+        let number = frame.stamp.number.get();
         let pending = Pending {
             stamp: frame.stamp,
             image: frame.image,
         };
-        self.cuts.push(frame.grey, pending, frame.after_gap);
+        self.cuts.push(number, frame.grey, pending, frame.after_gap);
         self.counters.spend("shot", begun.elapsed());
         self.drain(false, sink)?;
         Ok(self.flow)

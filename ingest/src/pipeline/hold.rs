@@ -34,8 +34,8 @@ pub(super) enum Place {
 pub(super) struct Hold {
     finder: GradualFinder,
     waiting: VecDeque<Event>,
-    /// Number of the first waiting event, counted from the last restart.
-    first: u64,
+    /// Number of the event that was released last, since the last restart.
+    last: Option<u64>,
     transitions: VecDeque<Transition>,
 }
 
@@ -44,13 +44,13 @@ impl Hold {
         Self {
             finder: GradualFinder::new(rules, frames_per_second),
             waiting: VecDeque::new(),
-            first: 0,
+            last: None,
             transitions: VecDeque::new(),
         }
     }
 
     pub(super) fn push(&mut self, grey: &GreyImage, event: Event) {
-        self.finder.push(grey);
+        self.finder.push(event.stamp.number.get(), grey);
         self.waiting.push_back(event);
     }
 
@@ -79,27 +79,28 @@ impl Hold {
         self.finder.restart();
         self.waiting.clear();
         self.transitions.clear();
-        self.first = 0;
+        self.last = None;
     }
 
     /// The next frame that is decided.
     pub(super) fn pop(&mut self) -> Option<(Event, Place)> {
         self.transitions
             .extend(std::iter::from_fn(|| self.finder.take()));
-        let number = self.first;
-        if number >= self.finder.decided() {
-            return None;
-        }
+        let decided = |event: &Event| event.stamp.number.get() < self.finder.decided();
+        self.waiting.front().filter(|event| decided(event))?;
         let event = self.waiting.pop_front()?;
-        self.first += 1;
+        let number = event.stamp.number.get();
+        let last = self.last.replace(number);
         while self.transitions.front().is_some_and(|t| t.last < number) {
             self.transitions.pop_front();
         }
         let place = match self.transitions.front() {
-            Some(t) if t.middle == number => Place::Boundary {
-                before: number - t.first,
-                after: t.last - number,
-            },
+            Some(t) if t.middle <= number && last.is_none_or(|last| last < t.middle) => {
+                Place::Boundary {
+                    before: number.saturating_sub(t.first),
+                    after: t.last.saturating_sub(number),
+                }
+            }
             Some(t) if (t.first..=t.last).contains(&number) => Place::Mixed,
             Some(_) | None => Place::Clear,
         };

@@ -72,7 +72,7 @@ impl<'a> Looker<'a> {
         image: &dyn FrameImage,
         counters: &mut Counters,
     ) -> Result<Option<Vec<SeenFace>>, InferError> {
-        if !self.schedule.turn(grey) {
+        if !self.schedule.turn(stamp.number, grey) {
             return Ok(None);
         }
         let seen = self.look_at(stamp, grey, image, counters)?;

@@ -9,6 +9,7 @@ use crate::{
     detect::{DetectSize, DetectSizes},
     exemplar::SeenFace,
     geometry::Rect,
+    observe::FrameNo,
     source::GreyImage,
 };
 
@@ -22,10 +23,12 @@ const STEPS_MAX: u64 = 3;
 const CALM_OVERLAP: f32 = 0.5;
 /// Mean difference (of 255) to the frame looked at last from which something goes on.
 const RESTLESS_DIFFERENCE: f32 = 12.0;
+/// Where nobody was, steps from one look to the next at least, once two looks have said so.
+const EMPTY_STEPS: u64 = 2;
 /// How wide the smallest face must be for the detector, in pixels of its input.
 const FACE_PIXELS: f32 = 32.0;
 /// The inputs that looks at known faces choose from: each new one costs memory.
-const SMALL_SIZES: [u32; 4] = [320, 384, 448, 512];
+const SMALL_SIZES: [u32; 6] = [192, 256, 320, 384, 448, 512];
 /// So many looks at known faces, then one at the whole size: somebody small may have come.
 const SMALL_LOOKS_MAX: u32 = 3;
 
@@ -36,6 +39,8 @@ pub(super) struct Schedule {
     step: u64,
     /// Frames since the last look; `None` before the first of a shot.
     since: Option<u64>,
+    /// The frame that came last.
+    frame: FrameNo,
     /// Frames from the last look to the next.
     wait: u64,
     last: Option<Arc<GreyImage>>,
@@ -43,6 +48,9 @@ pub(super) struct Schedule {
     boxes: Vec<Rect>,
     /// Looks at known faces since the last at the whole size.
     small_looks: u32,
+    /// The last two looks saw as many faces...
+    same_count: bool,
+    /// ... and in the same places.
     calm: bool,
     /// Whether the shot was looked at before.
     looked: bool,
@@ -56,10 +64,12 @@ impl Schedule {
             full: settings.detect_sizes.clone(),
             step,
             since: None,
+            frame: FrameNo::default(),
             wait: step,
             last: None,
             boxes: Vec::new(),
             small_looks: 0,
+            same_count: false,
             calm: false,
             looked: false,
         }
@@ -90,17 +100,22 @@ impl Schedule {
         self.last = None;
         self.boxes.clear();
         self.small_looks = 0;
+        self.same_count = false;
         self.calm = false;
         self.looked = false;
     }
 
-    /// Whether the next frame, whose grey copy this is, has its turn.
-    pub(super) fn turn(&mut self, grey: &Arc<GreyImage>) -> bool {
-        let since = self.since.map_or(0, |since| since + 1);
+    /// Whether the next frame, with this number and grey copy, has its turn.
+    pub(super) fn turn(&mut self, frame: FrameNo, grey: &Arc<GreyImage>) -> bool {
+        let before = self.since.unwrap_or(0);
+        let since = self
+            .since
+            .map_or(0, |since| since + frame.since(self.frame));
         let begins = self.since.is_none();
-        self.since = Some(since);
+        (self.since, self.frame) = (Some(since), frame);
+        let step = self.step_now();
         let restless = self.adaptive
-            && since.is_multiple_of(self.step)
+            && since / step > before / step
             && since < self.wait
             && self
                 .last
@@ -110,6 +125,7 @@ impl Schedule {
             return false;
         }
         if restless {
+            self.same_count = false;
             self.calm = false;
             self.wait = 0;
         }
@@ -124,7 +140,7 @@ impl Schedule {
         let fits = |side: &u32| *side as f32 * smallest >= FACE_PIXELS;
         let small = SMALL_SIZES.into_iter().find(fits);
         let small = small.map(DetectSize::longest_side);
-        let known = self.calm && !self.boxes.is_empty() && self.small_looks < SMALL_LOOKS_MAX;
+        let known = self.same_count && !self.boxes.is_empty() && self.small_looks < SMALL_LOOKS_MAX;
         match small.filter(|size| self.adaptive && known && *size < self.full.largest()) {
             Some(size) => {
                 self.small_looks += 1;
@@ -137,6 +153,12 @@ impl Schedule {
         }
     }
 
+    /// Frames from one look to the next where something goes on.
+    fn step_now(&self) -> u64 {
+        let nobody = self.same_count && self.boxes.is_empty();
+        self.step * if nobody { EMPTY_STEPS } else { 1 }
+    }
+
     /// Notes what was seen in the frame whose turn it was; `None` if nothing can be said.
     pub(super) fn saw(&mut self, faces: Option<&[SeenFace]>) {
         if !self.adaptive {
@@ -144,16 +166,15 @@ impl Schedule {
         }
         let boxes: Option<Vec<Rect>> = faces.map(|faces| faces.iter().map(share).collect());
         let first = !std::mem::replace(&mut self.looked, true);
-        self.calm = boxes.as_ref().is_some_and(|boxes| {
-            let near = |rect: &Rect| self.boxes.iter().any(|old| old.iou(rect) >= CALM_OVERLAP);
-            !first && boxes.len() == self.boxes.len() && boxes.iter().all(near)
-        });
-        self.wait = if self.calm {
-            (self.wait + self.step).min(self.longest())
-        } else {
-            self.step
-        };
+        self.same_count = !first
+            && boxes
+                .as_ref()
+                .is_some_and(|boxes| boxes.len() == self.boxes.len());
+        let near = |rect: &Rect| self.boxes.iter().any(|old| old.iou(rect) >= CALM_OVERLAP);
+        self.calm = self.same_count && boxes.iter().flatten().all(near);
+        let wait = if self.calm { self.wait } else { 0 };
         self.boxes = boxes.unwrap_or_default();
+        self.wait = (wait + self.step).clamp(self.step_now(), self.longest());
     }
 }
 
@@ -168,7 +189,7 @@ mod tests {
     use super::*;
     use crate::{
         geometry::{DetectedFace, Point},
-        observe::{FrameNo, MediaTime, WallTime},
+        observe::{MediaTime, WallTime},
         source::FrameStamp,
     };
     use std::num::NonZeroU32;
@@ -204,7 +225,7 @@ mod tests {
         for i in 0..frames {
             let (level, faces) = scene(i);
             let grey = Arc::new(GreyImage::new(16, 9, vec![level; 144]).unwrap());
-            if schedule.turn(&grey) {
+            if schedule.turn(FrameNo::new(i), &grey) {
                 looks.push((i, schedule.sizes().largest().get()));
                 schedule.saw(Some(&faces));
             }
@@ -239,7 +260,9 @@ mod tests {
         // Seen at 30; from then on both are known, of which one is small.
         assert_eq!(found[3..], [(30, 384), (35, 640), (45, 640)], "{found:?}");
         let runs = |i: u64| (90, vec![face(12.0 * i as f32, 80.0)]);
-        let every: Vec<_> = (0..10).map(|i| (5 * i, 640)).collect();
+        // Never waited for, and of a size that is known.
+        let sizes = [640, 640, 512, 512, 512, 640, 512, 512, 512, 640];
+        let every: Vec<_> = (0..).step_by(5).zip(sizes).collect();
         assert_eq!(looks(&settings, 50, runs), every);
     }
 
@@ -249,6 +272,29 @@ mod tests {
         let light = |i: u64| (if i < 37 { 90 } else { 140 }, vec![face(300.0, 110.0)]);
         let found = looks(&settings, 46, light);
         assert_eq!(found[3..], [(30, 384), (40, 640), (45, 384)], "{found:?}");
+    }
+
+    #[test]
+    fn what_moves_in_an_empty_picture_is_looked_at_half_as_often() {
+        let settings = PipelineSettings::default();
+        let clouds = |i: u64| (u8::try_from(i % 7 * 30).unwrap(), Vec::new());
+        let frames: Vec<_> = looks(&settings, 41, clouds).iter().map(|l| l.0).collect();
+        assert_eq!(frames, [0, 5, 15, 25, 35]);
+    }
+
+    #[test]
+    fn frames_that_were_passed_over_count() {
+        let mut schedule = Schedule::new(&PipelineSettings::default());
+        schedule.set_rate(25.0);
+        let grey = Arc::new(GreyImage::new(16, 9, vec![90; 144]).unwrap());
+        let mut looks = Vec::new();
+        for number in [0, 2, 3, 4, 8, 9, 12, 13, 17] {
+            if schedule.turn(FrameNo::new(number), &grey) {
+                looks.push(number);
+                schedule.saw(None);
+            }
+        }
+        assert_eq!(looks, [0, 8, 13]);
     }
 
     #[test]

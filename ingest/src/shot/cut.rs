@@ -33,6 +33,9 @@ pub struct CutRules {
     pub fast_likeness_max: f32,
     /// A relief that correlates more with one before the jump ends a flash.
     pub return_min: f32,
+    /// Things move further from one frame to the next where frames between them were passed over:
+    /// so many times as far at most.
+    pub steps_max: u64,
     /// Instead of all this, facerec's rule decides.
     pub facerec: bool,
 }
@@ -49,6 +52,7 @@ impl Default for CutRules {
             likeness_max: 0.6,
             fast_likeness_max: 0.35,
             return_min: 0.6,
+            steps_max: 4,
             facerec: false,
         }
     }
@@ -60,6 +64,8 @@ const BLANK: f32 = 2.0;
 const NEXT_REACH: usize = 4;
 /// How far in fast action: a quarter of the width.
 const FAST_REACH: usize = 10;
+/// How far at most: half of the width.
+const REACH_MAX: usize = 20;
 /// How far while a flash lasts, on purpose less: what is left of a picture is still in its place.
 const RETURN_REACH: usize = 1;
 
@@ -90,20 +96,36 @@ pub struct Released<T> {
 pub struct CutFinder<T> {
     rules: CutRules,
     waiting: VecDeque<Waiting<T>>,
-    newest: Option<Arc<GreyImage>>,
+    newest: Option<(u64, Arc<GreyImage>)>,
     /// Frames released since the shot began, newest last.
     shot: VecDeque<Arc<GreyImage>>,
     /// Differences within the shot, newest last.
-    differences: VecDeque<f32>,
+    differences: VecDeque<Difference>,
     facerec: FacerecRule,
 }
 
 struct Waiting<T> {
     item: T,
     grey: Arc<GreyImage>,
-    /// To the frame before; 0 for the first of all.
-    difference: f32,
+    /// To the frame before.
+    difference: Difference,
     forced: bool,
+}
+
+/// How unlike two frames are that follow each other.
+#[derive(Clone, Copy, Default)]
+struct Difference {
+    /// Mean, of 255; 0 for the first of all.
+    mean: f32,
+    /// From one number to the other, 1 to [`CutRules::steps_max`].
+    steps: u64,
+}
+
+impl Difference {
+    /// What it would be over so many steps, if it is motion.
+    fn over(self, steps: u64) -> f32 {
+        self.mean * (steps.max(self.steps) as f32 / self.steps.max(1) as f32)
+    }
 }
 
 impl<T> CutFinder<T> {
@@ -120,13 +142,17 @@ impl<T> CutFinder<T> {
         }
     }
 
-    /// Takes the next frame; `forced` says that it begins a shot whatever it looks like.
-    pub fn push(&mut self, grey: Arc<GreyImage>, item: T, forced: bool) {
-        let difference = self
-            .newest
-            .as_ref()
-            .map_or(0.0, |before| before.difference(&grey));
-        self.newest = Some(Arc::clone(&grey));
+    /// Takes the next frame and its number; `forced` says that it begins a shot whatever it looks
+    /// like.
+    pub fn push(&mut self, number: u64, grey: Arc<GreyImage>, item: T, forced: bool) {
+        let since = |(before, picture): &(u64, Arc<GreyImage>)| Difference {
+            mean: picture.difference(&grey),
+            steps: number
+                .saturating_sub(*before)
+                .clamp(1, self.rules.steps_max),
+        };
+        let difference = self.newest.as_ref().map(since).unwrap_or_default();
+        self.newest = Some((number, Arc::clone(&grey)));
         self.waiting.push_back(Waiting {
             item,
             grey,
@@ -195,10 +221,14 @@ impl<T> CutFinder<T> {
 
     fn is_cut(&self, front: &Waiting<T>, before: &GreyImage) -> bool {
         let rules = &self.rules;
-        let jump = front.difference;
+        let Difference { mean: jump, steps } = front.difference;
         let ahead = self.waiting.iter().skip(1).take(rules.ahead);
-        let behind = median(self.differences.iter().copied());
-        let ahead = median(ahead.map(|w| w.difference));
+        let behind = median(self.differences.iter().map(|d| d.over(steps)));
+        let ahead = median(ahead.map(|w| w.difference.over(steps)));
+        let reach = |one: usize| {
+            let steps = usize::try_from(steps.max(1)).unwrap_or(1);
+            one.saturating_mul(steps).min(REACH_MAX)
+        };
         if jump < rules.difference_min || jump < rules.outstanding_min * behind.min(ahead) {
             return false;
         }
@@ -211,10 +241,10 @@ impl<T> CutFinder<T> {
         let unlike = if blank {
             jump >= rules.blank_outstanding_min * behind.max(ahead)
         } else if jump >= rules.alone_min * behind.max(ahead) {
-            old.likeness(&new, NEXT_REACH) <= rules.likeness_max
+            old.likeness(&new, reach(NEXT_REACH)) <= rules.likeness_max
         } else {
-            old.likeness(&new, NEXT_REACH) <= rules.fast_likeness_max
-                && old.likeness(&new, FAST_REACH) <= rules.fast_likeness_max
+            old.likeness(&new, reach(NEXT_REACH)) <= rules.fast_likeness_max
+                && old.likeness(&new, reach(FAST_REACH)) <= rules.fast_likeness_max
         };
         unlike && !self.is_flash(&old, &new)
     }
@@ -268,12 +298,12 @@ mod tests {
 
     /// Frames at which a shot starts.
     fn check(frames: usize, scene: &dyn Fn(usize) -> GreyImage) -> Vec<usize> {
-        check_with(CutRules::default(), frames, scene)
+        check_with(CutRules::default(), 0..frames, scene)
     }
 
     fn check_with(
         rules: CutRules,
-        frames: usize,
+        frames: impl IntoIterator<Item = usize>,
         scene: &dyn Fn(usize) -> GreyImage,
     ) -> Vec<usize> {
         let mut finder = CutFinder::new(rules);
@@ -285,8 +315,8 @@ mod tests {
                 }
             }
         };
-        for i in 0..frames {
-            finder.push(Arc::new(scene(i)), i, false);
+        for i in frames {
+            finder.push(i as u64, Arc::new(scene(i)), i, false);
             drain(&mut finder, false);
         }
         drain(&mut finder, true);
@@ -335,6 +365,19 @@ mod tests {
     }
 
     #[test]
+    fn cuts_and_whip_pans_are_told_apart_where_frames_were_passed_over() {
+        let seen = || (0..60).filter(|i| [0, 2, 3].contains(&(i % 5)));
+        let check =
+            |scene: &dyn Fn(usize) -> GreyImage| check_with(CutRules::default(), seen(), scene);
+        let cut = |i: usize| scene(if i < 20 { 1.0 } else { 2.3 }, i as f32 * 3.0);
+        assert_eq!(check(&cut), [0, 20]);
+        let cut = |i: usize| scene(if i < 24 { 1.0 } else { 2.3 }, i as f32 * 3.0);
+        assert_eq!(check(&cut), [0, 25]);
+        let whip = |i: usize| scene(1.0, 14.0 * i.clamp(20, 28) as f32);
+        assert_eq!(check(&whip), [0]);
+    }
+
+    #[test]
     fn a_fade_is_no_cut_and_a_cut_to_black_is_two() {
         let fade = |i: usize| {
             let light = i.abs_diff(20).saturating_sub(3).min(10) as f32 / 10.0;
@@ -370,9 +413,9 @@ mod tests {
                 }
             })
         };
-        let whole = check_with(rules, 30, &film);
+        let whole = check_with(rules, 0..30, &film);
         assert_eq!(whole[..2], [0, 10]);
-        let rest = check_with(rules, 20, &|i| film(i + 10));
+        let rest = check_with(rules, 0..20, &|i| film(i + 10));
         let rest: Vec<usize> = rest.iter().map(|i| i + 10).collect();
         assert_eq!(rest, whole[1..]);
     }

@@ -56,12 +56,12 @@ impl Default for GradualRules {
     }
 }
 
-/// A transition, in frames counted from the finder's first.
+/// A transition, in numbers of frames. Not every one of them need have been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// About where it begins: pictures from here on are mixed.
     pub first: u64,
-    /// The first frame that belongs to the new shot.
+    /// Frames from here on belong to the new shot.
     pub middle: u64,
     /// About where it ends.
     pub last: u64,
@@ -74,8 +74,10 @@ pub struct Transition {
 pub struct GradualFinder {
     rules: GradualRules,
     halves: Vec<usize>,
-    frames: VecDeque<Sketch>,
-    pushed: u64,
+    /// With their numbers, oldest first.
+    frames: VecDeque<(u64, Sketch)>,
+    /// The number after the newest frame's.
+    end: u64,
     suspects: VecDeque<Suspect>,
     accepted: Vec<Accepted>,
     found: VecDeque<Transition>,
@@ -95,7 +97,7 @@ struct Accepted {
 }
 
 /// Accepted frames further apart belong to two transitions.
-const GAP: u64 = 3;
+const GAP: u64 = 4;
 /// Shares this near to each other are the same: a mix that is wider than what is looked at.
 const PLATEAU: f32 = 0.02;
 /// A run of accepted frames longer than this many of the longest halves is cut off.
@@ -118,7 +120,7 @@ impl GradualFinder {
             rules,
             halves,
             frames: VecDeque::new(),
-            pushed: 0,
+            end: 0,
             suspects: VecDeque::new(),
             accepted: Vec::new(),
             found: VecDeque::new(),
@@ -129,20 +131,24 @@ impl GradualFinder {
     /// Forgets everything: the next frame is the first.
     pub fn restart(&mut self) {
         self.frames.clear();
-        self.pushed = 0;
+        self.end = 0;
         self.suspects.clear();
         self.accepted.clear();
         self.found.clear();
         self.last_middle = None;
     }
 
-    /// Takes the next frame of the shot.
-    pub fn push(&mut self, grey: &GreyImage) {
-        let newest = self.pushed;
-        self.pushed += 1;
-        self.frames.push_back(Sketch::of(grey));
-        let kept = self.halves.last().map_or(0, |half| 2 * half + 1);
-        while self.frames.len() > kept {
+    /// Takes the next frame of the shot. Numbers may be left out, and none comes twice.
+    pub fn push(&mut self, newest: u64, grey: &GreyImage) {
+        self.end = newest + 1;
+        self.frames.push_back((newest, Sketch::of(grey)));
+        let reach = self.halves.last().map_or(0, |half| 2 * *half as u64);
+        // The one before what is needed may be the nearest to it.
+        while self
+            .frames
+            .get(1)
+            .is_some_and(|(number, _)| number + reach <= newest)
+        {
             self.frames.pop_front();
         }
         for i in 0..self.halves.len() {
@@ -172,8 +178,8 @@ impl GradualFinder {
             .iter()
             .map(|s| s.frame)
             .min()
-            .unwrap_or(self.pushed);
-        let run = self.accepted.first().map_or(self.pushed, |a| a.frame);
+            .unwrap_or(self.end);
+        let run = self.accepted.first().map_or(self.end, |a| a.frame);
         suspect.min(run)
     }
 
@@ -183,7 +189,7 @@ impl GradualFinder {
     }
 
     fn decide_suspects(&mut self) {
-        let newest = self.pushed - 1;
+        let newest = self.end.saturating_sub(1);
         let mut i = 0;
         while i < self.suspects.len() {
             let (frame, half) = (self.suspects[i].frame, self.suspects[i].half);
@@ -212,7 +218,7 @@ impl GradualFinder {
                 .iter()
                 .map(|s| s.frame)
                 .min()
-                .unwrap_or(self.pushed);
+                .unwrap_or(self.end);
             let longest = self.halves.last().copied().unwrap_or(0) as u64;
             let too_long = end - first.frame >= RUN_HALVES_MAX * longest;
             if !ended && !too_long && open <= end + GAP {
@@ -248,10 +254,16 @@ impl GradualFinder {
         self.found.push_back(transition);
     }
 
+    /// The frame nearest to `number`, the earlier of two; `None` for one before the first.
     fn frame(&self, number: u64) -> Option<&Sketch> {
-        let oldest = self.pushed - self.frames.len() as u64;
-        self.frames
-            .get(usize::try_from(number.checked_sub(oldest)?).ok()?)
+        let after = self.frames.partition_point(|(n, _)| *n < number);
+        let later = self.frames.get(after);
+        if later.is_some_and(|(n, _)| *n == number) {
+            return later.map(|(_, sketch)| sketch);
+        }
+        let earlier = self.frames.get(after.checked_sub(1)?)?;
+        let nearer = later.filter(|(n, _)| n - number < number - earlier.0);
+        Some(&nearer.unwrap_or(earlier).1)
     }
 
     /// Whether the frames from `half` before `end` up to `end` mix from one picture to another, or

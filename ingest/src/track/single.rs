@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use rollcall_index::Embedding;
 
@@ -36,6 +36,8 @@ pub(super) struct Track {
     /// A face that disagreed with the exemplars.
     doubt: Option<SeenFace>,
     verified: Option<MediaTime>,
+    /// Until another face is embedded for the exemplars' sake.
+    collect_after: Duration,
     sent: Option<Sent>,
 }
 
@@ -72,6 +74,7 @@ impl Track {
             unverified: VecDeque::new(),
             doubt: None,
             verified: None,
+            collect_after: rules.collect_every,
             sent: None,
         };
         track.note(face.clone());
@@ -161,8 +164,8 @@ impl Track {
         let quality = newest.good.as_ref()?.quality;
         let since = self
             .verified
-            .map_or(rules.verify_every, |verified| now.time.since(verified));
-        let collects = self.exemplars.might_take(quality) && since >= rules.collect_every;
+            .map_or(Duration::MAX, |verified| now.time.since(verified));
+        let collects = self.exemplars.might_take(quality) && since >= self.collect_after;
         let due = self.doubt.is_some() || self.doubtful || collects || since >= rules.verify_every;
         due.then(|| self.unverified.len() - 1)
     }
@@ -186,7 +189,12 @@ impl Track {
             .similarity(&embedding)
             .is_none_or(|cosine| cosine >= rules.disagree_below);
         if agrees {
-            self.exemplars.offer(&face);
+            // Faces that add nothing are a sign of more of the kind.
+            self.collect_after = if self.exemplars.offer(&face) {
+                rules.collect_every
+            } else {
+                self.collect_after * 2
+            };
             self.verified = Some(face.stamp.time);
             self.doubt = None;
             self.unverified.drain(..=at);

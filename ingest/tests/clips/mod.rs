@@ -9,9 +9,9 @@ use std::{
 
 use rollcall_ingest::{
     Picture,
-    capture::{AccessRules, DecodeMode, FileSource, Location, Patience},
+    capture::{AccessRules, FileSource, Location, Patience},
     observe::{Fault, FaultReason, MediaInfo, ResumePoint, WallTime},
-    source::{CaptureStatus, FrameSource, FrameStamp, Next, StopToken},
+    source::{CaptureStatus, DecodeMode, FrameSource, FrameStamp, Next, StopToken},
 };
 
 /// Runs the `ffmpeg` program; `output` comes last.
@@ -66,10 +66,9 @@ pub fn read_from(uri: &str, resume: Option<ResumePoint>) -> Seen {
     read_all(source(uri, resume))
 }
 
-/// Key frames alone.
-pub fn read_key_frames(path: &Path, resume: Option<ResumePoint>) -> Seen {
+pub fn read_mode(path: &Path, mode: DecodeMode, resume: Option<ResumePoint>) -> Seen {
     let uri = path.to_str().expect("test paths are UTF-8");
-    read_all(source(uri, resume).map(|source| source.with_mode(DecodeMode::KeyFrames)))
+    read_all(source(uri, resume).map(|source| source.with_mode(mode)))
 }
 
 fn read_all(source: Result<FileSource, Fault>) -> Seen {

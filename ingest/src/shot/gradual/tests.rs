@@ -13,10 +13,19 @@ fn texture(seed: f32, x: f32, y: f32) -> f32 {
 
 /// The middles found in `count` frames, and the longest time any frame had to wait.
 fn check(count: u64, frame: impl Fn(u64) -> GreyImage) -> (Vec<u64>, u64) {
+    check_of(0..count, frame)
+}
+
+/// The same where these frames were seen.
+fn check_of(
+    seen: impl IntoIterator<Item = u64>,
+    frame: impl Fn(u64) -> GreyImage,
+) -> (Vec<u64>, u64) {
     let mut finder = GradualFinder::new(GradualRules::default(), 25.0);
-    let mut waited = 0;
-    for i in 0..count {
-        finder.push(&frame(i));
+    let (mut waited, mut count) = (0, 0);
+    for i in seen {
+        count = i + 1;
+        finder.push(i, &frame(i));
         waited = waited.max(i + 1 - finder.decided());
     }
     finder.finish();
@@ -47,6 +56,21 @@ fn dissolves_of_any_length_are_found_at_their_middle() {
             "length {length}: {found:?}"
         );
         assert!(waited <= 75, "length {length} held frames for {waited}");
+    }
+}
+
+#[test]
+fn dissolves_are_found_where_frames_were_passed_over() {
+    for length in [12, 25, 40] {
+        let (found, _) = check_of((0..150).filter(|i| [0, 2].contains(&(i % 4))), |i| {
+            let b = share(i, 50, length);
+            grey(|x, y| texture(1.0, x, y) * (1.0 - b) + texture(2.3, x, y) * b)
+        });
+        assert_eq!(found.len(), 1, "length {length}: {found:?}");
+        assert!(
+            found[0].abs_diff(50 + length / 2) <= 2,
+            "length {length}: {found:?}"
+        );
     }
 }
 
