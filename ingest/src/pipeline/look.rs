@@ -123,8 +123,11 @@ impl<'a> Looker<'a> {
         counters.faces_detected += u64::try_from(found.len()).unwrap_or(u64::MAX);
         counters.spend("detect", begun.elapsed());
         let begun = Instant::now();
+        let covered = found.iter().map(|face| covered(face, &found));
+        let covered: Vec<f32> = covered.collect();
         let seen = found
             .into_iter()
+            .zip(covered)
             .enumerate()
             .map(|(rank, face)| self.see(stamp, rank, face, &picture, counters))
             .collect::<Vec<_>>();
@@ -171,7 +174,7 @@ impl<'a> Looker<'a> {
         &self,
         stamp: FrameStamp,
         rank: usize,
-        face: DetectedFace,
+        (face, covered): (DetectedFace, f32),
         picture: &Picture,
         counters: &mut Counters,
     ) -> SeenFace {
@@ -189,7 +192,7 @@ impl<'a> Looker<'a> {
             Ok(quality) => {
                 let loose = loose_crop(view, &face.rect);
                 Some(GoodFace {
-                    quality: quality.get(),
+                    quality: quality.get() * (1.0 - covered),
                     crop,
                     loose,
                     embedding: None,
@@ -208,6 +211,15 @@ impl<'a> Looker<'a> {
             good,
         }
     }
+}
+
+/// The share of the face's box, 0 to 1, that the box of a larger one of `all` covers: who is nearer
+/// to the camera stands in front.
+fn covered(face: &DetectedFace, all: &[DetectedFace]) -> f32 {
+    let area = face.rect.area();
+    let larger = all.iter().filter(|other| other.rect.area() > area);
+    let shares = larger.map(|other| face.rect.intersection(&other.rect).area() / area);
+    shares.fold(0.0, f32::max).clamp(0.0, 1.0)
 }
 
 fn streamface_gate(settings: &PipelineSettings) -> Option<streamface::FrameGate> {
@@ -261,4 +273,27 @@ pub(super) fn split(settings: &PipelineSettings, vision: Vision) -> (Looker<'_>,
         Looker::new(settings, vision.detector),
         TimedEmbedder::new(vision.embedder),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Point, Rect};
+
+    #[test]
+    fn whoever_is_nearer_covers_whoever_is_behind() {
+        let face = |x: f32, side: f32| DetectedFace {
+            rect: Rect::new(x, 0.0, side, side),
+            landmarks: [Point::default(); 5],
+            score: 0.9,
+        };
+        let all = [
+            face(0.0, 100.0),
+            face(80.0, 40.0),
+            face(300.0, 60.0),
+            face(10.0, 0.0),
+        ];
+        let shares = [0, 1, 2, 3].map(|i: usize| covered(&all[i], &all));
+        assert_eq!(shares, [0.0, 0.5, 0.0, 0.0]);
+    }
 }
