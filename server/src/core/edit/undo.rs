@@ -71,10 +71,13 @@ impl Undoing<'_> {
         refuse_erased(id, &now)?;
         let before = change.before.clone().unwrap_or_else(blank);
         let after = change.after.clone().unwrap_or_default();
+        if let Some(into) = catalog.absorber(id)? {
+            // What was said of it may have become what is said of the other.
+            self.blocked(id, part_of(id, into));
+            return Ok(());
+        }
         if change.created {
-            let used = catalog.absorber(id)?.is_some()
-                || catalog.has_absorbed(id)?
-                || !catalog.tracks_of(id)?.is_empty();
+            let used = catalog.has_absorbed(id)? || !catalog.tracks_of(id)?.is_empty();
             if used {
                 self.blocked(id, format!("identity {id} has been merged since"));
                 return Ok(());
@@ -105,8 +108,7 @@ impl Undoing<'_> {
         let absorber = change.before.max(change.after);
         refuse_erased(absorber, &catalog.profile(absorber)?.unwrap_or_default())?;
         if let Some(third) = catalog.absorber(absorber)? {
-            let what = format!("identity {absorber} has become a part of {third} since");
-            self.blocked(absorber, what);
+            self.blocked(absorber, part_of(absorber, third));
             return Ok(());
         }
         if change.before != 0 {
@@ -158,6 +160,10 @@ impl Undoing<'_> {
         }
         .into())
     }
+}
+
+fn part_of(id: u64, into: u64) -> String {
+    format!("identity {id} has become a part of {into} since")
 }
 
 /// `now` with everything that differs between `before` and `after` as it was before; or which field is no

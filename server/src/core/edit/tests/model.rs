@@ -145,6 +145,12 @@ impl Model {
                 return Err("BUILT_UPON");
             }
         }
+        for set in target.sets.iter().filter(|set| set.field != Field::PartOf) {
+            // Whoever has become a part of somebody has nothing of its own.
+            if !self.get(set.id, Field::PartOf).is_empty() {
+                return Err("BUILT_UPON");
+            }
+        }
         for set in target.sets.iter().filter(|set| set.before != set.after) {
             if self.get(set.id, set.field) != set.after {
                 return Err("BUILT_UPON");
