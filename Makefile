@@ -106,7 +106,7 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SYSTEMS=rollcall/key OUT=folder
 	@cargo build --release -p rollcall-ingest
 	@cargo build --release -p rollcall-benches --no-default-features --features log --bin log_tracks
-	@benches/ingest/setup.sh
+	@benches/venv.sh ingest
 	@"$(ROLLCALL_ASSETS)/ingest-venv/bin/python" -B benches/ingest/run.py --bin "$(RELEASE)" \
 	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
 	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \

@@ -82,12 +82,15 @@ class Embedder:
 
     def __init__(self, path, threads):
         self.session = session(path, threads)
-        self.input = self.session.get_inputs()[0].name
+        model_input = self.session.get_inputs()[0]
+        self.input = model_input.name
+        # Some models take one face at a time.
+        self.most = model_input.shape[0] if isinstance(model_input.shape[0], int) else BATCH_MAX
 
     def __call__(self, crops):
         parts = []
-        for first in range(0, len(crops), BATCH_MAX):
-            batch = np.stack(crops[first:first + BATCH_MAX]).astype(np.float32)
+        for first in range(0, len(crops), self.most):
+            batch = np.stack(crops[first:first + self.most]).astype(np.float32)
             batch = ((batch - 127.5) / 127.5).transpose(0, 3, 1, 2)
             parts.append(self.session.run(None, {self.input: np.ascontiguousarray(batch)})[0])
         found = np.concatenate(parts)

@@ -106,15 +106,17 @@ impl<'a> Looker<'a> {
             }
         };
         counters.spend("scale", begun.elapsed());
-        let begun = Instant::now();
-        if let Some(gate) = &mut self.streamface
-            && let (_, Some(reason)) = gate.judge(picture.view())
-        {
+        if let Some(gate) = &mut self.streamface {
+            let begun = Instant::now();
+            let (_, rejection) = gate.judge(picture.view());
             counters.spend("gate", begun.elapsed());
-            counters.reject_frame(reason.code());
-            // These gates say nothing of the faces: they may well be there.
-            return Ok(None);
+            if let Some(reason) = rejection {
+                counters.reject_frame(reason.code());
+                // These gates say nothing of the faces: they may well be there.
+                return Ok(None);
+            }
         }
+        let begun = Instant::now();
         let sizes = self.schedule.sizes();
         let found = self.detector.detect_at(picture.view(), &sizes)?;
         counters.frames_detected += 1;
