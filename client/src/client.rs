@@ -162,6 +162,70 @@ impl Client {
         )
     }
 
+    /// A new identity, which nobody has been recognised as yet.
+    pub async fn create_identity(
+        &self,
+        mut request: pb::CreateIdentityRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.create_identity(request)
+        )
+    }
+
+    /// Changes what people say about an identity; what is absent stays.
+    pub async fn update_identity(
+        &self,
+        mut request: pb::UpdateIdentityRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.update_identity(request)
+        )
+    }
+
+    /// Makes the first identity a part of the second.
+    pub async fn merge_identities(
+        &self,
+        mut request: pb::MergeIdentitiesRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.merge_identities(request)
+        )
+    }
+
+    /// Takes an edit back, whole.
+    pub async fn undo_edit(
+        &self,
+        mut request: pb::UndoEditRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.undo_edit(request)
+        )
+    }
+
+    /// One page of edits, newest first; [`Client::all_edits`] turns the pages.
+    pub async fn list_edits(
+        &self,
+        request: pb::ListEditsRequest,
+    ) -> Result<pb::ListEditsResponse, Error> {
+        call!(
+            self,
+            read,
+            identity_service_client::IdentityServiceClient.list_edits(request)
+        )
+    }
+
     /// Adds a file or stream; the server begins to read it at once, or when a place is free.
     pub async fn add_source(&self, mut request: pb::AddSourceRequest) -> Result<pb::Source, Error> {
         fill_request_id(&mut request.request_id)?;

@@ -60,6 +60,27 @@ impl Client {
         }
     }
 
+    /// Edits of an identity (0: all edits), newest first, at most `limit`.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_edits(&self, identity_id: u64, limit: usize) -> Result<Vec<pb::Edit>, Error> {
+        let mut edits = Vec::new();
+        let mut request = pb::ListEditsRequest {
+            identity_id,
+            ..Default::default()
+        };
+        loop {
+            request.page_size = page_size(limit - edits.len());
+            let page = self.list_edits(request.clone()).await?;
+            edits.extend(page.edits);
+            edits.truncate(limit);
+            if page.next_page_token.is_empty() || edits.len() >= limit {
+                return Ok(edits);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
     /// Sources from the first page on, at most `limit`.
     ///
     /// Cost: a call per 1000.

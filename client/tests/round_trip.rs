@@ -424,3 +424,89 @@ async fn a_closed_pipe_is_no_error() {
         (Some(0), String::new())
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_are_asked_for_and_told() {
+    let (fake, endpoint) = fake::start().await;
+    let run =
+        async |line: &[&str]| rollcall(&endpoint, &[line, &["--author", "ada"]].concat()).await;
+    let why = ["--reason", "the same glasses"];
+
+    let create = ["identity", "create", "Ada", "--external-id", "7", "--meta"];
+    let output = run(&[&create[..], &["team=red", "--format", "json"], &why].concat()).await;
+    let answer = json(&output);
+    assert_eq!(answer["edit"]["id"], 57);
+    assert_eq!(
+        answer["edit"]["profiles"][0]["after"]["name"],
+        "Ada Lovelace"
+    );
+    assert_eq!(answer["identities"][0]["id"], 1);
+    let asked = fake.0.creates.lock().unwrap()[0].clone();
+    assert_eq!(
+        (asked.name, asked.external_id, asked.reason, asked.author),
+        (
+            "Ada".into(),
+            "7".into(),
+            "the same glasses".into(),
+            "ada".into()
+        )
+    );
+    assert_eq!(
+        (&*asked.metadata["team"], asked.request_id.len()),
+        ("red", 36)
+    );
+
+    let set = [
+        "identity",
+        "set",
+        "1",
+        "--confirm",
+        "--show",
+        "--unset",
+        "team",
+    ];
+    assert!(run(&set).await.status.success());
+    let asked = fake.0.updates.lock().unwrap()[0].clone();
+    assert_eq!((asked.confirmed, asked.hidden), (Some(true), Some(false)));
+    assert_eq!((asked.name, asked.external_id), (None, None));
+    assert_eq!(asked.remove_metadata, ["team"]);
+    for wrong in [&set[..3], &["identity", "set", "1", "--hide", "--show"]] {
+        assert_eq!(run(wrong).await.status.code(), Some(2), "{wrong:?}");
+    }
+
+    let merge = ["identity", "merge", "2", "1", "--into-etag", "e1"];
+    let output = run(&[&merge[..], &["--format", "table"]].concat()).await;
+    assert_eq!(
+        text(&output.stdout),
+        "edit 57  2 merged into 1; 3 tracks; 1: (unnamed) is Ada Lovelace\n\
+         identity 1  Ada Lovelace, 2 tracks\n"
+    );
+    let asked = fake.0.merges.lock().unwrap()[0].clone();
+    let ids = (asked.from_identity_id, asked.into_identity_id);
+    assert_eq!((ids, &*asked.into_etag), ((2, 1), "e1"));
+
+    assert!(run(&["identity", "undo", "57"]).await.status.success());
+    let output = run(&["identity", "undo", "1"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("identity history") && said.contains("[EDIT_NOT_FOUND]"),
+        "{said}"
+    );
+
+    let output = run(&["identity", "history", "1", "--format", "json"]).await;
+    let edits = json(&output)["edits"].clone();
+    let ids: Vec<_> = edits
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["id"].clone())
+        .collect();
+    assert_eq!(ids, [57, 56, 55]);
+    let table = ["identity", "history", "--limit", "1", "--format", "table"];
+    let output = run(&table).await;
+    assert!(
+        text(&output.stdout).contains("the same glasses"),
+        "{output:?}"
+    );
+}

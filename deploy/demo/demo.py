@@ -221,7 +221,8 @@ def seen(client, source_id):
 
 def name_them(client, report):
     for identity, name in sorted(report.names.items()):
-        client.run("identity", "rename", identity, name, "--author", "demo")
+        options = ("--allow-duplicate-name", "--author", "demo")
+        client.run("identity", "rename", identity, name, *options)
 
 
 def ask(client, folder, truth, report):

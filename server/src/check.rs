@@ -150,7 +150,17 @@ fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(), CheckError>
 fn references(record: &Record) -> impl Iterator<Item = &BlobRef> {
     let track = match &record.body {
         Some(Body::TrackObserved(track)) => Some(track),
-        Some(_) | None => None,
+        Some(
+            Body::CollectionOpened(_)
+            | Body::SourceAdded(_)
+            | Body::SourceStateChanged(_)
+            | Body::SourceProgress(_)
+            | Body::TrackRetracted(_)
+            | Body::IdentityRenamed(_)
+            | Body::SourceRunStarted(_)
+            | Body::Edited(_),
+        )
+        | None => None,
     };
     let exemplars = track.into_iter().flat_map(|track| &track.exemplars);
     exemplars

@@ -2,7 +2,8 @@
 
 use crate::check::{CheckError, OpenedLog};
 use crate::core::{
-    FACES_AT_ONCE, INDEX_FOLDER, OpenError, Survivor, fill_index, made_for, survivors,
+    FACES_AT_ONCE, INDEX_FOLDER, OpenError, Survivor, Survivors, fill_index, is_hidden, made_for,
+    survivors,
 };
 use rayon::prelude::*;
 use rollcall_index::{
@@ -189,7 +190,7 @@ pub fn verify(data: &Path) -> Result<Verified, IndexError> {
 
 /// Compares the faces of a log with those of an index.
 fn compare_all(log: &LogReader, state: &State) -> Result<(), IndexError> {
-    let faces = survivors(log, state.sequence()).map_err(CheckError::Read)?;
+    let Survivors { faces, hidden } = survivors(log, state.sequence()).map_err(CheckError::Read)?;
     let (expected, found) = (faces.len(), state.stats().faces);
     if expected != found {
         let what = format!("the index has {found} faces, the log {expected}");
@@ -197,12 +198,17 @@ fn compare_all(log: &LogReader, state: &State) -> Result<(), IndexError> {
     }
     for some in faces.chunks(FACES_AT_ONCE) {
         some.par_iter()
-            .try_for_each(|face| compare(log, state, face))?;
+            .try_for_each(|face| compare(log, state, face, hidden.contains(&face.identity)))?;
     }
     Ok(())
 }
 
-fn compare(log: &LogReader, state: &State, face: &Survivor) -> Result<(), IndexError> {
+fn compare(
+    log: &LogReader,
+    state: &State,
+    face: &Survivor,
+    hidden: bool,
+) -> Result<(), IndexError> {
     let Operation::Insert {
         face,
         identity,
@@ -219,6 +225,7 @@ fn compare(log: &LogReader, state: &State, face: &Survivor) -> Result<(), IndexE
     let same = state.face(face).is_some_and(|entry| {
         (entry.identity, entry.track, entry.source, entry.seen_us)
             == (identity, track, source, seen_us)
+            && state.identity_state(identity).is_some_and(is_hidden) == hidden
             && entry.quality.to_bits() == quality.to_bits()
             && embedding.dimension() == state.dimension()
             && entry.embedding().dot(&embedding).get() > SAME_FACE

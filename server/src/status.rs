@@ -203,6 +203,42 @@ fn write_error(error: &WriteError) -> Answer {
         WriteError::EtagMismatch { id, current } => answer(Code::Aborted, "ETAG_MISMATCH")
             .resource("identity", *id)
             .with("etag", current),
+        WriteError::IdentityErased { id } => {
+            answer(Code::FailedPrecondition, "IDENTITY_ERASED").resource("identity", *id)
+        }
+        WriteError::MergeWithItself { id, .. } => {
+            answer(Code::InvalidArgument, "MERGE_WITH_ITSELF")
+                .field("into_identity_id")
+                .resource("identity", *id)
+        }
+        WriteError::NameTaken { id, .. } => answer(Code::AlreadyExists, "NAME_TAKEN")
+            .resource("identity", *id)
+            .with("identity_id", id),
+        WriteError::ExternalIdTaken { id, .. } => answer(Code::AlreadyExists, "EXTERNAL_ID_TAKEN")
+            .resource("identity", *id)
+            .with("identity_id", id),
+        WriteError::EditTooLarge { .. } => answer(Code::InvalidArgument, "EDIT_TOO_LARGE"),
+        WriteError::EditNotFound { sequence } => {
+            answer(Code::NotFound, "EDIT_NOT_FOUND").resource("edit", *sequence)
+        }
+        WriteError::AlreadyUndone { sequence, by } => {
+            answer(Code::FailedPrecondition, "ALREADY_UNDONE")
+                .resource("edit", *sequence)
+                .with("undone_by", by)
+        }
+        WriteError::BuiltUpon {
+            sequence, edits, ..
+        } => {
+            let edits: Vec<String> = edits.iter().map(u64::to_string).collect();
+            answer(Code::FailedPrecondition, "BUILT_UPON")
+                .resource("edit", *sequence)
+                .with("edits", edits.join(","))
+        }
+        WriteError::RequestIdReused { sequence, .. } => {
+            answer(Code::AlreadyExists, "REQUEST_ID_REUSED")
+                .field("request_id")
+                .with("sequence", sequence)
+        }
         WriteError::Protocol { .. } => answer(Code::InvalidArgument, "PROTOCOL_VIOLATION"),
         WriteError::Embedding { .. } => answer(Code::InvalidArgument, "INVALID_EMBEDDING"),
         WriteError::ReadOnly { reason, .. } => answer(Code::Unavailable, reason).retry(RETRY_LATER),

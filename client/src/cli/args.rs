@@ -5,6 +5,10 @@ use std::time::Duration;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use rollcall_client::ClientOptions;
 
+mod identity;
+
+pub(crate) use identity::{Identity, IdentityCreate, IdentityMerge, IdentitySet, Why};
+
 use super::input::{Limit, Moment, parse_limit, parse_moment_now};
 
 const AFTER_HELP: &str = "\
@@ -165,6 +169,9 @@ pub(crate) struct Search {
     #[arg(long, value_name = "N", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) sightings: u32,
+    /// Hidden people too.
+    #[arg(long)]
+    pub(crate) hidden: bool,
     /// Stay, and print new sightings as they happen.
     #[arg(long)]
     pub(crate) follow: bool,
@@ -229,43 +236,6 @@ pub(crate) enum Kind {
     File,
     /// Without one: it stays current, and is opened again when it breaks off.
     Live,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Identity {
-    /// Lists people, oldest first.
-    #[command(visible_alias = "ls")]
-    List {
-        /// Only names that contain this, whatever the case.
-        #[arg(
-            long,
-            value_name = "TEXT",
-            default_value = "",
-            hide_default_value = true
-        )]
-        name: String,
-        /// Only people who have a name.
-        #[arg(long)]
-        named: bool,
-        /// People at most, 0 for all.
-        #[arg(long, value_name = "N", default_value_t = 1000)]
-        limit: usize,
-    },
-    /// Shows a person.
-    Show {
-        /// Id of the identity; an absorbed one shows what absorbed it.
-        id: u64,
-    },
-    /// Gives, changes or (empty name) takes away a name.
-    Rename {
-        /// Id of the identity.
-        id: u64,
-        /// At most 200 characters.
-        name: String,
-        /// Only if the identity still has this etag.
-        #[arg(long, default_value = "", hide_default_value = true)]
-        etag: String,
-    },
 }
 
 #[derive(Debug, ClapArgs)]

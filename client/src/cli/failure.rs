@@ -104,6 +104,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         "FILE_NOT_FOUND" => "the path must exist on the server's machine",
         "CURSOR_EXPIRED" | "INVALID_CURSOR" => "begin afresh with --from-start",
         "ETAG_MISMATCH" => "someone changed it meanwhile: look again and repeat",
+        "EDIT_NOT_FOUND" => "`rollcall identity history` shows them",
         "UNIMPLEMENTED" => "is that a Rollcall server, and as new as this client?",
         _ => return None,
     })

@@ -82,9 +82,17 @@ pub(crate) fn parse_kind(text: &str) -> Result<EventKind, String> {
         .ok_or_else(|| {
             "kinds are source_changed, identity_created, identity_changed, identity_absorbed, \
              sighting_started, sighting_changed, sighting_ended, track_reassigned, \
-             sighting_retracted"
+             sighting_retracted, identity_restored, tracks_moved"
                 .to_owned()
         })
+}
+
+/// `key=value`, for metadata.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("metadata are written KEY=VALUE".to_owned()),
+    }
 }
 
 /// Reads the picture of a query and refuses what the server would refuse by its size.

@@ -29,6 +29,9 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) struct Seen {
     pub(crate) status_calls: AtomicU32,
     pub(crate) renames: Mutex<Vec<pb::RenameIdentityRequest>>,
+    pub(crate) creates: Mutex<Vec<pb::CreateIdentityRequest>>,
+    pub(crate) updates: Mutex<Vec<pb::UpdateIdentityRequest>>,
+    pub(crate) merges: Mutex<Vec<pb::MergeIdentitiesRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
 }
@@ -173,6 +176,96 @@ impl IdentityService for Fake {
             name: r.name,
             ..identity(r.identity_id)
         }))
+    }
+
+    async fn create_identity(
+        &self,
+        r: Request<pb::CreateIdentityRequest>,
+    ) -> Answer<pb::EditResponse> {
+        self.0.creates.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(edit(pb::EditKind::Create)))
+    }
+
+    async fn update_identity(
+        &self,
+        r: Request<pb::UpdateIdentityRequest>,
+    ) -> Answer<pb::EditResponse> {
+        self.0.updates.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(edit(pb::EditKind::Update)))
+    }
+
+    async fn merge_identities(
+        &self,
+        r: Request<pb::MergeIdentitiesRequest>,
+    ) -> Answer<pb::EditResponse> {
+        self.0.merges.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(edit(pb::EditKind::Merge)))
+    }
+
+    async fn undo_edit(&self, r: Request<pb::UndoEditRequest>) -> Answer<pb::EditResponse> {
+        match r.into_inner().sequence {
+            57 => Ok(Response::new(edit(pb::EditKind::Undo))),
+            _ => Err(error(
+                Code::NotFound,
+                "EDIT_NOT_FOUND",
+                "record 1 is no edit",
+            )),
+        }
+    }
+
+    /// Three edits, one a page.
+    async fn list_edits(&self, r: Request<pb::ListEditsRequest>) -> Answer<pb::ListEditsResponse> {
+        let sequence = r.into_inner().page_token.parse().unwrap_or(57);
+        let one = pb::Edit {
+            sequence,
+            ..edit(pb::EditKind::Merge).edit.unwrap()
+        };
+        Ok(Response::new(pb::ListEditsResponse {
+            edits: vec![one],
+            next_page_token: if sequence == 55 {
+                String::new()
+            } else {
+                (sequence - 1).to_string()
+            },
+        }))
+    }
+}
+
+/// The edit that whatever was asked for comes to.
+fn edit(kind: pb::EditKind) -> pb::EditResponse {
+    let profile = |name: &str| {
+        Some(pb::Profile {
+            name: name.to_owned(),
+            state: pb::IdentityState::Active.into(),
+            ..Default::default()
+        })
+    };
+    let edit = pb::Edit {
+        sequence: 57,
+        author: "ada".to_owned(),
+        reason: "the same glasses".to_owned(),
+        kind: kind.into(),
+        profiles: vec![pb::ProfileChange {
+            identity_id: 1,
+            before: profile(""),
+            after: profile("Ada Lovelace"),
+            ..Default::default()
+        }],
+        moves: vec![pb::TrackMove {
+            from_identity_id: 2,
+            into_identity_id: 1,
+            track_count: 3,
+        }],
+        redirects: vec![pb::RedirectChange {
+            identity_id: 2,
+            before: 0,
+            after: 1,
+        }],
+        ..Default::default()
+    };
+    pb::EditResponse {
+        edit: Some(edit),
+        identities: vec![identity(1)],
     }
 }
 

@@ -1,17 +1,21 @@
 //! The writer's state: log, index and catalog, changed by records and nothing else.
 
 use super::catalog::{CatalogError, CatalogWriter};
+use super::marks::mark;
+use super::{View, edit};
 use rollcall_index::{
     ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, TrackId,
 };
 use rollcall_log::record::{Body, Record, TrackObserved};
-use rollcall_log::{AppendError, Log};
+use rollcall_log::{AppendError, Log, ReadError};
 
 /// Why a record could not be written or applied. The writer goes back to the last commit.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
     Log(#[from] AppendError),
+    #[error("{0}")]
+    Read(#[from] ReadError),
     #[error("{0}")]
     Catalog(#[from] CatalogError),
     #[error("the index refused what the log holds: {0}")]
@@ -37,19 +41,41 @@ impl Truth {
         let sequence = self.log.append(record.clone())?;
         record.sequence = sequence;
         self.catalog.apply(&record)?;
-        let operations = index_operations(&self.index, &record, embeddings);
+        let hidden = |identity| self.catalog.is_hidden(identity);
+        let operations = index_operations(&self.index, &record, embeddings, &hidden);
         self.index.apply(sequence, &operations)?;
         self.uncommitted.push(record);
         Ok(sequence)
     }
+
+    /// The record of that sequence, durable or not; `None` if there is none.
+    pub(crate) fn record(&self, sequence: u64) -> Result<Option<Record>, ReadError> {
+        let mut fresh = self.uncommitted.iter();
+        if let Some(record) = fresh.find(|record| record.sequence == sequence) {
+            return Ok(Some(record.clone()));
+        }
+        let after = self.log.reader().read_after(sequence.saturating_sub(1));
+        let found = after.take(1).next().transpose()?;
+        Ok(found.filter(|record| record.sequence == sequence))
+    }
+
+    /// What readers may see: everything that is durable.
+    pub(crate) fn view(&self) -> View {
+        View {
+            sequence: self.log.durable_sequence(),
+            index: self.index.publish(),
+            any_hidden: self.catalog.hidden().next().is_some(),
+        }
+    }
 }
 
 /// What a record changes in an index that has everything before it. `embeddings` belong to the
-/// record's exemplars, in their order.
+/// record's exemplars, in their order. `hidden` says who is hidden after it, or in the end.
 pub(crate) fn index_operations(
     index: &Index,
     record: &Record,
     embeddings: Vec<Embedding>,
+    hidden: &dyn Fn(u64) -> bool,
 ) -> Vec<Operation> {
     let track = match &record.body {
         Some(Body::TrackObserved(track)) => track,
@@ -59,40 +85,59 @@ pub(crate) fn index_operations(
                 .map(|face| Operation::Remove { face: face.face })
                 .collect();
         }
-        _ => return Vec::new(),
+        Some(Body::Edited(edited)) => return edit::operations(index.newest(), edited, hidden),
+        Some(
+            Body::CollectionOpened(_)
+            | Body::SourceAdded(_)
+            | Body::SourceStateChanged(_)
+            | Body::SourceProgress(_)
+            | Body::IdentityRenamed(_)
+            | Body::SourceRunStarted(_),
+        )
+        | None => return Vec::new(),
     };
+    observed(index, track, embeddings, hidden)
+}
+
+fn observed(
+    index: &Index,
+    track: &TrackObserved,
+    embeddings: Vec<Embedding>,
+    hidden: &dyn Fn(u64) -> bool,
+) -> Vec<Operation> {
     let decision = track.decision.clone().unwrap_or_default();
     let identity = IdentityId::new(decision.identity_id);
     let id = TrackId::new(track.track_id);
+    // An identity that gets its first face is new to the index, whatever was said of it before.
+    let marked = hidden(identity.get()).then(|| mark(identity.get(), true));
     let mut all: Vec<Operation> = Vec::new();
     let moved =
         decision.previous_identity_id != 0 && decision.previous_identity_id != decision.identity_id;
-    if moved {
+    if moved && index.newest().track_faces(id).next().is_some() {
         all.push(Operation::Assign {
             track: id,
             identity,
         });
+        all.extend(marked.clone());
     }
     let drop = |dropped: &u64| Operation::Remove {
         face: FaceId::new(*dropped),
     };
     all.extend(track.dropped_exemplar_ids.iter().map(drop));
-    all.extend(
-        track
-            .exemplars
-            .iter()
-            .zip(embeddings)
-            .map(|(exemplar, embedding)| Operation::Insert {
-                face: FaceId::new(exemplar.exemplar_id),
-                identity,
-                track: id,
-                source: SourceId::new(track.source_id),
-                seen_us: seen_us(track, exemplar.face.map_or(track.start_us, |f| f.time_us)),
-                quality: exemplar.quality,
-                attributes: 0,
-                embedding,
-            }),
-    );
+    let inserts = track.exemplars.iter().zip(embeddings);
+    all.extend(inserts.map(|(exemplar, embedding)| Operation::Insert {
+        face: FaceId::new(exemplar.exemplar_id),
+        identity,
+        track: id,
+        source: SourceId::new(track.source_id),
+        seen_us: seen_us(track, exemplar.face.map_or(track.start_us, |f| f.time_us)),
+        quality: exemplar.quality,
+        attributes: 0,
+        embedding,
+    }));
+    if !track.exemplars.is_empty() {
+        all.extend(marked);
+    }
     all
 }
 

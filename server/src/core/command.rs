@@ -1,5 +1,6 @@
 //! What the writer is asked to do, and how it answers.
 
+use super::edit::Edit;
 use crate::pb;
 use tokio::sync::oneshot;
 
@@ -35,21 +36,6 @@ pub struct SourceChange {
     pub position_us: i64,
     /// Who caused it.
     pub author: String,
-}
-
-/// An identity gets another name.
-#[derive(Clone, Debug)]
-pub struct Rename {
-    /// Which identity; redirects are followed.
-    pub identity_id: u64,
-    /// Empty: the name is taken away.
-    pub name: String,
-    /// When given, the identity must still have it.
-    pub etag: Option<String>,
-    /// Who renames.
-    pub author: String,
-    /// Empty, or an id under which the request is carried out once only.
-    pub request_id: String,
 }
 
 /// One message of a run.
@@ -133,6 +119,78 @@ pub enum WriteError {
         /// The etag it has.
         current: String,
     },
+    /// The identity is gone for good.
+    #[error("identity {id} was erased: nothing of it can be changed any more")]
+    IdentityErased {
+        /// Which identity.
+        id: u64,
+    },
+    /// Both are one already.
+    #[error("identity {from} and identity {into} are the same one: {id}")]
+    MergeWithItself {
+        /// As asked for.
+        from: u64,
+        /// As asked for.
+        into: u64,
+        /// What both resolve to.
+        id: u64,
+    },
+    /// Another identity bears the name.
+    #[error(
+        "identity {id} is named {name:?} already; allow a duplicate name if they are two people, or merge them"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who bears it.
+        id: u64,
+    },
+    /// Another identity has the external id.
+    #[error("identity {id} has the external id {external_id:?} already")]
+    ExternalIdTaken {
+        /// The external id.
+        external_id: String,
+        /// Whose it is.
+        id: u64,
+    },
+    /// More than one edit can do.
+    #[error("{what}")]
+    EditTooLarge {
+        /// What there is too much of.
+        what: String,
+    },
+    /// No such edit.
+    #[error("record {sequence} is no edit")]
+    EditNotFound {
+        /// As asked for.
+        sequence: u64,
+    },
+    /// It was taken back before.
+    #[error("edit {sequence} was undone already, by {by}; undo that to have it back")]
+    AlreadyUndone {
+        /// Which edit.
+        sequence: u64,
+        /// The edit that did it.
+        by: u64,
+    },
+    /// What the edit did is no longer as it left it.
+    #[error("edit {sequence} cannot be undone: {what}{}", in_the_way(.edits))]
+    BuiltUpon {
+        /// Which edit.
+        sequence: u64,
+        /// What has changed since.
+        what: String,
+        /// Edits in effect that came after and stand in the way, oldest first.
+        edits: Vec<u64>,
+    },
+    /// The request id was used before, for something else.
+    #[error("request_id {request_id} was used for another kind of request, record {sequence}")]
+    RequestIdReused {
+        /// As sent.
+        request_id: String,
+        /// What it stands for.
+        sequence: u64,
+    },
     /// The run's messages do not make sense.
     #[error("observation refused: {what}")]
     Protocol {
@@ -161,10 +219,26 @@ pub enum WriteError {
     Closed,
 }
 
+/// Edits named in a message at most.
+const EDITS_SHOWN: usize = 10;
+
+fn in_the_way(edits: &[u64]) -> String {
+    if edits.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<String> = edits.iter().take(EDITS_SHOWN).map(u64::to_string).collect();
+    let more = if edits.len() > EDITS_SHOWN {
+        ", ..."
+    } else {
+        ""
+    };
+    format!("; undo first: {}{more}", shown.join(", "))
+}
+
 pub(crate) enum Action {
     AddSource(NewSource),
     SetSourceState(SourceChange),
-    Rename(Rename),
+    Edit(Edit),
     BeginRun {
         source_id: u64,
         pipeline: String,

@@ -1,7 +1,7 @@
 //! The public events of a record: what watchers see. Events are made from records alone (source names
 //! apart), so a watcher that resumes from the log sees the same ones as a watcher that was there.
 
-use super::{Catalog, attributes};
+use super::{Catalog, attributes, edit};
 use crate::pb::{self, watch_event::Event};
 use crate::time::{duration, timestamp};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -132,8 +132,10 @@ impl EventSource {
                 vec![Event::IdentityChanged(pb::IdentityChanged {
                     identity_id: rename.identity_id,
                     name: rename.name.clone(),
+                    ..pb::IdentityChanged::default()
                 })]
             }
+            Some(Body::Edited(edited)) => edit::events(edited),
         };
         (0u32..)
             .zip(events)

@@ -1,14 +1,15 @@
 //! The index, made from the log alone.
 
 use super::apply::seen_us;
+use super::marks::mark;
 use super::replay::{OpenError, embedding_of};
 use rayon::prelude::*;
 use rollcall_index::{
     Builder, FaceId, IdentityId, Index, MemoryBudget, Operation, SourceId, TrackId,
 };
-use rollcall_log::record::{BlobRef, Body};
+use rollcall_log::record::{BlobRef, Body, Edited, IdentityState, Record, TrackObserved};
 use rollcall_log::{LogReader, ReadError};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Faces given to the index at once: enough for all threads to encode them.
 pub(crate) const FACES_AT_ONCE: usize = 8192;
@@ -40,55 +41,113 @@ impl Survivor {
     }
 }
 
-/// The faces that are still there after record `sequence`, by identity, then by id.
-pub(crate) fn survivors(log: &LogReader, sequence: u64) -> Result<Vec<Survivor>, ReadError> {
-    let mut faces: BTreeMap<u64, Survivor> = BTreeMap::new();
-    let mut tracks: HashMap<u64, (u64, Vec<u64>)> = HashMap::new();
+/// What is still there after a record.
+pub(crate) struct Survivors {
+    /// By identity, then by id.
+    pub(crate) faces: Vec<Survivor>,
+    /// Hidden identities, with or without faces.
+    pub(crate) hidden: BTreeSet<u64>,
+}
+
+/// What is still there after record `sequence`. A replay of its own, which shares nothing with that of
+/// records as they come: each is a check of the other.
+pub(crate) fn survivors(log: &LogReader, sequence: u64) -> Result<Survivors, ReadError> {
+    let mut replay = Replay::default();
     for record in log.read_after(0) {
         let record = record?;
         if record.sequence > sequence {
             break;
         }
+        replay.apply(record);
+    }
+    Ok(replay.finish())
+}
+
+#[derive(Default)]
+struct Replay {
+    faces: BTreeMap<u64, Survivor>,
+    /// Whose a track is, and the faces it ever had.
+    tracks: HashMap<u64, (u64, Vec<u64>)>,
+    hidden: BTreeSet<u64>,
+}
+
+impl Replay {
+    fn apply(&mut self, record: Record) {
         match record.body {
-            Some(Body::TrackObserved(track)) => {
-                for dropped in &track.dropped_exemplar_ids {
-                    faces.remove(dropped);
-                }
-                let entry = tracks.entry(track.track_id).or_default();
-                entry.0 = track.decision.as_ref().map_or(entry.0, |d| d.identity_id);
-                for exemplar in &track.exemplars {
-                    let Some(embedding) = exemplar.embedding.clone() else {
-                        continue;
-                    };
-                    let time_us = exemplar.face.map_or(track.start_us, |f| f.time_us);
-                    entry.1.push(exemplar.exemplar_id);
-                    let survivor = Survivor {
-                        face: exemplar.exemplar_id,
-                        identity: 0,
-                        track: track.track_id,
-                        source: track.source_id,
-                        seen_us: seen_us(&track, time_us),
-                        quality: exemplar.quality,
-                        embedding,
-                    };
-                    faces.insert(survivor.face, survivor);
-                }
-            }
+            Some(Body::TrackObserved(track)) => self.observed(&track),
             Some(Body::TrackRetracted(track)) => {
-                for face in tracks.remove(&track.track_id).unwrap_or_default().1 {
-                    faces.remove(&face);
+                for face in self.tracks.remove(&track.track_id).unwrap_or_default().1 {
+                    self.faces.remove(&face);
                 }
             }
-            _ => {}
+            Some(Body::Edited(edited)) => self.edited(&edited),
+            Some(
+                Body::CollectionOpened(_)
+                | Body::SourceAdded(_)
+                | Body::SourceStateChanged(_)
+                | Body::SourceProgress(_)
+                | Body::IdentityRenamed(_)
+                | Body::SourceRunStarted(_),
+            )
+            | None => {}
         }
     }
-    let mut faces: Vec<Survivor> = faces.into_values().collect();
-    // Whose a track is may have changed since a face of it was seen.
-    for face in &mut faces {
-        face.identity = tracks.get(&face.track).map_or(0, |track| track.0);
+
+    fn observed(&mut self, track: &TrackObserved) {
+        for dropped in &track.dropped_exemplar_ids {
+            self.faces.remove(dropped);
+        }
+        let entry = self.tracks.entry(track.track_id).or_default();
+        entry.0 = track.decision.as_ref().map_or(entry.0, |d| d.identity_id);
+        for exemplar in &track.exemplars {
+            let Some(embedding) = exemplar.embedding.clone() else {
+                continue;
+            };
+            let time_us = exemplar.face.map_or(track.start_us, |f| f.time_us);
+            entry.1.push(exemplar.exemplar_id);
+            let survivor = Survivor {
+                face: exemplar.exemplar_id,
+                identity: 0,
+                track: track.track_id,
+                source: track.source_id,
+                seen_us: seen_us(track, time_us),
+                quality: exemplar.quality,
+                embedding,
+            };
+            self.faces.insert(survivor.face, survivor);
+        }
     }
-    faces.sort_unstable_by_key(|face| (face.identity, face.face));
-    Ok(faces)
+
+    fn edited(&mut self, edited: &Edited) {
+        for change in &edited.profiles {
+            let state = change.after.as_ref().map(|profile| profile.state());
+            if state == Some(IdentityState::Hidden) {
+                self.hidden.insert(change.identity_id);
+            } else {
+                self.hidden.remove(&change.identity_id);
+            }
+        }
+        for moved in &edited.moves {
+            for track in &moved.track_ids {
+                if let Some(entry) = self.tracks.get_mut(track) {
+                    entry.0 = moved.into_identity_id;
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Survivors {
+        let mut faces: Vec<Survivor> = self.faces.into_values().collect();
+        // Whose a track is may have changed since a face of it was seen.
+        for face in &mut faces {
+            face.identity = self.tracks.get(&face.track).map_or(0, |track| track.0);
+        }
+        faces.sort_unstable_by_key(|face| (face.identity, face.face));
+        Survivors {
+            faces,
+            hidden: self.hidden,
+        }
+    }
 }
 
 /// Fills an empty index from the log, and makes it durable: first who is still there and whose each
@@ -100,7 +159,7 @@ pub(crate) fn fill_index(
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Index, OpenError> {
     let sequence = log.durable_sequence();
-    let faces = survivors(log, sequence)?;
+    let Survivors { faces, hidden } = survivors(log, sequence)?;
     let mut builder = Builder::new(index, budget.bytes())?;
     let mut done = 0;
     // An identity's faces together: they then lie together, and are summed up once.
@@ -110,5 +169,12 @@ pub(crate) fn fill_index(
         done += some.len();
         progress(done, faces.len());
     }
+    let here = |identity: &u64| {
+        let found = faces.binary_search_by_key(identity, |face| face.identity);
+        found.is_ok()
+    };
+    let marks = hidden.iter().copied().filter(here);
+    let marks: Vec<_> = marks.map(|id| mark(id, true)).collect();
+    builder.add(&marks)?;
     Ok(builder.finish(sequence)?)
 }

@@ -19,11 +19,15 @@ pub(crate) fn made_for(log: &Log, contract: &str) -> String {
 }
 
 /// The index as of the last durable record. One that cannot be used, for whatever reason, is made
-/// anew; one whose folder cannot be written lives in memory alone.
-pub(crate) fn open_index(log: &Log, options: &CoreOptions) -> Result<Index, OpenError> {
+/// anew; one whose folder cannot be written lives in memory alone. `hidden` says who is hidden in the end.
+pub(crate) fn open_index(
+    log: &Log,
+    options: &CoreOptions,
+    hidden: &dyn Fn(u64) -> bool,
+) -> Result<Index, OpenError> {
     let folder = options.data.join(INDEX_FOLDER);
     let contract = made_for(log, &options.contract);
-    match open_and_catch_up(log, &folder, &contract, options.dimension) {
+    match open_and_catch_up(log, &folder, (&contract, options.dimension), hidden) {
         Ok(index) => return Ok(index),
         Err(Unusable::Empty) => {}
         Err(Unusable::Why(why)) => {
@@ -84,8 +88,8 @@ impl<E: std::error::Error> From<E> for Unusable {
 fn open_and_catch_up(
     log: &Log,
     folder: &Path,
-    contract: &str,
-    dimension: usize,
+    (contract, dimension): (&str, usize),
+    hidden: &dyn Fn(u64) -> bool,
 ) -> Result<Index, Unusable> {
     let mut index = Index::open(folder, contract, dimension)?;
     let (sequence, durable) = (index.newest().sequence(), log.durable_sequence());
@@ -116,7 +120,7 @@ fn open_and_catch_up(
                 embeddings.push(embedding_of(&reader, exemplar.exemplar_id, reference)?);
             }
         }
-        let operations = index_operations(&index, &record, embeddings);
+        let operations = index_operations(&index, &record, embeddings, hidden);
         index.apply(record.sequence, &operations)?;
     }
     Ok(index)

@@ -10,9 +10,11 @@ mod apply;
 mod attributes;
 mod catalog;
 mod command;
+mod edit;
 mod events;
 mod fill;
 mod index_folder;
+mod marks;
 mod metrics;
 mod observe;
 mod replay;
@@ -27,12 +29,16 @@ use std::thread::JoinHandle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use catalog::{
-    Catalog, CatalogError, Counts, ExemplarRow, SightingKey, SightingQuery, SourceRow,
+    Catalog, CatalogError, Counts, EditPlace, ExemplarRow, IdentityQuery, SightingKey,
+    SightingQuery, SourceRow,
 };
-pub use command::{NewSource, Observed, Rename, Run, SourceChange, WriteError, WriteState};
+pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
+pub use edit::{Change, Edit, ProfileUpdate};
+pub(crate) use edit::{METADATA_KEYS_MAX, as_shown};
 pub use events::{Cursor, EventSource};
-pub(crate) use fill::{FACES_AT_ONCE, Survivor, fill_index, survivors};
+pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};
 pub(crate) use index_folder::{INDEX_FOLDER, made_for};
+pub(crate) use marks::{is_hidden, shown};
 pub use metrics::CoreMetrics;
 pub(crate) use replay::LOG_FOLDER;
 pub use replay::OpenError;
@@ -67,6 +73,8 @@ pub struct View {
     pub sequence: u64,
     /// The faces and identities of that state.
     pub index: Arc<rollcall_index::Snapshot>,
+    /// Whether anybody is hidden.
+    pub any_hidden: bool,
 }
 
 /// What one group commit brought, sent after the view that shows it is published.
@@ -119,10 +127,7 @@ impl Core {
         let events = EventSource::new(&opened.log, catalog.clone());
         let (commits, _) = broadcast::channel(BROADCAST_COMMITS);
         let shared = Arc::new(Shared {
-            view: ArcSwap::from_pointee(View {
-                sequence: opened.log.durable_sequence(),
-                index: opened.index.publish(),
-            }),
+            view: ArcSwap::from_pointee(opened.view()),
             log: ArcSwap::from_pointee(opened.log.reader()),
             state: ArcSwap::from_pointee(WriteState::Ok),
             commits,
@@ -192,12 +197,14 @@ impl Core {
         self.sequence(Action::SetSourceState(change)).await
     }
 
-    /// Renames an identity and returns the sequence.
+    /// Makes an edit and returns its sequence. A `request_id` seen before returns that of the edit it
+    /// made then.
     ///
     /// # Errors
-    /// [`WriteError::IdentityNotFound`], [`WriteError::EtagMismatch`].
-    pub async fn rename_identity(&self, rename: Rename) -> Result<u64, WriteError> {
-        self.sequence(Action::Rename(rename)).await
+    /// Those of the change: see [`Change`]. [`WriteError::RequestIdReused`] if the request id stands for a
+    /// change of another kind.
+    pub async fn edit(&self, edit: Edit) -> Result<u64, WriteError> {
+        self.sequence(Action::Edit(edit)).await
     }
 
     /// Begins a run over a source: where to resume, and the run's id.

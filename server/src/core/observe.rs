@@ -458,15 +458,15 @@ impl Runs {
             Some(before) => Some(self.current(truth, before, &mean)?),
             None => None,
         };
-        let named_alone = match before {
+        let held_alone = match before {
             Some(before) => truth
                 .catalog
                 .identity(before.identity)?
-                .is_some_and(|identity| identity.named && identity.tracks <= 1),
+                .is_some_and(|identity| identity.held && identity.tracks <= 1),
             None => false,
         };
-        if let Some(before) = before.filter(|_| named_alone) {
-            // Somebody gave this very track a name: a name is never lost by the machine's own doing.
+        if let Some(before) = before.filter(|_| held_alone) {
+            // Somebody has said who this very track is: that is never lost by the machine's own doing.
             return Ok(Some(keep(before.identity)));
         }
         let verdict = cluster::decide(current, &candidates, &self.rules);

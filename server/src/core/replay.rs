@@ -96,8 +96,8 @@ pub(crate) fn open(options: &CoreOptions) -> Result<Truth, OpenError> {
     let (mut log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
     tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
     open_collection(&mut log, options)?;
-    let index = open_index(&log, options)?;
     let catalog = catch_up(&log, options)?;
+    let index = open_index(&log, options, &|identity| catalog.is_hidden(identity))?;
     Ok(Truth {
         log,
         index,
@@ -173,6 +173,7 @@ impl From<Failure> for OpenError {
                 path: PathBuf::from(LOG_FOLDER),
                 what: error.to_string(),
             },
+            Failure::Read(error) => Self::Read(error),
             Failure::Catalog(error) => Self::Catalog(error),
             Failure::Index(error) => Self::Index(error),
         }

@@ -5,9 +5,9 @@ use crate::time::duration;
 use rollcall_index::{Embedding, Filter};
 use std::path::Path;
 
-const DIMENSION: usize = 16;
+pub(super) const DIMENSION: usize = 16;
 
-fn options(folder: &Path) -> CoreOptions {
+pub(super) fn options(folder: &Path) -> CoreOptions {
     CoreOptions {
         data: folder.to_owned(),
         contract: "test".to_owned(),
@@ -17,20 +17,20 @@ fn options(folder: &Path) -> CoreOptions {
     }
 }
 
-fn open(folder: &Path) -> Core {
+pub(super) fn open(folder: &Path) -> Core {
     let metrics = CoreMetrics::register(&prometheus::Registry::new()).unwrap();
     Core::open(options(folder), metrics).unwrap()
 }
 
 /// A face near axis `person`, a little off it by `noise`.
-fn face(person: usize, noise: f32) -> Embedding {
+pub(super) fn face(person: usize, noise: f32) -> Embedding {
     let mut values = vec![0.0; DIMENSION];
     values[person] = 1.0;
     values[(person + 7) % DIMENSION] = noise;
     Embedding::normalise(values).unwrap()
 }
 
-fn exemplar(number: u32, quality: f32, embedding: &Embedding) -> pb::ObservedExemplar {
+pub(super) fn exemplar(number: u32, quality: f32, embedding: &Embedding) -> pb::ObservedExemplar {
     pb::ObservedExemplar {
         number,
         quality,
@@ -41,7 +41,7 @@ fn exemplar(number: u32, quality: f32, embedding: &Embedding) -> pb::ObservedExe
     }
 }
 
-fn track(
+pub(super) fn track(
     key: u64,
     revision: u32,
     span_s: (i64, i64),
@@ -62,12 +62,12 @@ fn track(
     }
 }
 
-fn closed(mut track: pb::TrackObservation) -> Observed {
+pub(super) fn closed(mut track: pb::TrackObservation) -> Observed {
     track.closed = true;
     Observed::Track(track)
 }
 
-fn checkpoint(seconds: i64) -> Observed {
+pub(super) fn checkpoint(seconds: i64) -> Observed {
     Observed::Checkpoint(pb::Checkpoint {
         complete_up_to: Some(duration(seconds * 1_000_000)),
         complete_up_to_frame: seconds * 25,
@@ -81,7 +81,7 @@ fn finished() -> Observed {
     })
 }
 
-async fn source(core: &Core, kind: pb::SourceKind) -> u64 {
+pub(super) async fn source(core: &Core, kind: pb::SourceKind) -> u64 {
     let new = NewSource {
         uri: "file.mp4".into(),
         name: "file".into(),
@@ -93,11 +93,31 @@ async fn source(core: &Core, kind: pb::SourceKind) -> u64 {
     core.add_source(new).await.unwrap()
 }
 
-fn identities(core: &Core) -> Vec<pb::Identity> {
-    core.catalog().identities(0, 100, "", false).unwrap().0
+fn rename(id: u64, name: &str, etag: Option<&str>, request: &str) -> Edit {
+    Edit {
+        change: Change::Update {
+            identity_id: id,
+            etag: etag.map(str::to_owned),
+            update: ProfileUpdate {
+                name: Some(name.to_owned()),
+                ..ProfileUpdate::default()
+            },
+            allow_duplicate_name: false,
+        },
+        author: "tester".to_owned(),
+        reason: String::new(),
+        request_id: request.to_owned(),
+    }
 }
 
-fn sightings(core: &Core) -> Vec<pb::Sighting> {
+pub(super) fn identities(core: &Core) -> Vec<pb::Identity> {
+    core.catalog()
+        .identities(0, 100, &IdentityQuery::default())
+        .unwrap()
+        .0
+}
+
+pub(super) fn sightings(core: &Core) -> Vec<pb::Sighting> {
     let query = SightingQuery {
         limit: 100,
         ..SightingQuery::default()
@@ -117,7 +137,7 @@ fn who(core: &Core, query: &Embedding) -> Vec<(u64, f32)> {
 }
 
 /// Two people in three tracks, one of them twice; the second track overlaps the first in time.
-async fn two_people(core: &Core) -> (u64, Run) {
+pub(super) async fn two_people(core: &Core) -> (u64, Run) {
     let id = source(core, pb::SourceKind::File).await;
     let run = core.begin_run(id, "p1".into()).await.unwrap();
     let items = vec![
@@ -183,15 +203,7 @@ async fn a_reopened_collection_is_the_same_with_or_without_its_catalog() {
     let folder = tempfile::tempdir().unwrap();
     let core = open(folder.path());
     two_people(&core).await;
-    core.rename_identity(Rename {
-        identity_id: 2,
-        name: "Somebody".into(),
-        etag: None,
-        author: "tester".into(),
-        request_id: "r1".into(),
-    })
-    .await
-    .unwrap();
+    core.edit(rename(2, "Somebody", None, "r1")).await.unwrap();
     let query = face(0, 0.15);
     let before = (
         identities(&core),
@@ -415,23 +427,11 @@ async fn repeated_requests_have_one_effect_and_stale_etags_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let core = open(folder.path());
     two_people(&core).await;
-    let rename = |name: &str, etag: Option<&str>, request: &str| Rename {
-        identity_id: 1,
-        name: name.into(),
-        etag: etag.map(str::to_owned),
-        author: String::new(),
-        request_id: request.into(),
-    };
+    let rename = |name: &str, etag: &str, request: &str| rename(1, name, Some(etag), request);
     let etag = identities(&core)[0].etag.clone();
-    let first = core
-        .rename_identity(rename("A", Some(&etag), "q"))
-        .await
-        .unwrap();
-    assert_eq!(
-        core.rename_identity(rename("B", Some(&etag), "q")).await,
-        Ok(first)
-    );
-    let stale = core.rename_identity(rename("B", Some(&etag), "")).await;
+    let first = core.edit(rename("A", &etag, "q")).await.unwrap();
+    assert_eq!(core.edit(rename("B", &etag, "q")).await, Ok(first));
+    let stale = core.edit(rename("B", &etag, "")).await;
     assert!(matches!(stale, Err(WriteError::EtagMismatch { id: 1, .. })));
     assert_eq!(identities(&core)[0].name, "A");
     core.close().await;

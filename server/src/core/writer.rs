@@ -1,18 +1,16 @@
 //! The writer's thread: takes commands, commits them in groups, publishes, answers.
 
 use super::apply::{Failure, Truth};
-use super::catalog::{CatalogError, etag};
-use super::command::{
-    Action, Command, Done, NewSource, Rename, SourceChange, WriteError, WriteState,
-};
+use super::catalog::{Earlier, RequestKind};
+use super::command::{Action, Command, Done, NewSource, SourceChange, WriteError, WriteState};
+use super::edit;
 use super::index_folder;
 use super::observe::Runs;
-use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared, View, replay};
+use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared, replay};
 use crate::time::now_us;
 use rollcall_log::AppendError;
 use rollcall_log::record::{
-    Body, IdentityRenamed, Record, SourceAdded, SourceKind, SourceSettings, SourceState,
-    SourceStateChanged,
+    Body, Record, SourceAdded, SourceKind, SourceSettings, SourceState, SourceStateChanged,
 };
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -156,7 +154,7 @@ impl Writer {
             Action::SetSourceState(change) => {
                 set_source_state(truth, &mut self.runs, change).map(Done::Sequence)
             }
-            Action::Rename(request) => rename(truth, request).map(Done::Sequence),
+            Action::Edit(edit) => edit::carry_out(truth, edit).map(Done::Sequence),
             Action::BeginRun {
                 source_id,
                 pipeline,
@@ -194,11 +192,7 @@ impl Writer {
             .sync_seconds
             .observe(begin.elapsed().as_secs_f64());
         truth.catalog.commit(sequence)?;
-        let view = View {
-            sequence,
-            index: truth.index.publish(),
-        };
-        self.shared.view.store(Arc::new(view));
+        self.shared.view.store(Arc::new(truth.view()));
         let records = std::mem::take(&mut truth.uncommitted);
         self.metrics
             .records
@@ -274,10 +268,7 @@ impl Writer {
     }
 
     fn resume(&mut self, truth: Truth) {
-        let view = View {
-            sequence: truth.log.durable_sequence(),
-            index: truth.index.publish(),
-        };
+        let view = truth.view();
         let from = self.shared.view.load().sequence;
         self.shared.log.store(Arc::new(truth.log.reader()));
         self.shared.view.store(Arc::new(view));
@@ -342,7 +333,9 @@ fn read_only(failure: &Failure) -> WriteError {
         Failure::Log(AppendError::Full { .. }) => "LOG_FULL",
         // The catalog lies on the same disk.
         Failure::Catalog(error) if error.is_full() => "LOG_FULL",
-        Failure::Log(_) | Failure::Catalog(_) | Failure::Index(_) => "LOG_FAILED",
+        Failure::Log(_) | Failure::Read(_) | Failure::Catalog(_) | Failure::Index(_) => {
+            "LOG_FAILED"
+        }
     };
     WriteError::ReadOnly {
         reason,
@@ -371,8 +364,8 @@ pub(super) fn record(author: &str, request_id: &str, body: Body) -> Record {
 }
 
 fn add_source(truth: &mut Truth, new: NewSource) -> Result<Done, Refusal> {
-    if let Some((_, id)) = repeated(truth, &new.request_id)? {
-        return Ok(Done::Id(id));
+    if let Some(earlier) = repeated(truth, &new.request_id, RequestKind::AddSource)? {
+        return Ok(Done::Id(earlier.result));
     }
     if let Some(id) = truth.catalog.source_in_the_way(&new.uri)? {
         return Err(WriteError::SourceExists { id, uri: new.uri }.into());
@@ -439,38 +432,22 @@ pub(super) fn is_final(state: SourceState) -> bool {
     }
 }
 
-fn rename(truth: &mut Truth, request: Rename) -> Result<u64, Refusal> {
-    if let Some((sequence, _)) = repeated(truth, &request.request_id)? {
-        return Ok(sequence);
-    }
-    let Some(identity) = truth.catalog.identity(request.identity_id)? else {
-        return Err(WriteError::IdentityNotFound {
-            id: request.identity_id,
-        }
-        .into());
-    };
-    let current = etag(identity.edit_sequence);
-    if request.etag.is_some_and(|wanted| wanted != current) {
-        return Err(WriteError::EtagMismatch {
-            id: identity.id,
-            current,
-        }
-        .into());
-    }
-    let body = Body::IdentityRenamed(IdentityRenamed {
-        identity_id: identity.id,
-        name: request.name,
-    });
-    Ok(truth.write(
-        record(&request.author, &request.request_id, body),
-        Vec::new(),
-    )?)
-}
-
-fn repeated(truth: &Truth, request_id: &str) -> Result<Option<(u64, u64)>, CatalogError> {
+/// What became of the request before. An id that stands for a request of another kind is refused.
+pub(super) fn repeated(
+    truth: &Truth,
+    request_id: &str,
+    kind: RequestKind,
+) -> Result<Option<Earlier>, Refusal> {
     if request_id.is_empty() {
-        Ok(None)
-    } else {
-        truth.catalog.request(request_id)
+        return Ok(None);
+    }
+    let earlier = truth.catalog.request(request_id, kind)?;
+    match earlier.filter(|earlier| !earlier.same_kind) {
+        Some(earlier) => Err(WriteError::RequestIdReused {
+            request_id: request_id.to_owned(),
+            sequence: earlier.sequence,
+        }
+        .into()),
+        None => Ok(earlier),
     }
 }

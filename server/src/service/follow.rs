@@ -130,7 +130,9 @@ impl Follower {
             | Event::SourceChanged(_)
             | Event::IdentityCreated(_)
             | Event::IdentityChanged(_)
-            | Event::IdentityAbsorbed(_) => return None,
+            | Event::IdentityAbsorbed(_)
+            | Event::IdentityRestored(_)
+            | Event::TracksMoved(_) => return None,
         };
         if sequence <= self.seen_up_to || !self.takes(&sighting) {
             return None;
@@ -173,14 +175,21 @@ impl Follower {
         sequence: u64,
     ) -> Result<Option<pb::FollowHit>, ApiError> {
         let (core, view) = (self.edge.core.clone(), self.edge.core.view());
-        let (embedding, min_cosine) = (Arc::clone(&self.embedding), self.options.min_cosine);
+        let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
         let job = move || {
             let faces = view.index.track_faces(TrackId::new(sighting.track_id));
             let cosines = faces.map(|face| embedding.dot(&face.embedding()).get());
-            let Some(cosine) = cosines.max_by(f32::total_cmp).filter(|c| *c >= min_cosine) else {
+            let Some(cosine) = cosines
+                .max_by(f32::total_cmp)
+                .filter(|c| *c >= options.min_cosine)
+            else {
                 return Ok(None);
             };
             let identity = core.catalog().identity(sighting.identity_id)?;
+            let state = identity.as_ref().map(pb::Identity::state);
+            if !state.is_none_or(|state| options.takes_state(state)) {
+                return Ok(None);
+            }
             Ok(Some(pb::FollowHit {
                 sighting: Some(sighting),
                 identity,

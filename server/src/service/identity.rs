@@ -1,7 +1,7 @@
 //! `IdentityService`.
 
-use crate::core::Rename;
-use crate::edge::{Edge, checked_author, checked_request_id, unfit};
+use crate::core::IdentityQuery;
+use crate::edge::{Edge, unfit};
 use crate::error::ApiError;
 use crate::page::page_size;
 use crate::pb;
@@ -36,10 +36,45 @@ impl pb::identity_service_server::IdentityService for Identities {
     ) -> Result<Response<pb::Identity>, Status> {
         Ok(Response::new(self.rename(request.into_inner()).await?))
     }
+
+    async fn create_identity(
+        &self,
+        request: Request<pb::CreateIdentityRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.create(request.into_inner()).await?))
+    }
+
+    async fn update_identity(
+        &self,
+        request: Request<pb::UpdateIdentityRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.update(request.into_inner()).await?))
+    }
+
+    async fn merge_identities(
+        &self,
+        request: Request<pb::MergeIdentitiesRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.merge(request.into_inner()).await?))
+    }
+
+    async fn undo_edit(
+        &self,
+        request: Request<pb::UndoEditRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.undo(request.into_inner()).await?))
+    }
+
+    async fn list_edits(
+        &self,
+        request: Request<pb::ListEditsRequest>,
+    ) -> Result<Response<pb::ListEditsResponse>, Status> {
+        Ok(Response::new(self.edits(request.into_inner()).await?))
+    }
 }
 
 impl Identities {
-    async fn get(&self, id: u64) -> Result<pb::Identity, ApiError> {
+    pub(super) async fn get(&self, id: u64) -> Result<pb::Identity, ApiError> {
         let found = self.0.read(move |catalog| catalog.identity(id)).await?;
         found.ok_or(ApiError::IdentityNotFound { id })
     }
@@ -49,8 +84,12 @@ impl Identities {
         request: pb::ListIdentitiesRequest,
     ) -> Result<pb::ListIdentitiesResponse, ApiError> {
         let size = page_size(request.page_size)?;
-        let (name, named) = (request.name_contains, request.named_only);
-        if let Some(what) = unfit(&name) {
+        let query = IdentityQuery {
+            name_contains: request.name_contains,
+            named_only: request.named_only,
+            include_hidden: request.include_hidden,
+        };
+        if let Some(what) = unfit(&query.name_contains) {
             return Err(ApiError::InvalidField {
                 field: "name_contains",
                 what: what.to_owned(),
@@ -59,15 +98,15 @@ impl Identities {
         let seal = self
             .0
             .seal("ListIdentities")
-            .with(name.as_bytes())
-            .with(&[u8::from(named)]);
+            .with(query.name_contains.as_bytes())
+            .with(&[u8::from(query.named_only), u8::from(query.include_hidden)]);
         let after = seal
             .open(&request.page_token)?
             .map_or(0, |[after]| after.cast_unsigned());
         // One more than the page shows whether there is another.
         let read = self
             .0
-            .read(move |catalog| catalog.identities(after, size + 1, &name, named));
+            .read(move |catalog| catalog.identities(after, size + 1, &query));
         let (mut identities, total_count, sequence) = read.await?;
         let shown = usize::try_from(size).unwrap_or(usize::MAX);
         let more = identities.len() > shown;
@@ -82,21 +121,5 @@ impl Identities {
             total_count,
             sequence,
         })
-    }
-
-    async fn rename(&self, request: pb::RenameIdentityRequest) -> Result<pb::Identity, ApiError> {
-        let name = request.name.trim();
-        if let Some(what) = unfit(name) {
-            return Err(ApiError::InvalidName { what });
-        }
-        let rename = Rename {
-            identity_id: request.identity_id,
-            name: name.to_owned(),
-            etag: (!request.etag.is_empty()).then_some(request.etag),
-            author: checked_author(&request.author)?,
-            request_id: checked_request_id(&request.request_id)?,
-        };
-        self.0.core.rename_identity(rename).await?;
-        self.get(request.identity_id).await
     }
 }

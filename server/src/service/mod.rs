@@ -1,6 +1,7 @@
 //! The services of the API, one file each.
 
 mod admin;
+mod edit;
 mod follow;
 mod identity;
 mod ingest;

@@ -1,6 +1,6 @@
 //! A search: who in the index is like the query, and where were they seen.
 
-use crate::core::{Catalog, SightingQuery, View};
+use crate::core::{Catalog, SightingQuery, View, shown};
 use crate::edge::{Collection, Edge};
 use crate::error::ApiError;
 use crate::pb::{self, Verdict};
@@ -27,6 +27,7 @@ pub(super) struct Options {
     seen_after_us: Option<i64>,
     seen_before_us: Option<i64>,
     sightings: u32,
+    include_hidden: bool,
 }
 
 impl Options {
@@ -60,6 +61,7 @@ impl Options {
             seen_after_us,
             seen_before_us,
             sightings: or_default(options.sightings_per_hit, SIGHTINGS_DEFAULT, SIGHTINGS_MAX),
+            include_hidden: options.include_hidden,
         })
     }
 
@@ -74,12 +76,19 @@ impl Options {
             && self.seen_before_us.is_none_or(|before| from_us <= before)
     }
 
-    fn filter(&self) -> Filter {
+    /// Whether people of that state are looked for.
+    pub(super) fn takes_state(&self, state: pb::IdentityState) -> bool {
+        self.include_hidden || state != pb::IdentityState::Hidden
+    }
+
+    /// The filter for a view in which `any_hidden` says whether anybody is: one by state costs something.
+    fn filter(&self, any_hidden: bool) -> Filter {
         let sources = self.sources.iter().copied().map(SourceId::new).collect();
         Filter {
             sources: (!self.sources.is_empty()).then_some(sources),
             seen_after_us: self.seen_after_us,
             seen_before_us: self.seen_before_us,
+            states: (any_hidden && !self.include_hidden).then(shown),
             ..Filter::default()
         }
     }
@@ -197,7 +206,7 @@ fn find(
         .unwrap_or(usize::MAX)
         .saturating_add(1);
     let floor = Similarity::new(options.min_cosine).unwrap_or(Similarity::LEAST);
-    let filter = options.filter();
+    let filter = options.filter(view.any_hidden);
     let (found, _) = view
         .index
         .who(embedding, most, floor, &filter, Effort::Normal)?;
@@ -214,6 +223,9 @@ fn find(
         let Some(identity) = catalog.identity(hit.identity.get())? else {
             continue;
         };
+        if !options.takes_state(identity.state()) {
+            continue;
+        }
         let shown = |hit: &pb::SearchHit| hit.identity.as_ref().map(|identity| identity.id);
         if hits.iter().any(|hit| shown(hit) == Some(identity.id)) {
             continue;

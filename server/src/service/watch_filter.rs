@@ -52,7 +52,7 @@ impl About {
             },
             Event::IdentityCreated(created) => Self {
                 kind: EventKind::IdentityCreated,
-                track: Some(created.track_id),
+                track: Some(created.track_id).filter(|track| *track != 0),
                 identities: [created.identity_id, 0],
                 ..Self::default()
             },
@@ -64,6 +64,16 @@ impl About {
             Event::IdentityAbsorbed(absorbed) => Self {
                 kind: EventKind::IdentityAbsorbed,
                 identities: [absorbed.identity_id, absorbed.into_identity_id],
+                ..Self::default()
+            },
+            Event::IdentityRestored(restored) => Self {
+                kind: EventKind::IdentityRestored,
+                identities: [restored.identity_id, restored.from_identity_id],
+                ..Self::default()
+            },
+            Event::TracksMoved(moved) => Self {
+                kind: EventKind::TracksMoved,
+                identities: [moved.from_identity_id, moved.to_identity_id],
                 ..Self::default()
             },
             Event::SightingStarted(e) => sighting(EventKind::SightingStarted, &e.sighting),

@@ -7,6 +7,7 @@
     reason = "helpers of tests, used by tests alone"
 )]
 
+mod edits;
 mod errors;
 mod http;
 mod live;

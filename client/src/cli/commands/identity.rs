@@ -2,6 +2,7 @@
 use rollcall_client::{Identities, pb};
 use serde_json::json;
 
+use super::edit::{self, Editor};
 use super::{connect, found, limit};
 use crate::cli::Outcome;
 use crate::cli::args::{Args, Format, Identity};
@@ -17,30 +18,53 @@ pub(crate) async fn run(
     out: &mut Out,
 ) -> Result<Outcome, Failure> {
     let client = connect(args).await?;
+    let editor = Editor {
+        client: &client,
+        author: &args.global.author,
+    };
     match command {
         Identity::List {
             name,
             named,
+            hidden,
             limit: at_most,
         } => {
             let request = pb::ListIdentitiesRequest {
                 name_contains: name.clone(),
                 named_only: *named,
+                include_hidden: *hidden,
                 ..Default::default()
             };
             list(&client.all_identities(request, limit(*at_most)).await?, out)
         }
         Identity::Show { id } => show(*id, &client.identity(*id).await?, out),
-        Identity::Rename { id, name, etag } => {
+        Identity::Rename {
+            id,
+            name,
+            etag,
+            allow_duplicate_name,
+            why,
+        } => {
             let request = pb::RenameIdentityRequest {
                 identity_id: *id,
                 name: name.clone(),
                 etag: etag.clone(),
                 author: args.global.author.clone(),
                 request_id: String::new(),
+                reason: why.reason.clone(),
+                allow_duplicate_name: *allow_duplicate_name,
             };
             show(*id, &client.rename_identity(request).await?, out)
         }
+        Identity::Create(command) => editor.create(command, out).await,
+        Identity::Set(command) => editor.set(command, out).await,
+        Identity::Merge(command) => editor.merge(command, out).await,
+        Identity::Undo {
+            edit,
+            allow_duplicate_name,
+            why,
+        } => editor.undo(*edit, *allow_duplicate_name, why, out).await,
+        Identity::History { id, limit } => edit::history(&client, *id, *limit, out).await,
     }
 }
 
@@ -110,13 +134,24 @@ fn show(asked: u64, identity: &pb::Identity, out: &mut Out) -> Result<Outcome, F
                 ("on screen", stream_time(identity.screen_time.as_ref())),
                 ("tracks", identity.track_count.to_string()),
                 ("exemplars", identity.exemplar_count.to_string()),
+                ("external id", printable(&identity.external_id)),
+                ("confirmed", yes(identity.confirmed)),
                 ("etag", printable(&identity.etag)),
             ];
-            for (key, value) in rows {
-                let key = out.style.bold(&format!("{key:<10}"));
+            let mut metadata: Vec<_> = identity.metadata.iter().collect();
+            metadata.sort();
+            let metadata = metadata.iter();
+            let metadata = metadata.map(|(key, value)| (printable(key), printable(value)));
+            let rows = rows.into_iter().map(|(key, value)| (key.to_owned(), value));
+            for (key, value) in rows.chain(metadata) {
+                let key = out.style.bold(&format!("{key:<11}"));
                 out.line(&format!("{key} {value}"))?;
             }
         }
     }
     Ok(Outcome::Found)
+}
+
+fn yes(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
 }

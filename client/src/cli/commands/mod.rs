@@ -1,5 +1,6 @@
 //! One file a noun.
 
+mod edit;
 mod identity;
 mod search;
 mod sightings;

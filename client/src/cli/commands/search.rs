@@ -60,6 +60,7 @@ async fn read_query(command: &Search) -> Result<Query, Failure> {
         seen_after: command.window.since.map(|moment| moment.0),
         seen_before: command.window.until.map(|moment| moment.0),
         sightings_per_hit: command.sightings,
+        include_hidden: command.hidden,
     });
     if let Some(path) = &command.embedding {
         let input::EmbeddingFile {

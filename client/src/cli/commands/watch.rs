@@ -10,7 +10,7 @@ use super::sightings::place;
 use crate::cli::Outcome;
 use crate::cli::args::{Args, Format, Watch};
 use crate::cli::failure::Failure;
-use crate::cli::format::{cosine, elapsed, name, printable};
+use crate::cli::format::{cosine, elapsed, enum_name, name, printable};
 use crate::cli::out::Out;
 use crate::cli::view;
 
@@ -91,6 +91,8 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::SightingEnded(_)) => "sighting_ended",
         Some(Event::TrackReassigned(_)) => "track_reassigned",
         Some(Event::SightingRetracted(_)) => "sighting_retracted",
+        Some(Event::IdentityRestored(_)) => "identity_restored",
+        Some(Event::TracksMoved(_)) => "tracks_moved",
         // A newer server's kind.
         None => "unknown",
     }
@@ -157,14 +159,19 @@ fn body(event: &Event) -> Value {
         }),
         Event::IdentityCreated(e) => json!({
             "identity_id": e.identity_id,
-            "track_id": e.track_id,
+            "track_id": view::id(e.track_id),
             "ambiguous": e.ambiguous,
             "closest_identity_id": view::id(e.closest_identity_id),
             "closest_cosine": view::id(e.closest_identity_id).map(|_| e.closest_cosine),
         }),
-        Event::IdentityChanged(e) => {
-            json!({ "identity_id": e.identity_id, "name": view::text(&e.name) })
-        }
+        Event::IdentityChanged(e) => json!({
+            "identity_id": e.identity_id,
+            "name": view::text(&e.name),
+            "external_id": view::text(&e.external_id),
+            "state": enum_name(e.state().as_str_name(), "IDENTITY_STATE_"),
+            "confirmed": e.confirmed,
+            "metadata": e.metadata,
+        }),
         Event::IdentityAbsorbed(e) => {
             json!({ "identity_id": e.identity_id, "into_identity_id": e.into_identity_id })
         }
@@ -179,6 +186,15 @@ fn body(event: &Event) -> Value {
         }),
         Event::SightingRetracted(e) => json!({
             "track_id": e.track_id, "identity_id": e.identity_id, "source_id": e.source_id,
+        }),
+        Event::IdentityRestored(e) => {
+            json!({ "identity_id": e.identity_id, "from_identity_id": e.from_identity_id })
+        }
+        Event::TracksMoved(e) => json!({
+            "from_identity_id": e.from_identity_id,
+            "to_identity_id": e.to_identity_id,
+            "track_ids": e.track_ids,
+            "tracks": e.track_count,
         }),
     }
 }
@@ -237,6 +253,18 @@ fn sentence(event: &pb::WatchEvent) -> String {
         }
         Some(Event::SightingRetracted(e)) => {
             format!("track {} of identity {}", e.track_id, e.identity_id)
+        }
+        Some(Event::IdentityRestored(e)) => {
+            format!(
+                "identity {} is no part of {} any more",
+                e.identity_id, e.from_identity_id
+            )
+        }
+        Some(Event::TracksMoved(e)) => {
+            format!(
+                "{} tracks of identity {} are those of {}",
+                e.track_count, e.from_identity_id, e.to_identity_id
+            )
         }
         None => "an event this client does not know".to_owned(),
     }

@@ -2,6 +2,8 @@
 //! sequence it has applied and is made again from the log when it is missing, damaged, ahead of the log
 //! or of another log.
 
+mod edits;
+mod history;
 mod read;
 mod write;
 
@@ -9,11 +11,13 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use read::{Counts, ExemplarRow, SightingKey, SightingQuery, SourceRow};
-pub(crate) use write::{CatalogWriter, TrackRow, etag, key_run};
+pub(crate) use edits::name_key;
+pub use history::EditPlace;
+pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
+pub(crate) use write::{CatalogWriter, Earlier, RequestKind, TrackRow, etag, key_run};
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -34,7 +38,19 @@ CREATE TABLE identities (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, created_us INTEGER NOT NULL,
   edit_sequence INTEGER NOT NULL, track_count INTEGER NOT NULL, exemplar_count INTEGER NOT NULL,
   screen_us INTEGER NOT NULL, first_seen_us INTEGER, last_seen_us INTEGER,
-  cover_exemplar_id INTEGER NOT NULL, cover_quality REAL NOT NULL);
+  cover_exemplar_id INTEGER NOT NULL, cover_quality REAL NOT NULL,
+  name_key TEXT NOT NULL DEFAULT '', external_id TEXT NOT NULL DEFAULT '',
+  state INTEGER NOT NULL DEFAULT 1, confirmed INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX identities_name ON identities (name_key) WHERE name_key <> '';
+CREATE INDEX identities_external ON identities (external_id) WHERE external_id <> '';
+CREATE TABLE metadata (
+  identity_id INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY (identity_id, key)) WITHOUT ROWID;
+CREATE TABLE edits (
+  sequence INTEGER PRIMARY KEY, undoes INTEGER NOT NULL, undone_by INTEGER);
+CREATE TABLE edit_identities (
+  identity_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  PRIMARY KEY (identity_id, sequence)) WITHOUT ROWID;
 CREATE TABLE redirects (identity_id INTEGER PRIMARY KEY, into_id INTEGER NOT NULL);
 CREATE INDEX redirects_into ON redirects (into_id);
 CREATE TABLE tracks (
@@ -42,7 +58,8 @@ CREATE TABLE tracks (
   revision INTEGER NOT NULL, closed INTEGER NOT NULL, start_us INTEGER NOT NULL,
   end_us INTEGER NOT NULL, start_frame INTEGER NOT NULL, end_frame INTEGER NOT NULL,
   wall_start_us INTEGER NOT NULL, identity_id INTEGER NOT NULL, best_exemplar_id INTEGER NOT NULL,
-  exemplar_count INTEGER NOT NULL, joined REAL NOT NULL, attributes BLOB);
+  exemplar_count INTEGER NOT NULL, joined REAL NOT NULL, attributes BLOB,
+  decided_sequence INTEGER NOT NULL);
 CREATE UNIQUE INDEX tracks_key ON tracks (source_id, run, key);
 CREATE INDEX tracks_identity ON tracks (identity_id, wall_start_us, start_us, id);
 CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);
@@ -51,7 +68,9 @@ CREATE TABLE exemplars (
   id INTEGER PRIMARY KEY, track_id INTEGER NOT NULL, number INTEGER NOT NULL, quality REAL NOT NULL,
   crop BLOB, loose_crop BLOB);
 CREATE INDEX exemplars_track ON exemplars (track_id);
-CREATE TABLE requests (request_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, result_id INTEGER NOT NULL);
+CREATE TABLE requests (
+  request_id TEXT PRIMARY KEY, kind INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  result_id INTEGER NOT NULL);
 ";
 
 /// Why the catalog could not be read or written.

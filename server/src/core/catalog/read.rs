@@ -4,7 +4,7 @@ use super::{Catalog, CatalogError, sql, unsql};
 use crate::core::attributes;
 use crate::pb;
 use prost::Message as _;
-use rollcall_log::record::BlobRef;
+use rollcall_log::record::{BlobRef, IdentityState};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
@@ -105,12 +105,29 @@ const SOURCE: &str = "SELECT id, uri, name, kind, realtime, state, reason, messa
     created_us, complete_up_to_us, run, sequence, \
     (SELECT count(*) FROM tracks WHERE source_id = sources.id) FROM sources";
 const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, track_count, exemplar_count, \
-    screen_us, first_seen_us, last_seen_us, cover_exemplar_id FROM identities";
+    screen_us, first_seen_us, last_seen_us, cover_exemplar_id, external_id, state, confirmed, \
+    (SELECT json_group_object(key, value) FROM metadata WHERE identity_id = identities.id) \
+    FROM identities";
 const SIGHTING: &str = "SELECT t.id, t.source_id, s.name, t.start_us, t.end_us, t.start_frame, \
     t.end_frame, t.wall_start_us, t.closed, t.identity_id, t.best_exemplar_id, t.exemplar_count, \
     t.joined, t.attributes FROM tracks t JOIN sources s ON s.id = t.source_id";
-/// Identities worth listing: an identity that was emptied keeps its id but is shown only if named.
-const LISTED: &str = "(track_count > 0 OR name <> '')";
+/// Identities worth listing: one that was emptied keeps its id but is shown only if somebody said
+/// something about it; one that was absorbed is shown as its absorber.
+const LISTED: &str = "((track_count > 0 OR name <> '' OR external_id <> '' OR confirmed) \
+    AND NOT EXISTS (SELECT 1 FROM redirects WHERE identity_id = identities.id))";
+/// Redirects followed from one identity at most: more would be a circle.
+const CHAIN_MAX: u32 = 1_000_000;
+
+/// Which identities to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityQuery {
+    /// Only those whose name contains this, case-insensitively.
+    pub name_contains: String,
+    /// Only named ones.
+    pub named_only: bool,
+    /// Hidden ones too.
+    pub include_hidden: bool,
+}
 
 impl Catalog {
     /// The source with this id.
@@ -175,12 +192,15 @@ impl Catalog {
         &self,
         after_id: u64,
         limit: u32,
-        name_contains: &str,
-        named_only: bool,
+        query: &IdentityQuery,
     ) -> Result<(Vec<pb::Identity>, u64, u64), CatalogError> {
         let mut condition = LISTED.to_owned();
-        if named_only {
+        let name_contains = &query.name_contains;
+        if query.named_only {
             condition.push_str(" AND name <> ''");
+        }
+        if !query.include_hidden {
+            condition.push_str(&format!(" AND state <> {}", IdentityState::Hidden as i32));
         }
         if !name_contains.is_empty() {
             condition.push_str(" AND instr(lower(name), lower(:name)) > 0");
@@ -310,17 +330,29 @@ fn sighting_sql(query: &SightingQuery) -> (String, Vec<Value>) {
 }
 
 pub(super) fn resolve(db: &Connection, identity: u64) -> Result<Option<u64>, CatalogError> {
-    let into: Option<i64> = db
-        .prepare_cached("SELECT into_id FROM redirects WHERE identity_id = ?1")?
-        .query_row([sql(identity)], |row| row.get(0))
-        .optional()?;
-    if let Some(into) = into {
-        return Ok(Some(unsql(into)));
+    let mut identity = identity;
+    let mut followed = 0;
+    while let Some(into) = redirect(db, identity)? {
+        identity = into;
+        followed += 1;
+        if followed > CHAIN_MAX {
+            let what = "chain of redirects";
+            return Err(CatalogError::Impossible { what });
+        }
     }
     let known = db
         .prepare_cached("SELECT 1 FROM identities WHERE id = ?1")?
         .exists([sql(identity)])?;
     Ok(known.then_some(identity))
+}
+
+/// The identity that this one was made a part of, if it was.
+pub(super) fn redirect(db: &Connection, identity: u64) -> Result<Option<u64>, CatalogError> {
+    let into = db
+        .prepare_cached("SELECT into_id FROM redirects WHERE identity_id = ?1")?
+        .query_row([sql(identity)], |row| row.get(0))
+        .optional()?;
+    Ok(into.map(unsql))
 }
 
 pub(super) fn applied_sequence(db: &Connection) -> Result<u64, CatalogError> {
@@ -354,10 +386,11 @@ fn source_row(row: &Row<'_>) -> rusqlite::Result<SourceRow> {
 
 fn identity_row(row: &Row<'_>) -> rusqlite::Result<pb::Identity> {
     let edit: i64 = row.get(3)?;
+    let metadata: String = row.get(13)?;
     Ok(pb::Identity {
         id: unsql(row.get(0)?),
         name: row.get(1)?,
-        state: pb::IdentityState::Active.into(),
+        state: row.get(11)?,
         create_time: Some(crate::time::timestamp(row.get(2)?)),
         first_seen: row.get::<_, Option<i64>>(7)?.map(crate::time::timestamp),
         last_seen: row.get::<_, Option<i64>>(8)?.map(crate::time::timestamp),
@@ -366,6 +399,9 @@ fn identity_row(row: &Row<'_>) -> rusqlite::Result<pb::Identity> {
         screen_time: Some(crate::time::duration(row.get(6)?)),
         cover_exemplar_id: unsql(row.get(9)?),
         etag: super::write::etag(unsql(edit)),
+        external_id: row.get(10)?,
+        confirmed: row.get(12)?,
+        metadata: serde_json::from_str(&metadata).unwrap_or_default(),
     })
 }
 

@@ -4,10 +4,11 @@ use super::{CatalogError, SCHEMA, SCHEMA_VERSION, sql, unsql};
 use crate::core::attributes;
 use prost::Message as _;
 use rollcall_log::record::{
-    Attribute, BlobRef, Body, Exemplar, IdentityRenamed, Record, SourceAdded, SourceKind,
-    SourceProgress, SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
+    Attribute, BlobRef, Body, EditKind, Exemplar, Record, SourceAdded, SourceKind, SourceProgress,
+    SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
 };
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// A track as the writer needs it.
@@ -44,9 +45,53 @@ pub(crate) struct SourceFacts {
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityFacts {
     pub(crate) id: u64,
-    pub(crate) named: bool,
+    /// People have said something about it: it is not the machine's to give up.
+    pub(crate) held: bool,
     pub(crate) tracks: u64,
     pub(crate) edit_sequence: u64,
+}
+
+/// What a request id stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    AddSource,
+    Edit(EditKind),
+}
+
+impl RequestKind {
+    fn of(body: Option<&Body>) -> Option<Self> {
+        match body {
+            Some(Body::SourceAdded(_)) => Some(Self::AddSource),
+            Some(Body::IdentityRenamed(_)) => Some(Self::Edit(EditKind::Update)),
+            Some(Body::Edited(edited)) => Some(Self::Edit(edited.kind())),
+            None
+            | Some(
+                Body::CollectionOpened(_)
+                | Body::SourceStateChanged(_)
+                | Body::SourceProgress(_)
+                | Body::TrackObserved(_)
+                | Body::TrackRetracted(_)
+                | Body::SourceRunStarted(_),
+            ) => None,
+        }
+    }
+
+    fn number(self) -> i32 {
+        match self {
+            Self::AddSource => 0,
+            Self::Edit(kind) => kind.into(),
+        }
+    }
+}
+
+/// A request carried out before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Earlier {
+    /// Whether it was of the kind that is asked for now.
+    pub(crate) same_kind: bool,
+    pub(crate) sequence: u64,
+    /// The source that it added; 0 for any other.
+    pub(crate) result: u64,
 }
 
 /// The last ids given out.
@@ -62,9 +107,11 @@ pub(crate) struct LastIds {
 /// see nothing of what it does.
 #[derive(Debug)]
 pub(crate) struct CatalogWriter {
-    db: Connection,
+    pub(super) db: Connection,
     open: bool,
-    ids: LastIds,
+    pub(super) ids: LastIds,
+    /// Hidden identities, as the table has them.
+    pub(super) hidden: HashSet<u64>,
 }
 
 impl CatalogWriter {
@@ -101,6 +148,7 @@ impl CatalogWriter {
                 db,
                 open: false,
                 ids: LastIds::default(),
+                hidden: HashSet::new(),
             },
             0,
         ))
@@ -142,8 +190,10 @@ impl CatalogWriter {
             db,
             open: false,
             ids: LastIds::default(),
+            hidden: HashSet::new(),
         };
         writer.load_ids()?;
+        writer.load_hidden()?;
         Ok(Some((writer, unsql(applied))))
     }
 
@@ -210,16 +260,19 @@ impl CatalogWriter {
                 self.track_retracted(track.track_id, track.identity_id)?;
             }
             Some(Body::IdentityRenamed(rename)) => self.renamed(record, rename)?,
+            Some(Body::Edited(edited)) => self.edited(record, edited)?,
         }
-        if !record.request_id.is_empty() {
+        let kind = RequestKind::of(record.body.as_ref());
+        if let Some(kind) = kind.filter(|_| !record.request_id.is_empty()) {
             let result = match &record.body {
                 Some(Body::SourceAdded(added)) => added.source_id,
-                _ => 0,
+                Some(_) | None => 0,
             };
             self.db
-                .prepare_cached("INSERT OR REPLACE INTO requests VALUES (?1, ?2, ?3)")?
+                .prepare_cached("INSERT OR REPLACE INTO requests VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![
                     record.request_id,
+                    kind.number(),
                     sql(record.sequence),
                     sql(result)
                 ])?;
@@ -309,18 +362,13 @@ impl CatalogWriter {
         let before = self.track(track.track_id)?;
         self.ids.track = self.ids.track.max(track.track_id);
         if decision.identity_id > self.ids.identity {
-            self.ids.identity = decision.identity_id;
-            self.db
-                .prepare_cached(
-                    "INSERT INTO identities VALUES (?1, '', ?2, ?3, 0, 0, 0, NULL, NULL, 0, -1.0)",
-                )?
-                .execute(params![
-                    sql(decision.identity_id),
-                    record.time_us,
-                    sql(record.sequence)
-                ])?;
+            self.new_identity(record, decision.identity_id)?;
         }
-        self.put_track(track, decision.identity_id)?;
+        let decided = before
+            .as_ref()
+            .is_none_or(|before| before.identity != decision.identity_id);
+        let decided = decided.then_some(record.sequence);
+        self.put_track(track, decision.identity_id, decided)?;
         for exemplar in &track.exemplars {
             self.ids.exemplar = self.ids.exemplar.max(exemplar.exemplar_id);
             self.put_exemplar(track.track_id, exemplar)?;
@@ -340,22 +388,42 @@ impl CatalogWriter {
         if let Some(before) = before.filter(|b| b.identity != decision.identity_id) {
             self.recompute(before.identity)?;
             if decision.absorbs_previous {
-                self.redirect(before.identity, decision.identity_id)?;
+                self.redirect(before.identity, Some(decision.identity_id))?;
             }
         }
         Ok(())
     }
 
-    fn put_track(&mut self, track: &TrackObserved, identity: u64) -> Result<(), CatalogError> {
+    /// A row for an identity that was never there.
+    pub(super) fn new_identity(&mut self, record: &Record, id: u64) -> Result<(), CatalogError> {
+        self.ids.identity = id;
+        self.db
+            .prepare_cached(
+                "INSERT INTO identities (id, name, created_us, edit_sequence, track_count, \
+                 exemplar_count, screen_us, cover_exemplar_id, cover_quality) \
+                 VALUES (?1, '', ?2, ?3, 0, 0, 0, 0, -1.0)",
+            )?
+            .execute(params![sql(id), record.time_us, sql(record.sequence)])?;
+        Ok(())
+    }
+
+    /// `decided`: the record gave the track its identity.
+    fn put_track(
+        &mut self,
+        track: &TrackObserved,
+        identity: u64,
+        decided: Option<u64>,
+    ) -> Result<(), CatalogError> {
         let run = self
             .source(track.source_id)?
             .map_or(0, |s| key_run(s.kind, s.run));
         self.db
             .prepare_cached(
-                "INSERT INTO tracks VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16) \
+                "INSERT INTO tracks VALUES \
+                 (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,ifnull(?17,0)) \
                  ON CONFLICT (id) DO UPDATE SET revision = ?5, closed = ?6, end_us = ?8, \
                  end_frame = ?10, identity_id = ?12, best_exemplar_id = ?13, exemplar_count = ?14, \
-                 joined = ?15, attributes = ?16",
+                 joined = ?15, attributes = ?16, decided_sequence = ifnull(?17, decided_sequence)",
             )?
             .execute(params![
                 sql(track.track_id),
@@ -373,7 +441,8 @@ impl CatalogWriter {
                 sql(track.best_exemplar_id),
                 track.exemplar_count,
                 track.joined_similarity,
-                attributes::to_column(&track.attributes)
+                attributes::to_column(&track.attributes),
+                decided.map(sql)
             ])?;
         Ok(())
     }
@@ -431,7 +500,7 @@ impl CatalogWriter {
     }
 
     /// The identity's sums from its tracks: after one has left it, or a cover was given up.
-    fn recompute(&mut self, identity: u64) -> Result<(), CatalogError> {
+    pub(super) fn recompute(&mut self, identity: u64) -> Result<(), CatalogError> {
         self.db
             .prepare_cached(
                 "UPDATE identities SET (track_count, exemplar_count, screen_us, first_seen_us, \
@@ -447,16 +516,6 @@ impl CatalogWriter {
         Ok(())
     }
 
-    fn redirect(&mut self, from: u64, into: u64) -> Result<(), CatalogError> {
-        self.db
-            .prepare_cached("UPDATE redirects SET into_id = ?2 WHERE into_id = ?1")?
-            .execute([sql(from), sql(into)])?;
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO redirects VALUES (?1, ?2)")?
-            .execute([sql(from), sql(into)])?;
-        Ok(())
-    }
-
     fn track_retracted(&mut self, track: u64, identity: u64) -> Result<(), CatalogError> {
         self.db
             .prepare_cached("DELETE FROM exemplars WHERE track_id = ?1")?
@@ -465,17 +524,6 @@ impl CatalogWriter {
             .prepare_cached("DELETE FROM tracks WHERE id = ?1")?
             .execute([sql(track)])?;
         self.recompute(identity)
-    }
-
-    fn renamed(&mut self, record: &Record, rename: &IdentityRenamed) -> Result<(), CatalogError> {
-        self.db
-            .prepare_cached("UPDATE identities SET name = ?2, edit_sequence = ?3 WHERE id = ?1")?
-            .execute(params![
-                sql(rename.identity_id),
-                rename.name,
-                sql(record.sequence)
-            ])?;
-        Ok(())
     }
 }
 
@@ -526,13 +574,21 @@ impl CatalogWriter {
         Ok(found.map(unsql))
     }
 
-    /// The sequence and result of a request carried out before.
-    pub(crate) fn request(&self, request_id: &str) -> Result<Option<(u64, u64)>, CatalogError> {
+    /// What became of a request of this id before.
+    pub(crate) fn request(
+        &self,
+        request_id: &str,
+        kind: RequestKind,
+    ) -> Result<Option<Earlier>, CatalogError> {
         let found = self
             .db
-            .prepare_cached("SELECT sequence, result_id FROM requests WHERE request_id = ?1")?
+            .prepare_cached("SELECT kind, sequence, result_id FROM requests WHERE request_id = ?1")?
             .query_row([request_id], |row| {
-                Ok((unsql(row.get(0)?), unsql(row.get(1)?)))
+                Ok(Earlier {
+                    same_kind: row.get::<_, i32>(0)? == kind.number(),
+                    sequence: unsql(row.get(1)?),
+                    result: unsql(row.get(2)?),
+                })
             })
             .optional()?;
         Ok(found)
@@ -545,12 +601,13 @@ impl CatalogWriter {
         let row = self
             .db
             .prepare_cached(
-                "SELECT name <> '', track_count, edit_sequence FROM identities WHERE id = ?1",
+                "SELECT name <> '' OR external_id <> '' OR confirmed OR state <> 1, track_count, \
+                 edit_sequence FROM identities WHERE id = ?1",
             )?
             .query_row([sql(id)], |row| {
                 Ok(IdentityFacts {
                     id,
-                    named: row.get(0)?,
+                    held: row.get(0)?,
                     tracks: unsql(row.get(1)?),
                     edit_sequence: unsql(row.get(2)?),
                 })

@@ -155,7 +155,30 @@ fn tracks(records: &[Record], reader: &LogReader) -> BTreeMap<(u64, u64), Track>
             Some(Body::TrackRetracted(retracted)) => {
                 tracks.remove(&keys[&retracted.track_id]);
             }
-            _ => {}
+            Some(Body::Edited(edited)) => {
+                for moved in &edited.moves {
+                    for id in &moved.track_ids {
+                        let track = tracks.get_mut(&keys[id]).unwrap();
+                        assert_eq!(track.identity, moved.from_identity_id, "{edited:?}");
+                        track.identity = moved.into_identity_id;
+                    }
+                }
+                for change in &edited.redirects {
+                    match change.after {
+                        0 => redirects.remove(&change.identity_id),
+                        into => redirects.insert(change.identity_id, into),
+                    };
+                }
+            }
+            Some(
+                Body::CollectionOpened(_)
+                | Body::SourceAdded(_)
+                | Body::SourceStateChanged(_)
+                | Body::SourceProgress(_)
+                | Body::IdentityRenamed(_)
+                | Body::SourceRunStarted(_),
+            )
+            | None => {}
         }
     }
     for track in tracks.values_mut() {

@@ -1,0 +1,226 @@
+//! The commands of `rollcall identity` that change something, and the history of such changes.
+use rollcall_client::{Client, pb};
+use serde_json::json;
+
+use super::{found, limit};
+use crate::cli::Outcome;
+use crate::cli::args::{Format, IdentityCreate, IdentityMerge, IdentitySet, Why};
+use crate::cli::failure::Failure;
+use crate::cli::format::{enum_name, name, printable, wall_time};
+use crate::cli::out::Out;
+use crate::cli::table::{Side, Table};
+use crate::cli::view;
+
+/// Who edits, on which connection.
+pub(super) struct Editor<'a> {
+    pub(super) client: &'a Client,
+    pub(super) author: &'a str,
+}
+
+impl Editor<'_> {
+    pub(super) async fn create(
+        &self,
+        command: &IdentityCreate,
+        out: &mut Out,
+    ) -> Result<Outcome, Failure> {
+        let request = pb::CreateIdentityRequest {
+            name: command.name.clone(),
+            external_id: command.external_id.clone(),
+            metadata: command.metadata.iter().cloned().collect(),
+            allow_duplicate_name: command.allow_duplicate_name,
+            author: self.author.to_owned(),
+            reason: command.why.reason.clone(),
+            ..Default::default()
+        };
+        show(&self.client.create_identity(request).await?, out)
+    }
+
+    pub(super) async fn set(
+        &self,
+        command: &IdentitySet,
+        out: &mut Out,
+    ) -> Result<Outcome, Failure> {
+        let request = pb::UpdateIdentityRequest {
+            identity_id: command.id,
+            etag: command.etag.clone(),
+            external_id: command.external_id.clone(),
+            confirmed: switch(command.confirm, command.unconfirm),
+            hidden: switch(command.hide, command.show),
+            set_metadata: command.metadata.iter().cloned().collect(),
+            remove_metadata: command.remove_metadata.clone(),
+            author: self.author.to_owned(),
+            reason: command.why.reason.clone(),
+            ..Default::default()
+        };
+        show(&self.client.update_identity(request).await?, out)
+    }
+
+    pub(super) async fn merge(
+        &self,
+        command: &IdentityMerge,
+        out: &mut Out,
+    ) -> Result<Outcome, Failure> {
+        let request = pb::MergeIdentitiesRequest {
+            from_identity_id: command.from,
+            into_identity_id: command.into,
+            from_etag: command.from_etag.clone(),
+            into_etag: command.into_etag.clone(),
+            author: self.author.to_owned(),
+            reason: command.why.reason.clone(),
+            ..Default::default()
+        };
+        show(&self.client.merge_identities(request).await?, out)
+    }
+
+    pub(super) async fn undo(
+        &self,
+        edit: u64,
+        allow_duplicate_name: bool,
+        why: &Why,
+        out: &mut Out,
+    ) -> Result<Outcome, Failure> {
+        let request = pb::UndoEditRequest {
+            sequence: edit,
+            allow_duplicate_name,
+            author: self.author.to_owned(),
+            reason: why.reason.clone(),
+            ..Default::default()
+        };
+        show(&self.client.undo_edit(request).await?, out)
+    }
+}
+
+/// What two opposite flags ask for; neither: nothing.
+fn switch(on: bool, off: bool) -> Option<bool> {
+    (on || off).then_some(on)
+}
+
+pub(super) async fn history(
+    client: &Client,
+    id: u64,
+    at_most: usize,
+    out: &mut Out,
+) -> Result<Outcome, Failure> {
+    let edits = client.all_edits(id, limit(at_most)).await?;
+    let views = || edits.iter().map(view::Edit::from);
+    match out.format {
+        Format::Json => out.json(&json!({ "edits": views().collect::<Vec<_>>() }))?,
+        Format::Jsonl => {
+            for view in views() {
+                out.json(&view)?;
+            }
+        }
+        Format::Table if edits.is_empty() => out.note("nothing was edited"),
+        Format::Table => out.line(&table(&edits, out))?,
+    }
+    Ok(found(!edits.is_empty()))
+}
+
+fn table(edits: &[pb::Edit], out: &Out) -> String {
+    let mut table = Table::new(&[
+        ("EDIT", Side::Right),
+        ("TIME", Side::Left),
+        ("AUTHOR", Side::Left),
+        ("WHAT", Side::Left),
+        ("REASON", Side::Left),
+    ]);
+    for edit in edits {
+        let undone = match edit.undone_by {
+            0 => String::new(),
+            by => format!(" (undone by {by})"),
+        };
+        table.row([
+            edit.sequence.to_string(),
+            wall_time(edit.time.as_ref()),
+            printable(&edit.author),
+            format!("{}{undone}", sentence(edit)),
+            printable(&edit.reason),
+        ]);
+    }
+    table.render(out.style)
+}
+
+/// An edit and whom it named.
+fn show(answer: &pb::EditResponse, out: &mut Out) -> Result<Outcome, Failure> {
+    let edit = answer.edit.clone().unwrap_or_default();
+    match out.format {
+        Format::Json | Format::Jsonl => out.json(&json!({
+            "edit": view::Edit::from(&edit),
+            "identities": answer.identities.iter().map(view::Identity::from).collect::<Vec<_>>(),
+        }))?,
+        Format::Table => {
+            let number = out.style.bold(&format!("edit {}", edit.sequence));
+            out.line(&format!("{number}  {}", sentence(&edit)))?;
+            for identity in &answer.identities {
+                let (id, tracks) = (identity.id, identity.track_count);
+                out.line(&format!(
+                    "identity {id}  {}, {tracks} tracks",
+                    name(&identity.name)
+                ))?;
+            }
+        }
+    }
+    if edit.left_track_count > 0 {
+        out.note(&format!(
+            "{} tracks had joined meanwhile, and stay",
+            edit.left_track_count
+        ));
+    }
+    Ok(Outcome::Found)
+}
+
+/// What an edit did, in a few words.
+fn sentence(edit: &pb::Edit) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    if edit.undoes != 0 {
+        parts.push(format!("undo of {}", edit.undoes));
+    }
+    for change in &edit.redirects {
+        parts.push(match change.after {
+            0 => format!("{} restored from {}", change.identity_id, change.before),
+            into => format!("{} merged into {into}", change.identity_id),
+        });
+    }
+    for moved in &edit.moves {
+        parts.push(format!("{} tracks", moved.track_count));
+    }
+    for change in &edit.profiles {
+        let before = change.before.clone().unwrap_or_default();
+        let after = change.after.clone().unwrap_or_default();
+        let id = change.identity_id;
+        parts.push(if change.created {
+            format!("{id} created: {}", name(&after.name))
+        } else {
+            format!("{id}: {}", differences(&before, &after))
+        });
+    }
+    parts.join("; ")
+}
+
+fn differences(before: &pb::Profile, after: &pb::Profile) -> String {
+    let mut all = Vec::new();
+    if before.name != after.name {
+        all.push(format!("{} is {}", name(&before.name), name(&after.name)));
+    }
+    if before.external_id != after.external_id {
+        all.push(format!("external id {}", printable(&after.external_id)));
+    }
+    if before.state != after.state && before.state != 0 {
+        all.push(enum_name(after.state().as_str_name(), "IDENTITY_STATE_"));
+    }
+    if before.confirmed != after.confirmed {
+        let confirmed = if after.confirmed {
+            "confirmed"
+        } else {
+            "not confirmed"
+        };
+        all.push(confirmed.to_owned());
+    }
+    if before.metadata != after.metadata {
+        all.push("metadata".to_owned());
+    }
+    if all.is_empty() {
+        all.push("as it was".to_owned());
+    }
+    all.join(", ")
+}

@@ -1,0 +1,305 @@
+//! Edits in the catalog: what their records change, and what the writer must know to make one.
+
+use super::read::redirect;
+use super::{CatalogError, CatalogWriter, EditPlace, history, sql, unsql};
+use rollcall_log::record::{
+    Edited, IdentityRenamed, IdentityState, Profile, ProfileChange, Record, TracksMoved,
+};
+use rusqlite::{OptionalExtension, Statement, params};
+
+/// What two names must not have in common: the name without case, and without space around it.
+pub(crate) fn name_key(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+/// The table's word for a state: one that says nothing is active.
+fn state_column(state: IdentityState) -> i32 {
+    match state {
+        IdentityState::Unspecified | IdentityState::Active => IdentityState::Active.into(),
+        IdentityState::Hidden => IdentityState::Hidden.into(),
+        IdentityState::Erased => IdentityState::Erased.into(),
+    }
+}
+
+/// What records change.
+impl CatalogWriter {
+    pub(super) fn load_hidden(&mut self) -> Result<(), CatalogError> {
+        let mut statement = self
+            .db
+            .prepare("SELECT id FROM identities WHERE state = ?1")?;
+        let hidden = statement.query_map([i32::from(IdentityState::Hidden)], |row| {
+            row.get(0).map(unsql)
+        })?;
+        let hidden = hidden.collect::<Result<_, _>>()?;
+        drop(statement);
+        self.hidden = hidden;
+        Ok(())
+    }
+
+    pub(super) fn renamed(
+        &mut self,
+        record: &Record,
+        rename: &IdentityRenamed,
+    ) -> Result<(), CatalogError> {
+        self.db
+            .prepare_cached("UPDATE identities SET name = ?2, name_key = ?3 WHERE id = ?1")?
+            .execute(params![
+                sql(rename.identity_id),
+                rename.name,
+                name_key(&rename.name)
+            ])?;
+        self.note_edit(record, 0, &[rename.identity_id])
+    }
+
+    pub(super) fn edited(&mut self, record: &Record, edited: &Edited) -> Result<(), CatalogError> {
+        for change in &edited.profiles {
+            self.change_profile(record, change)?;
+        }
+        for moved in &edited.moves {
+            self.move_tracks(moved)?;
+        }
+        for change in &edited.redirects {
+            self.redirect(
+                change.identity_id,
+                Some(change.after).filter(|after| *after != 0),
+            )?;
+        }
+        self.note_edit(record, edited.undoes, &named(edited))
+    }
+
+    fn change_profile(
+        &mut self,
+        record: &Record,
+        change: &ProfileChange,
+    ) -> Result<(), CatalogError> {
+        let id = change.identity_id;
+        if change.created && id > self.ids.identity {
+            self.new_identity(record, id)?;
+        }
+        let after = change.after.clone().unwrap_or_default();
+        self.db
+            .prepare_cached(
+                "UPDATE identities SET name = ?2, name_key = ?3, external_id = ?4, state = ?5, \
+                 confirmed = ?6 WHERE id = ?1",
+            )?
+            .execute(params![
+                sql(id),
+                after.name,
+                name_key(&after.name),
+                after.external_id,
+                state_column(after.state()),
+                after.confirmed
+            ])?;
+        self.db
+            .prepare_cached("DELETE FROM metadata WHERE identity_id = ?1")?
+            .execute([sql(id)])?;
+        for (key, value) in &after.metadata {
+            self.db
+                .prepare_cached("INSERT INTO metadata VALUES (?1, ?2, ?3)")?
+                .execute(params![sql(id), key, value])?;
+        }
+        match after.state() {
+            IdentityState::Hidden => self.hidden.insert(id),
+            IdentityState::Unspecified | IdentityState::Active | IdentityState::Erased => {
+                self.hidden.remove(&id)
+            }
+        };
+        Ok(())
+    }
+
+    fn move_tracks(&mut self, moved: &TracksMoved) -> Result<(), CatalogError> {
+        let (from, into) = (moved.from_identity_id, moved.into_identity_id);
+        let mut statement = self
+            .db
+            .prepare_cached("UPDATE tracks SET identity_id = ?2 WHERE id = ?1")?;
+        for track in &moved.track_ids {
+            statement.execute([sql(*track), sql(into)])?;
+        }
+        drop(statement);
+        self.recompute(from)?;
+        self.recompute(into)
+    }
+
+    /// From here on `from` resolves to `into`, or to itself.
+    pub(super) fn redirect(&mut self, from: u64, into: Option<u64>) -> Result<(), CatalogError> {
+        match into {
+            Some(into) => self
+                .db
+                .prepare_cached("INSERT OR REPLACE INTO redirects VALUES (?1, ?2)")?
+                .execute([sql(from), sql(into)])?,
+            None => self
+                .db
+                .prepare_cached("DELETE FROM redirects WHERE identity_id = ?1")?
+                .execute([sql(from)])?,
+        };
+        Ok(())
+    }
+
+    /// Notes the edit in the history of everybody whom it names, and that it takes another back.
+    fn note_edit(
+        &mut self,
+        record: &Record,
+        undoes: u64,
+        identities: &[u64],
+    ) -> Result<(), CatalogError> {
+        let sequence = sql(record.sequence);
+        for identity in identities {
+            self.db
+                .prepare_cached("UPDATE identities SET edit_sequence = ?2 WHERE id = ?1")?
+                .execute([sql(*identity), sequence])?;
+            self.db
+                .prepare_cached("INSERT OR REPLACE INTO edit_identities VALUES (?1, ?2)")?
+                .execute([sql(*identity), sequence])?;
+        }
+        self.db
+            .prepare_cached("INSERT INTO edits VALUES (?1, ?2, NULL)")?
+            .execute([sequence, sql(undoes)])?;
+        // What is taken back may itself have taken something back, which is in effect again; and so on.
+        let (mut by, mut edit, mut in_effect) = (sequence, sql(undoes), false);
+        while edit != 0 {
+            self.db
+                .prepare_cached("UPDATE edits SET undone_by = ?2 WHERE sequence = ?1")?
+                .execute(params![edit, (!in_effect).then_some(by)])?;
+            by = edit;
+            edit = self
+                .db
+                .prepare_cached("SELECT undoes FROM edits WHERE sequence = ?1")?
+                .query_row([edit], |row| row.get(0))
+                .optional()?
+                .unwrap_or(0);
+            in_effect = !in_effect;
+        }
+        Ok(())
+    }
+}
+
+/// Everybody whom an edit names, once each.
+fn named(edited: &Edited) -> Vec<u64> {
+    let profiles = edited.profiles.iter().map(|change| change.identity_id);
+    let moves = edited.moves.iter();
+    let moves = moves.flat_map(|moved| [moved.from_identity_id, moved.into_identity_id]);
+    let redirects = edited.redirects.iter();
+    let redirects = redirects.flat_map(|change| [change.identity_id, change.before, change.after]);
+    let mut all: Vec<u64> = profiles.chain(moves).chain(redirects).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|id| *id != 0);
+    all
+}
+
+/// What the writer looks up to make an edit, uncommitted changes included.
+impl CatalogWriter {
+    pub(crate) fn is_hidden(&self, identity: u64) -> bool {
+        self.hidden.contains(&identity)
+    }
+
+    /// Hidden identities, in no order.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = u64> + '_ {
+        self.hidden.iter().copied()
+    }
+
+    /// What people say about this very identity, redirects not followed.
+    pub(crate) fn profile(&self, id: u64) -> Result<Option<Profile>, CatalogError> {
+        let row = self
+            .db
+            .prepare_cached(
+                "SELECT name, external_id, state, confirmed FROM identities WHERE id = ?1",
+            )?
+            .query_row([sql(id)], |row| {
+                Ok(Profile {
+                    name: row.get(0)?,
+                    external_id: row.get(1)?,
+                    state: row.get(2)?,
+                    confirmed: row.get(3)?,
+                    ..Profile::default()
+                })
+            })
+            .optional()?;
+        let Some(mut profile) = row else {
+            return Ok(None);
+        };
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT key, value FROM metadata WHERE identity_id = ?1")?;
+        let metadata = statement.query_map([sql(id)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        profile.metadata = metadata.collect::<Result<_, _>>()?;
+        Ok(Some(profile))
+    }
+
+    /// What this very identity was made a part of, if it was.
+    pub(crate) fn absorber(&self, id: u64) -> Result<Option<u64>, CatalogError> {
+        redirect(&self.db, id)
+    }
+
+    /// Whether somebody was made a part of this very identity.
+    pub(crate) fn has_absorbed(&self, id: u64) -> Result<bool, CatalogError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT 1 FROM redirects WHERE into_id = ?1")?;
+        Ok(statement.exists([sql(id)])?)
+    }
+
+    /// The tracks of an identity, by id.
+    pub(crate) fn tracks_of(&self, id: u64) -> Result<Vec<u64>, CatalogError> {
+        let text = "SELECT id FROM tracks WHERE identity_id = ?1 ORDER BY id";
+        ids(&mut *self.db.prepare_cached(text)?, [sql(id)])
+    }
+
+    /// Tracks that were decided to be of an identity after record `sequence`, by id.
+    pub(crate) fn joined_since(&self, id: u64, sequence: u64) -> Result<Vec<u64>, CatalogError> {
+        let text = "SELECT id FROM tracks WHERE identity_id = ?1 AND decided_sequence > ?2 \
+                    ORDER BY id";
+        ids(
+            &mut *self.db.prepare_cached(text)?,
+            [sql(id), sql(sequence)],
+        )
+    }
+
+    pub(crate) fn edit(&self, sequence: u64) -> Result<Option<EditPlace>, CatalogError> {
+        history::edit(&self.db, sequence)
+    }
+
+    /// Edits in effect after the one at `sequence` that name the identity, oldest first: those that were
+    /// undone, and those that undid them, left out.
+    pub(crate) fn edits_since(&self, id: u64, sequence: u64) -> Result<Vec<u64>, CatalogError> {
+        let text = "SELECT e.sequence FROM edit_identities i JOIN edits e USING (sequence) \
+                    WHERE i.identity_id = ?1 AND e.sequence > ?2 AND e.undone_by IS NULL \
+                    AND e.undoes <= ?2 ORDER BY e.sequence";
+        ids(
+            &mut *self.db.prepare_cached(text)?,
+            [sql(id), sql(sequence)],
+        )
+    }
+
+    /// Edits before the one at `sequence` that name the identity, newest first.
+    pub(crate) fn edits_before(&self, id: u64, sequence: u64) -> Result<Vec<u64>, CatalogError> {
+        let text = "SELECT sequence FROM edit_identities WHERE identity_id = ?1 AND sequence < ?2 \
+                    ORDER BY sequence DESC";
+        ids(
+            &mut *self.db.prepare_cached(text)?,
+            [sql(id), sql(sequence)],
+        )
+    }
+
+    /// Identities that are not absorbed and bear this name, but for case, by id.
+    pub(crate) fn named(&self, name: &str) -> Result<Vec<u64>, CatalogError> {
+        let text = "SELECT id FROM identities WHERE name_key = ?1 AND name_key <> '' AND NOT \
+                    EXISTS (SELECT 1 FROM redirects WHERE identity_id = id) ORDER BY id";
+        ids(&mut *self.db.prepare_cached(text)?, [name_key(name)])
+    }
+
+    /// Identities that are not absorbed and have this external id, by id.
+    pub(crate) fn known_as(&self, external_id: &str) -> Result<Vec<u64>, CatalogError> {
+        let text = "SELECT id FROM identities WHERE external_id = ?1 AND external_id <> '' AND NOT \
+                    EXISTS (SELECT 1 FROM redirects WHERE identity_id = id) ORDER BY id";
+        ids(&mut *self.db.prepare_cached(text)?, [external_id])
+    }
+}
+
+fn ids(
+    statement: &mut Statement<'_>,
+    values: impl rusqlite::Params,
+) -> Result<Vec<u64>, CatalogError> {
+    let rows = statement.query_map(values, |row| row.get(0).map(unsql))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
