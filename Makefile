@@ -14,8 +14,8 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
-  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-ingest \
-  bench-quality emulate soak
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity \
+  bench-ingest bench-quality emulate soak
 
 help: ## print this list
 	@echo "Targets:"
@@ -102,6 +102,17 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(QUERIES),--queries "$$QUERIES") \
 	  $(if $(QUERY_IDENTITIES),--query-identities "$$QUERY_IDENTITIES") \
 	  $(if $(OUT),--out "$$OUT") $(if $(BESIDE),--beside $$BESIDE)
+
+bench-identity: ## faces put to identities beside peers: CORPUS=tv|crowd N=200000 ORDER=stream|shuffled SYSTEMS=flat,hri
+	@cargo build --release -p rollcall-benches --no-default-features --features models --bin identity_bench
+	@benches/identity/setup.sh
+	@"$(ROLLCALL_ASSETS)/identity-venv/bin/python" -B benches/identity/run.py \
+	  --binary "$(RELEASE)/identity_bench" \
+	  $(if $(CORPUS),--corpus "$$CORPUS") $(if $(N),--n "$$N") $(if $(SYSTEMS),--systems "$$SYSTEMS") \
+	  $(if $(VECTORS),--vectors "$$VECTORS") $(if $(IDENTITIES),--identities "$$IDENTITIES") \
+	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(FRAMES),--frames "$$FRAMES") \
+	  $(if $(ORDER),--order "$$ORDER") $(if $(TUNE_N),--tune-n "$$TUNE_N") \
+	  $(if $(THRESHOLDS),--thresholds "$$THRESHOLDS") $(if $(OUT),--out "$$OUT")
 
 bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SYSTEMS=rollcall/key OUT=folder
 	@cargo build --release -p rollcall-ingest

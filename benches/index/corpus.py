@@ -189,19 +189,24 @@ def _write_queries(folder, kind, stream, means, spread, rotation, rng):
     np.save(folder / "query_identities.npy", truth[order].astype(np.int64))
 
 
-def own(folder, vectors, identities, queries, query_identities, tracks=None):
+def own(folder, vectors, identities, queries=None, query_identities=None, tracks=None,
+        frames=None):
     """Brings somebody's own files into the form of a corpus. Returns its corpus.json.
 
     Identities are numbered anew from 1 in the order of their values; a query's identity that no
-    face has stands for an unknown person. Without tracks, each face is a track of its own.
+    face has stands for an unknown person. Without tracks, each face is a track of its own; without
+    frames, each has a frame of its own; without queries there are none.
     """
     folder = Path(folder)
-    files = [vectors, identities, queries, query_identities] + ([tracks] if tracks else [])
+    files = list(filter(None, [vectors, identities, queries, query_identities, tracks, frames]))
     key = {"name": "own", "key": fingerprint(files), "version": VERSION}
     if (known := read_description(folder, key)) is not None:
         return known
-    x, q = np.load(vectors, mmap_mode="r"), np.load(queries)
-    names, query_names = np.load(identities), np.load(query_identities)
+    x, names = np.load(vectors, mmap_mode="r"), np.load(identities)
+    if queries:
+        q, query_names = np.load(queries), np.load(query_identities)
+    else:
+        q, query_names = np.empty((0, *x.shape[1:]), np.float32), names[:0]
     if x.ndim != 2 or q.ndim != 2 or x.shape[1] != q.shape[1]:
         raise CorpusError(f"vectors are {x.shape}, queries {q.shape}: both must be rows of one length")
     if names.shape != x.shape[:1] or query_names.shape != q.shape[:1]:
@@ -221,7 +226,10 @@ def own(folder, vectors, identities, queries, query_identities, tracks=None):
         raise CorpusError(f"{len(x)} vectors have {len(track)} tracks: one each is needed")
     np.save(folder / "identities.npy", (numbers + 1).astype(np.uint64))
     np.save(folder / "tracks.npy", track.astype(np.uint64))
-    np.save(folder / "frames.npy", rows.astype(np.uint32))
+    frame = np.load(frames) if frames else rows
+    if frame.shape != rows.shape:
+        raise CorpusError(f"{len(x)} vectors have {len(frame)} frames: one each is needed")
+    np.save(folder / "frames.npy", frame.astype(np.uint32))
     np.save(folder / "sources.npy", np.ones(len(x), np.uint32))
     np.save(folder / "times.npy", START_US + rows.astype(np.int64) * FRAME_US)
     np.save(folder / "queries.npy", _checked(q, "queries").astype(np.float32))

@@ -18,6 +18,9 @@
 //! - A track whose faces are all poor ([`AssignRules::may_open`]) may join an identity but opens none:
 //!   until it has a better face, it is withheld.
 
+pub mod hri;
+pub mod score;
+
 use std::{cmp::Ordering, fmt};
 
 use rollcall_index::IdentityId;

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rayon::ThreadPool;
+use rollcall_benches::cores::Cores;
 use rollcall_index::{Effort, Embedding, FaceEffort, Filter, SearchError, State};
 use serde_json::json;
 
-use crate::cores::Cores;
 use crate::corpus::Corpus;
 use crate::report::{Report, enough, round};
 use crate::who::{WHO, floor};

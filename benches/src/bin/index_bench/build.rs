@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
+use rollcall_benches::cores::Cores;
+use rollcall_benches::memory::{forget_peak, memory_mb};
 use rollcall_index::{Builder, Effort, Index, Operation};
 use serde_json::json;
 
 use crate::CONTRACT;
-use crate::cores::Cores;
 use crate::corpus::Corpus;
-use crate::report::{Report, forget_peak, memory_mb, round};
+use crate::report::{Report, round};
 use crate::who;
 
 /// Faces that are given to the builder together.

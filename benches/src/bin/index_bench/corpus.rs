@@ -1,13 +1,10 @@
 //! A corpus of `benches/index`: what is in its folder, a face at a time.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::BufReader;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use npyz::{Deserialize, NpyFile};
+use anyhow::{Context, Result};
+use rollcall_benches::arrays::{Vectors, array};
 use rollcall_index::{Embedding, FaceId, IdentityId, Operation, SourceId, TrackId, Truth};
 use serde_json::Value;
 
@@ -25,9 +22,7 @@ pub(crate) struct Corpus {
     pub(crate) dimension: usize,
     sources: Vec<u32>,
     times: Vec<i64>,
-    vectors: File,
-    /// Where the first vector begins in the file.
-    begin: u64,
+    vectors: Vectors,
 }
 
 impl Corpus {
@@ -46,9 +41,6 @@ impl Corpus {
         let queries: Result<_, _> = queries
             .map(|values| Embedding::normalise(values.to_vec()))
             .collect();
-        let vectors = File::open(folder.join("vectors.npy")).context("vectors.npy")?;
-        let bytes = u64::try_from(identities.len() * dimension * 2)?;
-        let begin = vectors.metadata()?.len().checked_sub(bytes);
         Ok(Self {
             folder: folder.to_owned(),
             name: name.to_owned(),
@@ -63,8 +55,7 @@ impl Corpus {
             dimension,
             sources: array(folder, "sources.npy")?,
             times: array(folder, "times.npy")?,
-            vectors,
-            begin: begin.context("vectors.npy ends early")?,
+            vectors: Vectors::open(folder)?,
             identities,
         })
     }
@@ -76,10 +67,7 @@ impl Corpus {
 
     /// The embedding of the face in a row.
     pub(crate) fn embedding(&self, row: usize) -> Result<Embedding> {
-        let mut bytes = vec![0; self.dimension * 2];
-        let at = self.begin + u64::try_from(row * bytes.len())?;
-        self.vectors.read_exact_at(&mut bytes, at)?;
-        Embedding::from_f16_bytes(&bytes).with_context(|| format!("vectors.npy, row {row}"))
+        self.vectors.embedding(row)
     }
 
     /// What inserts the face in a row under an identity.
@@ -136,17 +124,6 @@ impl Truth for Corpus {
     fn embedding(&self, face: FaceId) -> Result<Option<Embedding>, Box<dyn Error + Send + Sync>> {
         Ok(Some(Corpus::embedding(self, index(face.get()))?))
     }
-}
-
-fn array<T: Deserialize>(folder: &Path, name: &str) -> Result<Vec<T>> {
-    let path = folder.join(name);
-    let read = || -> Result<Vec<T>> {
-        let array = NpyFile::new(BufReader::new(File::open(&path)?))?;
-        let values = array.into_vec()?;
-        ensure!(!values.is_empty(), "it is empty");
-        Ok(values)
-    };
-    read().with_context(|| path.display().to_string())
 }
 
 /// A number of the corpus as a place in memory.

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use rollcall_benches::memory::{forget_peak, memory_mb};
 use rollcall_benches::stats::Times;
 use rollcall_index::{Effort, Embedding, FaceId, Filter, Index, Operation, State};
 use serde_json::json;
 
 use crate::CONTRACT;
 use crate::corpus::Corpus;
-use crate::report::{Report, forget_peak, memory_mb, percentile, round};
+use crate::report::{Report, percentile, round};
 use crate::who::floor;
 
 /// The share of the corpus' faces that are inserted again, and how many at most.

@@ -7,7 +7,6 @@
 mod batch;
 mod build;
 mod churn;
-mod cores;
 mod corpus;
 mod faces;
 mod insert;
@@ -23,9 +22,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
+use rollcall_benches::cores::Cores;
 use rollcall_index::Index;
 
-use crate::cores::Cores;
 use crate::corpus::Corpus;
 use crate::report::Report;
 

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use rollcall_benches::memory::memory_mb;
 use rollcall_benches::stats::Times;
 use rollcall_index::{Filter, Index};
 use serde_json::json;
 
 use crate::CONTRACT;
 use crate::corpus::Corpus;
-use crate::report::{Report, memory_mb, percentile, round};
+use crate::report::{Report, percentile, round};
 
 /// Opens the index in a folder some times, and asks one question each time.
 pub(crate) fn measure(corpus: &Corpus, folder: &Path, report: &Report<'_>) -> Result<()> {

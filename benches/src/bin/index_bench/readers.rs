@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use rollcall_benches::cores::Cores;
 use rollcall_benches::stats::Times;
 use rollcall_index::{Effort, Filter, Snapshot};
 use serde_json::json;
 
-use crate::cores::Cores;
 use crate::corpus::Corpus;
 use crate::insert::{Seeker, run, without_late};
 use crate::report::{Report, percentile, qps, round};

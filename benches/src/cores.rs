@@ -5,11 +5,14 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The cores this program was given.
-pub(crate) struct Cores(Vec<usize>);
+pub struct Cores(Vec<usize>);
 
 impl Cores {
     /// Those of the calling thread.
-    pub(crate) fn given() -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn given() -> Result<Self> {
         let set = sched_getaffinity(None)?;
         Ok(Self(
             (0..CpuSet::MAX_CPU)
@@ -19,17 +22,23 @@ impl Cores {
     }
 
     /// How many there are.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
     /// Pins the calling thread to one core, counted from the last, around if there are fewer.
-    pub(crate) fn pin(&self, number: usize) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn pin(&self, number: usize) -> Result<()> {
         keep_to(&[self.0[self.count() - 1 - number % self.count()]])
     }
 
     /// A pool of `threads` that may run on every core. The calling thread is pinned to the first.
-    pub(crate) fn pool(&self, threads: usize) -> Result<ThreadPool> {
+    ///
+    /// # Errors
+    /// If the kernel refuses, or a thread cannot be started.
+    pub fn pool(&self, threads: usize) -> Result<ThreadPool> {
         // Threads run where the one may that starts them.
         keep_to(&self.0)?;
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();

@@ -1,0 +1,135 @@
+//! How right is a clustering? Faces have true people and were given identities.
+//!
+//! With n(i, j) the number of faces of person i in identity j:
+//! - **pairwise**: of all pairs of faces in one identity the share that shows one person
+//!   (precision), and of all pairs that show one person the share in one identity (recall);
+//! - **`BCubed`** (Bagga and Baldwin, "Entity-Based Cross-Document Coreferencing Using the Vector
+//!   Space Model", COLING 1998): the same for each face and those that share its identity or its
+//!   person, itself included, averaged over faces;
+//! - **NMI**: the mutual information of people and identities over the mean of their entropies.
+
+use std::{collections::HashMap, hash::Hash};
+
+/// From how many faces on an identity counts as one to be looked at.
+pub const FACES_OF_NOTE: u64 = 5;
+
+/// A share of what was found, a share of what there was to find, and their harmonic mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
+    /// 0 to 1; 1 if nothing was found, for then nothing is wrong.
+    pub precision: f64,
+    /// 0 to 1; 1 if there was nothing to find.
+    pub recall: f64,
+}
+
+impl Agreement {
+    /// The harmonic mean, 0 to 1.
+    #[must_use]
+    pub fn f(&self) -> f64 {
+        let sum = self.precision + self.recall;
+        if sum == 0.0 {
+            0.0
+        } else {
+            2.0 * self.precision * self.recall / sum
+        }
+    }
+}
+
+/// What there is to say of a clustering.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// Over pairs of faces.
+    pub pairwise: Agreement,
+    /// Over faces.
+    pub bcubed: Agreement,
+    /// Normalised mutual information, 0 to 1; 1 if both are one group.
+    pub nmi: f64,
+    /// Identities found.
+    pub identities: u64,
+    /// Those with at least [`FACES_OF_NOTE`] faces.
+    pub identities_of_note: u64,
+    /// People with as many.
+    pub people_of_note: u64,
+    /// In how many identities a person's faces are, on average over people; 1 at best.
+    pub fragments_per_person: f64,
+}
+
+/// Compares `found`, the identity that each face was given, with `people`, whom it shows.
+///
+/// Cost: a hashed count a face.
+///
+/// # Panics
+/// If the two differ in length or are empty.
+#[must_use]
+pub fn score<P: Copy + Eq + Hash, I: Copy + Eq + Hash>(people: &[P], found: &[I]) -> Scores {
+    assert_eq!(people.len(), found.len(), "an identity a face");
+    assert!(!people.is_empty(), "there is nothing to score");
+    let both = counts(people.iter().copied().zip(found.iter().copied()));
+    let people = counts(people.iter().copied());
+    let identities = counts(found.iter().copied());
+    let faces = found.len() as f64;
+
+    let together = pairs(both.values());
+    let mut bcubed = Agreement {
+        precision: 0.0,
+        recall: 0.0,
+    };
+    let mut information = 0.0;
+    for ((person, identity), count) in &both {
+        let (of_person, of_identity) = (people[person] as f64, identities[identity] as f64);
+        let count = *count as f64;
+        bcubed.precision += count * count / of_identity / faces;
+        bcubed.recall += count * count / of_person / faces;
+        information += count / faces * (count * faces / (of_person * of_identity)).ln();
+    }
+    let entropies = (entropy(people.values(), faces) + entropy(identities.values(), faces)) / 2.0;
+    let of_note = |sizes: &mut dyn Iterator<Item = &u64>| {
+        sizes.filter(|size| **size >= FACES_OF_NOTE).count() as u64
+    };
+    Scores {
+        pairwise: Agreement {
+            precision: share(together, pairs(identities.values())),
+            recall: share(together, pairs(people.values())),
+        },
+        bcubed,
+        nmi: if entropies == 0.0 {
+            1.0
+        } else {
+            (information / entropies).clamp(0.0, 1.0)
+        },
+        identities: identities.len() as u64,
+        identities_of_note: of_note(&mut identities.values()),
+        people_of_note: of_note(&mut people.values()),
+        fragments_per_person: both.len() as f64 / people.len() as f64,
+    }
+}
+
+fn counts<T: Eq + Hash>(of: impl Iterator<Item = T>) -> HashMap<T, u64> {
+    let mut counts = HashMap::new();
+    of.for_each(|item| *counts.entry(item).or_insert(0) += 1);
+    counts
+}
+
+/// The ordered pairs within groups of these sizes.
+fn pairs<'a>(sizes: impl Iterator<Item = &'a u64>) -> u64 {
+    sizes.map(|size| size * (size - 1)).sum()
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        1.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+/// In nats.
+fn entropy<'a>(sizes: impl Iterator<Item = &'a u64>, faces: f64) -> f64 {
+    sizes
+        .map(|size| *size as f64 / faces)
+        .map(|share| -share * share.ln())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests;
