@@ -105,7 +105,7 @@ bench-index: ## the index beside its peers: CORPUS=tv|crowd N=1000000 PEERS=fais
 
 bench-identity: ## faces put to identities beside peers: CORPUS=tv|crowd N=200000 ORDER=stream|shuffled SYSTEMS=flat,hri
 	@cargo build --release -p rollcall-benches --no-default-features --features models --bin identity_bench
-	@benches/identity/setup.sh
+	@benches/venv.sh identity
 	@"$(ROLLCALL_ASSETS)/identity-venv/bin/python" -B benches/identity/run.py \
 	  --binary "$(RELEASE)/identity_bench" \
 	  $(if $(CORPUS),--corpus "$$CORPUS") $(if $(N),--n "$$N") $(if $(SYSTEMS),--systems "$$SYSTEMS") \
