@@ -11,9 +11,9 @@ least processor time is kept apart, as `cpu_s`): other work on the machine distu
 `rollcall` runs as it does by default, with a look at every fifth frame (`every-5`), and on key
 frames alone (`key`); `python` is benches/peers/python_pipeline.py at `every-5`, with the models as
 set-up prepares them (`prepared`) and as their packages ship them (`shipped`, one round).
-A system that fails is a line with `error`. `known_found` and `known_covered` are of the faces that the film was made of. With --reference,
-`tracks_found` and `time_covered` are of the tracks of a run of ours with a look at every frame at
-960 pixels, which takes many times as long as the rest.
+A system that fails is a line with `error`. `known_found` and `known_covered` are of the faces that
+the film was made of. With --reference, `tracks_found` and `time_covered` are of the tracks of a run
+of ours with a look at every frame at 960 pixels, which takes many times as long as the rest.
 """
 
 import argparse

@@ -71,6 +71,19 @@ impl LogReader {
         }
     }
 
+    /// Returns the record of that sequence; `None` if there is none that is durable.
+    ///
+    /// # Errors
+    /// Those of [`Records`].
+    ///
+    /// Cost: that of the first record of [`Self::read_after`].
+    pub fn record(&self, sequence: u64) -> Result<Option<Record>, ReadError> {
+        let found = self.read_after(sequence.saturating_sub(1)).next();
+        Ok(found
+            .transpose()?
+            .filter(|record| record.sequence == sequence))
+    }
+
     /// Returns a blob's payload, its digest checked.
     ///
     /// # Errors

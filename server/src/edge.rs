@@ -103,9 +103,20 @@ impl Edge {
         &self,
         read: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        self.blocking(move |core| Ok(read(core.catalog())?)).await
+    }
+
+    /// Reads catalog and log on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Core) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let core = self.core.clone();
-        let result = tokio::task::spawn_blocking(move || read(core.catalog())).await;
-        Ok(result.map_err(|_| ApiError::Internal("a read was lost"))??)
+        let result = tokio::task::spawn_blocking(move || read(&core)).await;
+        result.map_err(|_| ApiError::Internal("a read was lost"))?
     }
 
     /// The source with that id.

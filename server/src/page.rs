@@ -84,6 +84,15 @@ pub(crate) fn page_size(asked: i32) -> Result<u32, PageError> {
     }
 }
 
+/// Of a page read with one row more than it shows: takes that row off, and says whether it was there,
+/// that is, whether there is another page.
+pub(crate) fn cut<T>(rows: &mut Vec<T>, size: u32) -> bool {
+    let shown = usize::try_from(size).unwrap_or(usize::MAX);
+    let more = rows.len() > shown;
+    rows.truncate(shown);
+    more
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,14 +87,8 @@ impl FileSource {
     }
 
     fn open_session(&self) -> Result<Session, Fault> {
-        let (patience, deadline) = (self.patience, &self.deadline);
-        Session::open(
-            &self.location,
-            patience,
-            self.mode,
-            decoder_threads(),
-            deadline,
-        )
+        let decoding = (self.mode, decoder_threads());
+        Session::open(&self.location, self.patience, decoding, &self.deadline)
     }
 
     fn open(&self, status: &CaptureStatus) -> Result<Option<Open>, Fault> {
@@ -175,11 +169,7 @@ impl FileSource {
             return Ok(None);
         };
         let time = open.time_of(&decoded);
-        let passed = match self.mode {
-            DecodeMode::All => 0,
-            DecodeMode::Referenced | DecodeMode::KeyFrames => decoded.passed,
-        };
-        let number = open.next_number.plus(passed);
+        let number = open.next_number.plus(decoded.passed);
         open.next_number = number.next();
         open.last = Some(time);
         let (begun, first) = *open.pace.get_or_insert_with(|| (Instant::now(), time));

@@ -69,8 +69,9 @@ impl LiveSource {
     /// Opens the stream if it is not open.
     fn connect(&mut self) -> Result<(), Fault> {
         if self.session.is_none() {
+            let decoding = (self.mode, 1);
             let mut session =
-                Session::open(&self.location, self.patience, self.mode, 1, &self.deadline)?;
+                Session::open(&self.location, self.patience, decoding, &self.deadline)?;
             session.has_no_end();
             self.session = Some(session);
             self.times.reconnect();

@@ -40,11 +40,6 @@ impl Passed {
         }
         count
     }
-
-    /// Reading goes on somewhere else.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]

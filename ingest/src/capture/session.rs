@@ -49,7 +49,8 @@ pub(super) struct Session {
     deadline: Deadline,
     patience: Patience,
     mode: DecodeMode,
-    passed: Passed,
+    /// Where not all pictures are decoded.
+    passed: Option<Passed>,
     shown: String,
     is_file: bool,
     drained: bool,
@@ -69,11 +70,11 @@ pub(super) struct Decoded {
 }
 
 impl Session {
+    /// `decoding`: what, and on how many threads.
     pub(super) fn open(
         location: &Location,
         patience: Patience,
-        mode: DecodeMode,
-        threads: usize,
+        decoding: (DecodeMode, usize),
         deadline: &Deadline,
     ) -> Result<Self, Fault> {
         super::route_logs();
@@ -92,7 +93,7 @@ impl Session {
             options(location, patience),
         )
         .map_err(|why| open_fault(location, why, deadline, patience))?;
-        Self::with_input(input, location, patience, (mode, threads), deadline)
+        Self::with_input(input, location, patience, decoding, deadline)
     }
 
     fn with_input(
@@ -158,7 +159,7 @@ impl Session {
             deadline: deadline.clone(),
             patience,
             mode,
-            passed: Passed::default(),
+            passed: (mode != DecodeMode::All).then(Passed::default),
             shown: shown.clone(),
             is_file: location.is_file,
             drained: false,
@@ -215,7 +216,9 @@ impl Session {
                     let time = frame.timestamp();
                     return Ok(Some(Decoded {
                         time_us: time.map(|pts| to_micros(pts, base)),
-                        passed: time.map_or(0, |pts| self.passed.came(pts)),
+                        passed: time
+                            .zip(self.passed.as_mut())
+                            .map_or(0, |(pts, passed)| passed.came(pts)),
                         frame,
                     }));
                 }
@@ -269,8 +272,9 @@ impl Session {
                     if packet.stream() != self.stream {
                         continue;
                     }
-                    if let Some(time) = packet.pts().or(packet.dts()) {
-                        self.passed.sent(time);
+                    let time = packet.pts().or(packet.dts());
+                    if let Some((time, passed)) = time.zip(self.passed.as_mut()) {
+                        passed.sent(time);
                     }
                     // A thread that has nothing to do for this one would wait for its turn.
                     if self.mode == DecodeMode::KeyFrames && !packet.is_key() {
@@ -359,7 +363,7 @@ impl Session {
         self.deadline.arm(self.patience.open);
         self.input.seek(time_us, ..time_us)?;
         self.decoder.flush();
-        self.passed.forget();
+        self.passed = self.passed.take().map(|_| Passed::default());
         self.drained = false;
         self.trouble = None;
         Ok(())

@@ -123,11 +123,9 @@ impl<'a> Looker<'a> {
         counters.faces_detected += u64::try_from(found.len()).unwrap_or(u64::MAX);
         counters.spend("detect", begun.elapsed());
         let begun = Instant::now();
-        let covered = found.iter().map(|face| covered(face, &found));
-        let covered: Vec<f32> = covered.collect();
         let seen = found
-            .into_iter()
-            .zip(covered)
+            .iter()
+            .map(|face| (*face, covered(face, &found)))
             .enumerate()
             .map(|(rank, face)| self.see(stamp, rank, face, &picture, counters))
             .collect::<Vec<_>>();

@@ -37,8 +37,8 @@ pub(super) struct Schedule {
     adaptive: bool,
     full: DetectSizes,
     step: u64,
-    /// Frames since the last look; `None` before the first of a shot.
-    since: Option<u64>,
+    /// The frame looked at last; `None` before the first of a shot.
+    seen: Option<FrameNo>,
     /// The frame that came last.
     frame: FrameNo,
     /// Frames from the last look to the next.
@@ -63,7 +63,7 @@ impl Schedule {
             adaptive: settings.detect_every.is_none(),
             full: settings.detect_sizes.clone(),
             step,
-            since: None,
+            seen: None,
             frame: FrameNo::default(),
             wait: step,
             last: None,
@@ -95,7 +95,7 @@ impl Schedule {
 
     /// The next frame is the first of a shot.
     pub(super) fn restart(&mut self) {
-        self.since = None;
+        self.seen = None;
         self.wait = self.step;
         self.last = None;
         self.boxes.clear();
@@ -107,12 +107,10 @@ impl Schedule {
 
     /// Whether the next frame, with this number and grey copy, has its turn.
     pub(super) fn turn(&mut self, frame: FrameNo, grey: &Arc<GreyImage>) -> bool {
-        let before = self.since.unwrap_or(0);
-        let since = self
-            .since
-            .map_or(0, |since| since + frame.since(self.frame));
-        let begins = self.since.is_none();
-        (self.since, self.frame) = (Some(since), frame);
+        let begins = self.seen.is_none();
+        let seen = self.seen.unwrap_or(frame);
+        let (before, since) = (self.frame.since(seen), frame.since(seen));
+        self.frame = frame;
         let step = self.step_now();
         let restless = self.adaptive
             && since / step > before / step
@@ -129,7 +127,7 @@ impl Schedule {
             self.calm = false;
             self.wait = 0;
         }
-        self.since = Some(0);
+        self.seen = Some(frame);
         self.last = self.adaptive.then(|| Arc::clone(grey));
         true
     }

@@ -76,8 +76,6 @@ pub struct GradualFinder {
     halves: Vec<usize>,
     /// With their numbers, oldest first.
     frames: VecDeque<(u64, Sketch)>,
-    /// The number after the newest frame's.
-    end: u64,
     suspects: VecDeque<Suspect>,
     accepted: Vec<Accepted>,
     found: VecDeque<Transition>,
@@ -120,7 +118,6 @@ impl GradualFinder {
             rules,
             halves,
             frames: VecDeque::new(),
-            end: 0,
             suspects: VecDeque::new(),
             accepted: Vec::new(),
             found: VecDeque::new(),
@@ -131,7 +128,6 @@ impl GradualFinder {
     /// Forgets everything: the next frame is the first.
     pub fn restart(&mut self) {
         self.frames.clear();
-        self.end = 0;
         self.suspects.clear();
         self.accepted.clear();
         self.found.clear();
@@ -140,7 +136,6 @@ impl GradualFinder {
 
     /// Takes the next frame of the shot. Numbers may be left out, and none comes twice.
     pub fn push(&mut self, newest: u64, grey: &GreyImage) {
-        self.end = newest + 1;
         self.frames.push_back((newest, Sketch::of(grey)));
         let reach = self.halves.last().map_or(0, |half| 2 * *half as u64);
         // The one before what is needed may be the nearest to it.
@@ -178,8 +173,8 @@ impl GradualFinder {
             .iter()
             .map(|s| s.frame)
             .min()
-            .unwrap_or(self.end);
-        let run = self.accepted.first().map_or(self.end, |a| a.frame);
+            .unwrap_or(self.end());
+        let run = self.accepted.first().map_or(self.end(), |a| a.frame);
         suspect.min(run)
     }
 
@@ -189,7 +184,7 @@ impl GradualFinder {
     }
 
     fn decide_suspects(&mut self) {
-        let newest = self.end.saturating_sub(1);
+        let newest = self.end().saturating_sub(1);
         let mut i = 0;
         while i < self.suspects.len() {
             let (frame, half) = (self.suspects[i].frame, self.suspects[i].half);
@@ -218,7 +213,7 @@ impl GradualFinder {
                 .iter()
                 .map(|s| s.frame)
                 .min()
-                .unwrap_or(self.end);
+                .unwrap_or(self.end());
             let longest = self.halves.last().copied().unwrap_or(0) as u64;
             let too_long = end - first.frame >= RUN_HALVES_MAX * longest;
             if !ended && !too_long && open <= end + GAP {
@@ -252,6 +247,11 @@ impl GradualFinder {
             last: (middle + reach).max(run[run.len() - 1].frame),
         };
         self.found.push_back(transition);
+    }
+
+    /// The number after the newest frame's.
+    fn end(&self) -> u64 {
+        self.frames.back().map_or(0, |(number, _)| number + 1)
     }
 
     /// The frame nearest to `number`, the earlier of two; `None` for one before the first.

@@ -54,9 +54,7 @@ impl Truth {
         if let Some(record) = fresh.find(|record| record.sequence == sequence) {
             return Ok(Some(record.clone()));
         }
-        let after = self.log.reader().read_after(sequence.saturating_sub(1));
-        let found = after.take(1).next().transpose()?;
-        Ok(found.filter(|record| record.sequence == sequence))
+        self.log.reader().record(sequence)
     }
 
     /// What readers may see: everything that is durable.

@@ -4,7 +4,7 @@ use super::identity::Identities;
 use crate::core::{Change, Core, Edit, EditPlace, METADATA_KEYS_MAX, ProfileUpdate, as_shown};
 use crate::edge::{checked_author, checked_request_id, unfit};
 use crate::error::ApiError;
-use crate::page::page_size;
+use crate::page::{cut, page_size};
 use crate::pb;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -32,7 +32,8 @@ impl Said {
     fn checked(self, change: Change) -> Result<Edit, ApiError> {
         let reason = self.reason.trim().to_owned();
         if reason.chars().count() > REASON_CHARS_MAX {
-            return Err(unfit_field("reason", "is longer than 500 characters"));
+            let what = format!("is longer than {REASON_CHARS_MAX} characters");
+            return Err(unfit_field("reason", &what));
         }
         if reason.chars().any(char::is_control) {
             return Err(unfit_field("reason", "has control characters"));
@@ -147,7 +148,8 @@ impl Identities {
 
     async fn edit(&self, edit: Edit) -> Result<pb::EditResponse, ApiError> {
         let sequence = self.0.core.edit(edit).await?;
-        self.blocking(move |core| answer(core, sequence)).await
+        let answer = move |core: &Core| answer(core, sequence);
+        self.0.blocking(answer).await
     }
 
     pub(super) async fn edits(
@@ -166,15 +168,12 @@ impl Identities {
             if identity.is_some() && catalog.resolve(id)?.is_none() {
                 return Err(ApiError::IdentityNotFound { id });
             }
-            // One more than the page shows whether there is another.
             let mut places = catalog.edits(identity, before, size + 1)?;
-            let shown = usize::try_from(size).unwrap_or(usize::MAX);
-            let more = places.len() > shown;
-            places.truncate(shown);
+            let more = cut(&mut places, size);
             let edits = places.iter().map(|place| told(core, *place));
             Ok((edits.collect::<Result<Vec<_>, _>>()?, more))
         };
-        let (edits, more) = self.blocking(read).await?;
+        let (edits, more) = self.0.blocking(read).await?;
         let last = edits.last().filter(|_| more);
         let next_page_token = last
             .map(|last| seal.token([last.sequence.cast_signed()]))
@@ -183,15 +182,6 @@ impl Identities {
             edits,
             next_page_token,
         })
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Core) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let core = self.0.core.clone();
-        let result = tokio::task::spawn_blocking(move || read(&core)).await;
-        result.map_err(|_| ApiError::Internal("a read was lost"))?
     }
 }
 
@@ -217,10 +207,9 @@ fn answer(core: &Core, sequence: u64) -> Result<pb::EditResponse, ApiError> {
 }
 
 fn told(core: &Core, place: EditPlace) -> Result<pb::Edit, ApiError> {
-    let mut records = core.log().read_after(place.sequence.saturating_sub(1));
-    let record = records.next().transpose()?;
-    let edit = record.and_then(|record| as_shown(&record, place.undone_by));
-    edit.filter(|edit| edit.sequence == place.sequence)
+    let record = core.log().record(place.sequence)?;
+    record
+        .and_then(|record| as_shown(&record, place.undone_by))
         .ok_or(ApiError::Internal("an edit is not in the log"))
 }
 
@@ -256,7 +245,8 @@ fn checked_metadata(
     metadata: HashMap<String, String>,
 ) -> Result<BTreeMap<String, String>, ApiError> {
     if metadata.len() > METADATA_KEYS_MAX {
-        return Err(unfit_field(field, "has more than 64 keys"));
+        let what = format!("has more than {METADATA_KEYS_MAX} keys");
+        return Err(unfit_field(field, &what));
     }
     for (key, value) in &metadata {
         if key.is_empty() {

@@ -3,7 +3,7 @@
 use crate::core::IdentityQuery;
 use crate::edge::{Edge, unfit};
 use crate::error::ApiError;
-use crate::page::page_size;
+use crate::page::{cut, page_size};
 use crate::pb;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -103,14 +103,11 @@ impl Identities {
         let after = seal
             .open(&request.page_token)?
             .map_or(0, |[after]| after.cast_unsigned());
-        // One more than the page shows whether there is another.
         let read = self
             .0
             .read(move |catalog| catalog.identities(after, size + 1, &query));
         let (mut identities, total_count, sequence) = read.await?;
-        let shown = usize::try_from(size).unwrap_or(usize::MAX);
-        let more = identities.len() > shown;
-        identities.truncate(shown);
+        let more = cut(&mut identities, size);
         let last = identities.last().filter(|_| more);
         let next_page_token = last
             .map(|last| seal.token([last.id.cast_signed()]))

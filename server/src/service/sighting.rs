@@ -3,7 +3,7 @@
 use crate::core::{ExemplarRow, SightingKey, SightingQuery};
 use crate::edge::Edge;
 use crate::error::ApiError;
-use crate::page::page_size;
+use crate::page::{cut, page_size};
 use crate::pb::{self, get_thumbnail_request::Of};
 use crate::time::{duration_us, timestamp_us};
 use std::sync::Arc;
@@ -71,16 +71,13 @@ impl Sightings {
                 seen_after_us: after_us,
                 seen_before_us: before_us,
                 after,
-                // One more than the page shows whether there is another.
                 limit: size + 1,
                 newest_first: false,
             };
             Ok(Ok(catalog.sightings(&query)?))
         });
         let (mut sightings, sequence) = read.await??;
-        let shown = usize::try_from(size).unwrap_or(usize::MAX);
-        let more = sightings.len() > shown;
-        sightings.truncate(shown);
+        let more = cut(&mut sightings, size);
         let next_page_token = match sightings.last() {
             Some(last) if more => seal.token([
                 last.wall_start

@@ -3,7 +3,7 @@
 use crate::core::NewSource;
 use crate::edge::{Edge, checked_author, checked_request_id, unfit};
 use crate::error::ApiError;
-use crate::page::page_size;
+use crate::page::{cut, page_size};
 use crate::pb::{self, SourceKind};
 use crate::source_uri::{CheckedUri, UriError};
 use crate::supervisor::is_final;
@@ -132,9 +132,7 @@ impl SourceDoor {
             .0
             .read(move |catalog| Ok((catalog.sources(after, size + 1)?, catalog.source_count()?)));
         let (mut rows, total_count) = read.await?;
-        let shown = usize::try_from(size).unwrap_or(usize::MAX);
-        let more = rows.len() > shown;
-        rows.truncate(shown);
+        let more = cut(&mut rows, size);
         let last = rows.last().filter(|_| more);
         let next_page_token = last
             .map(|last| seal.token([last.id.cast_signed()]))

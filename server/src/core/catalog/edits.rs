@@ -109,13 +109,18 @@ impl CatalogWriter {
 
     fn move_tracks(&mut self, moved: &TracksMoved) -> Result<(), CatalogError> {
         let (from, into) = (moved.from_identity_id, moved.into_identity_id);
-        let mut statement = self
-            .db
-            .prepare_cached("UPDATE tracks SET identity_id = ?2 WHERE id = ?1")?;
-        for track in &moved.track_ids {
-            statement.execute([sql(*track), sql(into)])?;
+        if moved.all {
+            self.db
+                .prepare_cached("UPDATE tracks SET identity_id = ?2 WHERE identity_id = ?1")?
+                .execute([sql(from), sql(into)])?;
+        } else {
+            let mut statement = self
+                .db
+                .prepare_cached("UPDATE tracks SET identity_id = ?2 WHERE id = ?1")?;
+            for track in &moved.track_ids {
+                statement.execute([sql(*track), sql(into)])?;
+            }
         }
-        drop(statement);
         self.recompute(from)?;
         self.recompute(into)
     }
