@@ -174,6 +174,13 @@ impl State {
             .map(|person| at(self.people.get(person).faces))
     }
 
+    /// Every identity that has a face, and what the writer says it is, in no order that means
+    /// anything. Cost: a look at every identity.
+    pub fn identities(&self) -> impl Iterator<Item = (IdentityId, IdentityState)> {
+        let people = self.people.all().map(|person| self.people.get(person));
+        people.map(|person| (IdentityId::new(person.id), person.state()))
+    }
+
     /// How much is stored. Cost: constant.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -18,6 +18,7 @@
 //! - A track whose faces are all poor ([`AssignRules::may_open`]) may join an identity but opens none:
 //!   until it has a better face, it is withheld.
 
+pub mod confidence;
 pub mod hri;
 pub mod score;
 

@@ -1,5 +1,6 @@
 //! What all services share, and the checks that several of them make.
 
+use crate::calibration::Calibration;
 use crate::config::Config;
 use crate::core::{Catalog, CatalogError, Core, SourceRow};
 use crate::error::ApiError;
@@ -44,6 +45,8 @@ pub struct Edge {
     pub metrics: EdgeMetrics,
     /// Threads for searches.
     pub pool: SearchPool,
+    /// How sure hits are.
+    pub calibration: Calibration,
     /// What is known about sources beside the log.
     pub sources: Arc<Sources>,
     /// Workers.

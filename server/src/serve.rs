@@ -1,5 +1,6 @@
 //! Starts everything in order, and takes it down in order.
 
+use crate::calibration::{self, Calibration};
 use crate::config::Config;
 use crate::core::{CatalogError, Core, CoreMetrics, CoreOptions, OpenError};
 use crate::edge::Edge;
@@ -94,6 +95,7 @@ pub struct Server {
     health: HealthReporter,
     grpc_task: JoinHandle<()>,
     http_task: JoinHandle<()>,
+    calibration_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -146,6 +148,7 @@ impl Server {
             core,
             metrics,
             pool,
+            calibration: Calibration::default(),
             sources,
             supervisor,
             rules,
@@ -157,6 +160,7 @@ impl Server {
         });
         let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
         edge.supervisor.resume().await?;
+        let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
         set_health(&health, ServingStatus::Serving).await;
         let _ = ready.send_replace(Ok(()));
         Ok(Self {
@@ -168,6 +172,7 @@ impl Server {
             health,
             grpc_task,
             http_task,
+            calibration_task,
         })
     }
 
@@ -204,6 +209,8 @@ impl Server {
             grpc_task.abort();
             let _ = grpc_task.await;
         }
+        // It ends by itself within one search.
+        let _ = self.calibration_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;

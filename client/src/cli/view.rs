@@ -360,6 +360,8 @@ struct Hit {
     margin: f32,
     best_exemplar_id: Option<u64>,
     best_exemplar_cosine: f32,
+    confidence: Option<f32>,
+    false_positive_rate: Option<f32>,
     sightings: Vec<Sighting>,
 }
 
@@ -429,6 +431,8 @@ fn hit(from: &pb::SearchHit) -> Hit {
         margin: from.margin,
         best_exemplar_id: id(from.best_exemplar_id),
         best_exemplar_cosine: from.best_exemplar_cosine,
+        confidence: from.confidence,
+        false_positive_rate: from.false_positive_rate,
         sightings: from.sightings.iter().map(Sighting::from).collect(),
     }
 }
@@ -470,6 +474,15 @@ pub(crate) struct Status {
     log_bytes: u64,
     blob_bytes: u64,
     watchers: u64,
+    calibration: Option<Calibration>,
+}
+
+#[derive(Debug, Serialize)]
+struct Calibration {
+    identities: u64,
+    trials: u64,
+    cosine_at_1_percent: f32,
+    cosine_at_1_permille: f32,
 }
 
 impl From<&pb::Status> for Status {
@@ -495,6 +508,12 @@ impl From<&pb::Status> for Status {
             log_bytes: from.log_bytes,
             blob_bytes: from.blob_bytes,
             watchers: from.watchers,
+            calibration: from.calibration.as_ref().map(|found| Calibration {
+                identities: found.identities,
+                trials: found.trials,
+                cosine_at_1_percent: found.cosine_at_1_percent,
+                cosine_at_1_permille: found.cosine_at_1_permille,
+            }),
         }
     }
 }

@@ -40,6 +40,7 @@ pub const KEYS: &[Key] = &[
     key("http.listen", Kind::Address),
     key("search.threads", Kind::Number(0, 1024)),
     key("search.queue_max", Kind::Number(1, 100_000)),
+    key("search.calibrate_s", Kind::Number(0, 86_400)),
     key("search.timeout_ms", Kind::Number(1, 3_600_000)),
     key("ingest.workers_max", Kind::Number(0, 1024)),
     key("ingest.live_max", Kind::Number(0, 1024)),

@@ -71,6 +71,9 @@ pub struct Search {
     pub threads: usize,
     /// Searches that may wait for a thread; more are refused.
     pub queue_max: usize,
+    /// How often it is looked whether the collection has changed so much that what a cosine is worth
+    /// has to be found anew, in seconds; 0: never.
+    pub calibrate_s: u64,
     /// A request that takes longer is given up.
     pub timeout_ms: u64,
 }
@@ -172,6 +175,7 @@ impl Default for Config {
             search: Search {
                 threads: 0,
                 queue_max: 64,
+                calibrate_s: 60,
                 timeout_ms: 10_000,
             },
             ingest: Ingest {

@@ -70,6 +70,12 @@ impl Admin {
                 .get()
                 .try_into()
                 .unwrap_or_default(),
+            calibration: edge.calibration.now().map(|fitted| pb::Calibration {
+                identities: fitted.identities,
+                trials: fitted.trials,
+                cosine_at_1_percent: fitted.confidence.threshold(0.01),
+                cosine_at_1_permille: fitted.confidence.threshold(0.001),
+            }),
         })
     }
 }

@@ -81,6 +81,14 @@ impl Options {
         self.include_hidden || state != pb::IdentityState::Hidden
     }
 
+    /// Whether it is the whole collection that is asked, hidden people aside.
+    fn asks_all(&self) -> bool {
+        self.sources.is_empty()
+            && self.seen_after_us.is_none()
+            && self.seen_before_us.is_none()
+            && !self.include_hidden
+    }
+
     /// The filter for a view in which `any_hidden` says whether anybody is: one by state costs something.
     fn filter(&self, any_hidden: bool) -> Filter {
         let sources = self.sources.iter().copied().map(SourceId::new).collect();
@@ -171,10 +179,19 @@ impl Query {
         let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
         let searching = Instant::now();
         let sequence = view.sequence;
+        let asks_all = options.asks_all();
         let found = edge
             .pool
             .run(move || find(core.catalog(), &view, &collection, &embedding, &options));
-        let (verdict, hits) = found.await?;
+        let (verdict, mut hits) = found.await?;
+        if let Some(hit) = hits.first_mut()
+            && asks_all
+            && let Some(fitted) = edge.calibration.now()
+        {
+            let confidence = &fitted.confidence;
+            hit.confidence = Some(confidence.probability(hit.cosine, hit.margin));
+            hit.false_positive_rate = Some(confidence.false_positive_rate(hit.cosine));
+        }
         let search = searching.elapsed();
         let total = self.begun.elapsed();
         edge.metrics.stage("search").observe(search.as_secs_f64());
@@ -240,6 +257,7 @@ fn find(
             best_exemplar_id: best.map_or(0, |(face, _)| face.get()),
             best_exemplar_cosine: best.map_or(cosine, |(_, cosine)| cosine.get()),
             sightings,
+            ..pb::SearchHit::default()
         });
     }
     Ok((verdict, hits))

@@ -7,6 +7,7 @@
     reason = "helpers of tests, used by tests alone"
 )]
 
+mod confidence;
 mod edits;
 mod errors;
 mod http;

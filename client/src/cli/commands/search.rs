@@ -109,8 +109,11 @@ fn table(answer: &pb::SearchResponse, out: &mut Out) -> Result<(), Failure> {
         } else {
             format!("   margin {}", cosine(hit.margin))
         };
+        let sure = hit.confidence.map_or_else(String::new, |confidence| {
+            format!("   confidence {:.0} %", confidence * 100.0)
+        });
         out.line(&format!(
-            "{who}   identity {}   cosine {}{margin}",
+            "{who}   identity {}   cosine {}{margin}{sure}",
             identity.id,
             cosine(hit.cosine)
         ))?;

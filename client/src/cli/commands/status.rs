@@ -68,6 +68,21 @@ fn rows(endpoint: &str, status: &pb::Status) -> Vec<(&'static str, String)> {
             "same person",
             format!("from cosine {}", cosine(status.same_cosine)),
         ),
+        ("strangers", strangers(status.calibration.as_ref())),
         ("contract", status.contract.clone()),
     ]
+}
+
+/// From which cosine on how many unknown people would be taken for somebody.
+fn strangers(calibration: Option<&pb::Calibration>) -> String {
+    let Some(found) = calibration else {
+        return "too few people to tell how many would be taken for somebody".to_owned();
+    };
+    format!(
+        "1 % of them above cosine {}, 0.1 % above {} ({} searches among {} identities)",
+        cosine(found.cosine_at_1_percent),
+        cosine(found.cosine_at_1_permille),
+        found.trials,
+        found.identities
+    )
 }
