@@ -15,6 +15,8 @@
 //! - A track that has an identity stays there unless another beats it by [`AssignRules::revise`]. If
 //!   the identity holds nothing but this track, any identity that a new track would join will do,
 //!   and absorbs it.
+//! - What people said comes first: a *pinned* track stays where it is, and an identity from which it is
+//!   *barred* counts for nothing.
 //! - A track whose faces are all poor ([`AssignRules::may_open`]) may join an identity but opens none:
 //!   until it has a better face, it is withheld.
 
@@ -82,6 +84,8 @@ pub struct Candidate {
     pub similarity: f32,
     /// Another track of the same source that overlaps this one in time belongs to it.
     pub on_screen: bool,
+    /// People said that the track is not this identity's: it is no choice and no rival.
+    pub barred: bool,
 }
 
 /// What the track belongs to already.
@@ -92,6 +96,8 @@ pub struct Current {
     /// Cosine of the track to it, computed without the track's own faces; `None` if the identity
     /// holds nothing else.
     pub similarity: Option<f32>,
+    /// People said whose the track is: it stays there.
+    pub pinned: bool,
 }
 
 /// An identity and how similar the track is to it.
@@ -197,7 +203,7 @@ pub struct Verdict {
 ///
 /// The order of `candidates` makes no difference. The identity in `current` may be among them and
 /// is not its own rival; of an identity given twice the higher similarity counts, and that it is on
-/// screen if either says so; similarities that are not finite are ignored. Ties go to the lower id.
+/// screen if either says so; barred ones, and similarities that are not finite, are ignored. Ties go to the lower id.
 ///
 /// Cost: sorts the candidates.
 #[must_use]
@@ -212,6 +218,9 @@ pub fn decide(current: Option<Current>, candidates: &[Candidate], rules: &Assign
         runner_up: others.first().map(near),
         absorbs_previous: false,
     };
+    if current.pinned {
+        return kept;
+    }
     match (fresh.choice, current.similarity) {
         (Choice::Join { .. }, None) => Verdict {
             reason: Reason::OnlyTrackJoined,
@@ -240,7 +249,7 @@ pub fn decide(current: Option<Current>, candidates: &[Candidate], rules: &Assign
 /// Best first, one entry an identity, without the track's own.
 fn ranked(candidates: &[Candidate], own: Option<IdentityId>) -> Vec<Candidate> {
     let rival = |candidate: &&Candidate| {
-        candidate.similarity.is_finite() && Some(candidate.identity) != own
+        candidate.similarity.is_finite() && !candidate.barred && Some(candidate.identity) != own
     };
     let mut others: Vec<Candidate> = candidates.iter().filter(rival).copied().collect();
     others.sort_by_key(|candidate| candidate.identity);

@@ -86,6 +86,12 @@ pub enum ApiError {
         /// As asked for.
         id: u64,
     },
+    /// No such track, or one that no longer counts.
+    #[error("there is no track {id}")]
+    TrackNotFound {
+        /// As asked for.
+        id: u64,
+    },
     /// No such source.
     #[error("there is no source {id}")]
     SourceNotFound {

@@ -152,6 +152,9 @@ fn classify(error: &ApiError) -> Answer {
         ApiError::IdentityNotFound { id } => {
             answer(Code::NotFound, "IDENTITY_NOT_FOUND").resource("identity", *id)
         }
+        ApiError::TrackNotFound { id } => {
+            answer(Code::NotFound, "TRACK_NOT_FOUND").resource("track", *id)
+        }
         ApiError::SourceNotFound { id } => {
             answer(Code::NotFound, "SOURCE_NOT_FOUND").resource("source", *id)
         }
@@ -218,6 +221,33 @@ fn write_error(error: &WriteError) -> Answer {
             .resource("identity", *id)
             .with("identity_id", id),
         WriteError::EditTooLarge { .. } => answer(Code::InvalidArgument, "EDIT_TOO_LARGE"),
+        WriteError::TrackNotFound { id } => {
+            answer(Code::NotFound, "TRACK_NOT_FOUND").resource("track", *id)
+        }
+        WriteError::InvalidTracks { .. } => {
+            answer(Code::InvalidArgument, "INVALID_ARGUMENT").field("track_ids")
+        }
+        WriteError::TrackElsewhere { track, owner, .. } => {
+            answer(Code::FailedPrecondition, "TRACK_ELSEWHERE")
+                .resource("track", *track)
+                .with("identity_id", owner)
+        }
+        WriteError::MoveIntoItself { track, .. } => {
+            answer(Code::InvalidArgument, "MOVE_INTO_ITSELF")
+                .field("into_identity_id")
+                .resource("track", *track)
+        }
+        WriteError::FactsContradict { facts, edits, .. } => {
+            answer(Code::FailedPrecondition, "FACTS_CONTRADICT")
+                .with("facts", listed(facts))
+                .with("edits", listed(edits))
+        }
+        WriteError::FactExists { id, .. } => answer(Code::AlreadyExists, "FACT_EXISTS")
+            .resource("fact", *id)
+            .with("fact_id", id),
+        WriteError::FactNotFound { id } => {
+            answer(Code::NotFound, "FACT_NOT_FOUND").resource("fact", *id)
+        }
         WriteError::EditNotFound { sequence } => {
             answer(Code::NotFound, "EDIT_NOT_FOUND").resource("edit", *sequence)
         }
@@ -228,12 +258,9 @@ fn write_error(error: &WriteError) -> Answer {
         }
         WriteError::BuiltUpon {
             sequence, edits, ..
-        } => {
-            let edits: Vec<String> = edits.iter().map(u64::to_string).collect();
-            answer(Code::FailedPrecondition, "BUILT_UPON")
-                .resource("edit", *sequence)
-                .with("edits", edits.join(","))
-        }
+        } => answer(Code::FailedPrecondition, "BUILT_UPON")
+            .resource("edit", *sequence)
+            .with("edits", listed(edits)),
         WriteError::RequestIdReused { sequence, .. } => {
             answer(Code::AlreadyExists, "REQUEST_ID_REUSED")
                 .field("request_id")
@@ -247,6 +274,11 @@ fn write_error(error: &WriteError) -> Answer {
             .with("limit", "writer"),
         WriteError::Closed => answer(Code::Unavailable, "SHUTTING_DOWN").retry(RETRY_LATER),
     }
+}
+
+fn listed(ids: &[u64]) -> String {
+    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+    ids.join(",")
 }
 
 fn blob_error(error: &BlobError) -> Answer {

@@ -15,6 +15,7 @@ fn off(identity: u64, similarity: f32) -> Candidate {
         identity: id(identity),
         similarity,
         on_screen: false,
+        barred: false,
     }
 }
 
@@ -139,6 +140,7 @@ fn a_track_stays_until_another_is_clearly_better() {
     let current = Some(Current {
         identity: id(5),
         similarity: Some(0.50),
+        pinned: false,
     });
     check(current, &[], Choice::Keep, Reason::Unchanged, None);
     // Its own identity among the candidates is no rival.
@@ -186,6 +188,7 @@ fn a_track_stays_until_another_is_clearly_better() {
     let poor = Some(Current {
         identity: id(5),
         similarity: Some(0.1),
+        pinned: false,
     });
     check(
         poor,
@@ -201,6 +204,7 @@ fn a_track_alone_in_its_identity_is_absorbed_once_it_resolves() {
     let alone = Some(Current {
         identity: id(5),
         similarity: None,
+        pinned: false,
     });
     check(
         alone,
@@ -252,11 +256,49 @@ fn odd_candidates_do_no_harm() {
     let unknown = Some(Current {
         identity: id(5),
         similarity: Some(f32::NAN),
+        pinned: false,
     });
     assert_eq!(
         decide(unknown, &[off(1, 0.9)], &rules()).choice,
         Choice::Keep
     );
+}
+
+#[test]
+fn what_people_said_comes_first() {
+    let barred = |identity, similarity| Candidate {
+        barred: true,
+        ..off(identity, similarity)
+    };
+    // Neither chosen, nor a rival, nor set aside for looking most like the track.
+    check_new(&[barred(1, 0.9)], Choice::New, Reason::NobodyClose, None);
+    let two = [barred(1, 0.62), off(2, 0.60)];
+    check_new(&two, join(2, 0.60), Reason::AboveThreshold, None);
+    let screen = Candidate {
+        on_screen: true,
+        ..barred(1, 0.65)
+    };
+    check_new(
+        &[screen, off(2, 0.60)],
+        join(2, 0.60),
+        Reason::AboveThreshold,
+        None,
+    );
+    for similarity in [Some(0.1), None] {
+        let pinned = Some(Current {
+            identity: id(5),
+            similarity,
+            pinned: true,
+        });
+        let best = Some(at(1, 0.9));
+        check(
+            pinned,
+            &[off(1, 0.9)],
+            Choice::Keep,
+            Reason::Unchanged,
+            best,
+        );
+    }
 }
 
 #[test]
@@ -273,6 +315,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 identity: id(identity),
                 similarity,
                 on_screen,
+                barred: false,
             }
         });
     prop::collection::vec(one, 0..8)
@@ -283,6 +326,7 @@ fn currents() -> impl Strategy<Value = Option<Current>> {
     let some = some.prop_map(|(identity, similarity)| Current {
         identity: id(identity),
         similarity,
+        pinned: false,
     });
     prop::option::of(some)
 }

@@ -159,6 +159,62 @@ pub enum WriteError {
         /// What there is too much of.
         what: String,
     },
+    /// No such track, or one that no longer counts.
+    #[error("there is no track {id}")]
+    TrackNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// The list of tracks cannot be used.
+    #[error("track_ids {what}")]
+    InvalidTracks {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The track is not of the identity that was named.
+    #[error("track {track} is not of identity {id}, but of {owner}")]
+    TrackElsewhere {
+        /// Which track.
+        track: u64,
+        /// Whose it is.
+        owner: u64,
+        /// Whose it should be.
+        id: u64,
+    },
+    /// The track is there already.
+    #[error("track {track} is of identity {id} already")]
+    MoveIntoItself {
+        /// Which track.
+        track: u64,
+        /// Whose it is.
+        id: u64,
+    },
+    /// People said the opposite.
+    #[error("{asked}: this contradicts what was said: {}; forget or undo that first", .said.join("; "))]
+    FactsContradict {
+        /// What the edit comes to.
+        asked: String,
+        /// What stands against it.
+        said: Vec<String>,
+        /// The facts that do.
+        facts: Vec<u64>,
+        /// The edits that stated them.
+        edits: Vec<u64>,
+    },
+    /// People said it already.
+    #[error("that was said already: {said}")]
+    FactExists {
+        /// What was said.
+        said: String,
+        /// The fact.
+        id: u64,
+    },
+    /// No such fact, or one that no longer holds.
+    #[error("there is no fact {id} that holds")]
+    FactNotFound {
+        /// As asked for.
+        id: u64,
+    },
     /// No such edit.
     #[error("record {sequence} is no edit")]
     EditNotFound {

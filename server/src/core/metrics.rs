@@ -15,6 +15,7 @@ pub struct CoreMetrics {
     pub(crate) queue_length: IntGauge,
     pub(crate) read_only: IntGauge,
     pub(crate) decisions: IntCounterVec,
+    pub(crate) operations: IntCounterVec,
     pub(crate) identities: IntGauge,
     pub(crate) faces: IntGauge,
     pub(crate) index_bytes: IntGauge,
@@ -53,6 +54,14 @@ impl CoreMetrics {
             &["kind"],
         )?;
         registry.register(Box::new(decisions.clone()))?;
+        let operations = IntCounterVec::new(
+            Opts::new(
+                "rollcall_identity_operations_total",
+                "Edits of identities recorded",
+            ),
+            &["kind"],
+        )?;
+        registry.register(Box::new(operations.clone()))?;
         let log_bytes = IntGaugeVec::new(
             Opts::new("rollcall_log_bytes", "Bytes of the log on disk"),
             &["kind"],
@@ -75,6 +84,7 @@ impl CoreMetrics {
             queue_length: gauge("rollcall_writer_queue_length", "Commands waiting")?,
             read_only: gauge("rollcall_writer_read_only", "1 while writes are refused")?,
             decisions,
+            operations,
             identities: gauge("rollcall_index_identities", "Identities with faces")?,
             faces: gauge("rollcall_index_faces", "Faces in the index")?,
             index_bytes: gauge("rollcall_index_bytes", "Memory of the index")?,

@@ -12,6 +12,7 @@ mod catalog;
 mod command;
 mod edit;
 mod events;
+mod fact;
 mod fill;
 mod index_folder;
 mod marks;
@@ -29,11 +30,11 @@ use std::thread::JoinHandle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use catalog::{
-    Catalog, CatalogError, Counts, EditPlace, ExemplarRow, IdentityQuery, SightingKey,
+    Catalog, CatalogError, Counts, EditPlace, ExemplarRow, FactQuery, IdentityQuery, SightingKey,
     SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
-pub use edit::{Change, Edit, ProfileUpdate};
+pub use edit::{Change, Edit, ProfileUpdate, Target};
 pub(crate) use edit::{METADATA_KEYS_MAX, as_shown};
 pub use events::{Cursor, EventSource};
 pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};

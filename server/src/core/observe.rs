@@ -8,6 +8,7 @@ use super::apply::Truth;
 use super::attributes;
 use super::catalog::{TrackRow, key_run};
 use super::command::{Observed, Run, WriteError};
+use super::fact::{Side, opposite};
 use super::withheld::Withheld;
 use super::writer::{Refusal, is_final, record};
 use crate::pb;
@@ -15,7 +16,7 @@ use crate::time::{duration_us, timestamp_us};
 use rollcall_index::{Effort, Embedding, FaceId, Filter, IdentityId, Similarity, TrackId};
 use rollcall_ingest::cluster::{self, AssignRules, Candidate, Choice, Current};
 use rollcall_log::record::{
-    Body, Decision, DecisionKind, Exemplar, FaceBox, Record, SourceKind, SourceProgress,
+    Body, Decision, DecisionKind, Exemplar, FaceBox, FactKind, Record, SourceKind, SourceProgress,
     SourceRunStarted, SourceState, SourceStateChanged, TrackObserved, TrackRetracted,
 };
 use std::collections::{HashMap, HashSet};
@@ -437,8 +438,13 @@ impl Runs {
         // Whoever lies further down can neither be joined nor come too close to whoever is.
         let floor = Similarity::new(self.rules.join - self.rules.margin);
         let floor = floor.unwrap_or(Similarity::LEAST);
+        let said = match before {
+            Some(before) => Said::about(truth, before)?,
+            None => Said::default(),
+        };
+        let most = CANDIDATES + said.barred.len();
         let (hits, _) = state
-            .who(&mean, CANDIDATES, floor, &filter, Effort::Normal)
+            .who(&mean, most, floor, &filter, Effort::Normal)
             .map_err(|error| WriteError::Embedding {
                 what: error.to_string(),
             })?;
@@ -452,23 +458,13 @@ impl Runs {
                 identity: hit.identity,
                 similarity: hit.similarity.get(),
                 on_screen: on_screen.contains(&hit.identity.get()),
+                barred: said.barred.contains(&hit.identity.get()),
             })
             .collect();
         let current = match before {
-            Some(before) => Some(self.current(truth, before, &mean)?),
+            Some(before) => Some(self.current(truth, before, &mean, said.pinned)?),
             None => None,
         };
-        let held_alone = match before {
-            Some(before) => truth
-                .catalog
-                .identity(before.identity)?
-                .is_some_and(|identity| identity.held && identity.tracks <= 1),
-            None => false,
-        };
-        if let Some(before) = before.filter(|_| held_alone) {
-            // Somebody has said who this very track is: that is never lost by the machine's own doing.
-            return Ok(Some(keep(before.identity)));
-        }
         let verdict = cluster::decide(current, &candidates, &self.rules);
         let room = || {
             let active = self.active.get(&scene.source_id);
@@ -490,6 +486,7 @@ impl Runs {
         truth: &Truth,
         before: &TrackRow,
         mean: &Embedding,
+        pinned: bool,
     ) -> Result<Current, Refusal> {
         let identity = IdentityId::new(before.identity);
         let similarity = truth
@@ -502,6 +499,7 @@ impl Runs {
         Ok(Current {
             identity,
             similarity: similarity.map(|s| s.get()),
+            pinned,
         })
     }
 
@@ -554,6 +552,41 @@ struct Scene {
     keys: u64,
     id: u64,
     span: (i64, i64),
+}
+
+/// What people said that a decision about a track must heed.
+#[derive(Default)]
+struct Said {
+    /// The track stays where it is.
+    pinned: bool,
+    /// Identities that it must not join.
+    barred: HashSet<u64>,
+}
+
+impl Said {
+    fn about(truth: &Truth, track: &TrackRow) -> Result<Self, Refusal> {
+        let catalog = &truth.catalog;
+        let mut said = Self::default();
+        for stated in catalog.facts_of_track(track.id)? {
+            match stated.fact.kind() {
+                FactKind::OnePerson | FactKind::Placed => said.pinned = true,
+                FactKind::TwoPeople => {
+                    let other = opposite(&stated.fact, Side::Track(track.id));
+                    if let Some(other) = other {
+                        said.barred.extend(catalog.stands_for(other)?);
+                    }
+                }
+                FactKind::Unspecified => {}
+            }
+        }
+        let identity = catalog.identity(track.identity)?;
+        if let Some(identity) = identity.filter(|identity| identity.tracks <= 1) {
+            // Somebody has said who this very track is: that is never lost by the machine's own doing.
+            let named = || catalog.facts_of_identity(identity.id);
+            said.pinned |= identity.held || !named()?.is_empty();
+        }
+        Ok(said)
+    }
 }
 
 fn protocol(what: String) -> Refusal {

@@ -205,6 +205,12 @@ impl Writer {
             .flat_map(|record| self.shared.events.of(record))
             .collect();
         self.runs.committed(&records, now_us());
+        for record in &records {
+            if let Some(Body::Edited(edited)) = &record.body {
+                let kind = edit::kind_name(edited.kind());
+                self.metrics.operations.with_label_values(&[kind]).inc();
+            }
+        }
         // No subscriber is no fault.
         let _ = self
             .shared

@@ -14,14 +14,14 @@ const REASON_CHARS_MAX: usize = 500;
 const VALUE_CHARS_MAX: usize = 2000;
 
 /// Who does something, why, and under which request id: as it came in.
-struct Said {
+pub(super) struct Said {
     author: String,
     reason: String,
     request_id: String,
 }
 
 impl Said {
-    fn new(author: String, reason: String, request_id: String) -> Self {
+    pub(super) fn new(author: String, reason: String, request_id: String) -> Self {
         Self {
             author,
             reason,
@@ -29,7 +29,7 @@ impl Said {
         }
     }
 
-    fn checked(self, change: Change) -> Result<Edit, ApiError> {
+    pub(super) fn checked(self, change: Change) -> Result<Edit, ApiError> {
         let reason = self.reason.trim().to_owned();
         if reason.chars().count() > REASON_CHARS_MAX {
             let what = format!("is longer than {REASON_CHARS_MAX} characters");
@@ -141,12 +141,13 @@ impl Identities {
         let change = Change::Undo {
             sequence: request.sequence,
             allow_duplicate_name: request.allow_duplicate_name,
+            partial: request.partial,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
         self.edit(said.checked(change)?).await
     }
 
-    async fn edit(&self, edit: Edit) -> Result<pb::EditResponse, ApiError> {
+    pub(super) async fn edit(&self, edit: Edit) -> Result<pb::EditResponse, ApiError> {
         let sequence = self.0.core.edit(edit).await?;
         let answer = move |core: &Core| answer(core, sequence);
         self.0.blocking(answer).await
@@ -193,7 +194,15 @@ fn answer(core: &Core, sequence: u64) -> Result<pb::EditResponse, ApiError> {
     let profiles = edit.profiles.iter().map(|change| change.identity_id);
     let redirects = edit.redirects.iter();
     let redirects = redirects.flat_map(|change| [change.identity_id, change.before, change.after]);
-    let ids: BTreeSet<u64> = profiles.chain(redirects).filter(|id| *id != 0).collect();
+    let moves = edit.moves.iter();
+    let moves = moves.flat_map(|moved| [moved.from_identity_id, moved.into_identity_id]);
+    let facts = edit.facts.iter().filter_map(|change| change.fact);
+    let facts = facts.flat_map(|fact| [fact.identity_id, fact.other_identity_id]);
+    let ids: BTreeSet<u64> = profiles
+        .chain(redirects)
+        .chain(moves)
+        .chain(facts)
+        .collect();
     let mut identities: BTreeMap<u64, pb::Identity> = BTreeMap::new();
     for id in ids {
         if let Some(identity) = core.catalog().identity(id)? {
@@ -206,7 +215,8 @@ fn answer(core: &Core, sequence: u64) -> Result<pb::EditResponse, ApiError> {
     })
 }
 
-fn told(core: &Core, place: EditPlace) -> Result<pb::Edit, ApiError> {
+/// The edit at that place of the log.
+pub(super) fn told(core: &Core, place: EditPlace) -> Result<pb::Edit, ApiError> {
     let record = core.log().record(place.sequence)?;
     record
         .and_then(|record| as_shown(&record, place.undone_by))
@@ -214,18 +224,18 @@ fn told(core: &Core, place: EditPlace) -> Result<pb::Edit, ApiError> {
 }
 
 /// Empty text is none.
-fn given(text: String) -> Option<String> {
+pub(super) fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn unfit_field(field: &'static str, what: &str) -> ApiError {
+pub(super) fn unfit_field(field: &'static str, what: &str) -> ApiError {
     ApiError::InvalidField {
         field,
         what: what.to_owned(),
     }
 }
 
-fn checked_name(name: &str) -> Result<String, ApiError> {
+pub(super) fn checked_name(name: &str) -> Result<String, ApiError> {
     let name = name.trim();
     match unfit(name) {
         Some(what) => Err(ApiError::InvalidName { what }),

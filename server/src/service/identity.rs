@@ -58,6 +58,64 @@ impl pb::identity_service_server::IdentityService for Identities {
         Ok(Response::new(self.merge(request.into_inner()).await?))
     }
 
+    async fn move_tracks(
+        &self,
+        request: Request<pb::MoveTracksRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.move_tracks(request.into_inner()).await?))
+    }
+
+    async fn split_identity(
+        &self,
+        request: Request<pb::SplitIdentityRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.split(request.into_inner()).await?))
+    }
+
+    async fn link_tracks(
+        &self,
+        request: Request<pb::LinkTracksRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.link(request.into_inner()).await?))
+    }
+
+    async fn separate(
+        &self,
+        request: Request<pb::SeparateRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.separate(request.into_inner()).await?))
+    }
+
+    async fn reject_tracks(
+        &self,
+        request: Request<pb::RejectTracksRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.reject(request.into_inner()).await?))
+    }
+
+    async fn forget_fact(
+        &self,
+        request: Request<pb::ForgetFactRequest>,
+    ) -> Result<Response<pb::EditResponse>, Status> {
+        Ok(Response::new(self.forget(request.into_inner()).await?))
+    }
+
+    async fn list_facts(
+        &self,
+        request: Request<pb::ListFactsRequest>,
+    ) -> Result<Response<pb::ListFactsResponse>, Status> {
+        Ok(Response::new(self.facts(request.into_inner()).await?))
+    }
+
+    async fn explain_track(
+        &self,
+        request: Request<pb::ExplainTrackRequest>,
+    ) -> Result<Response<pb::TrackExplanation>, Status> {
+        Ok(Response::new(
+            self.explain(request.into_inner().track_id).await?,
+        ))
+    }
+
     async fn undo_edit(
         &self,
         request: Request<pb::UndoEditRequest>,

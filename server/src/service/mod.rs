@@ -2,6 +2,8 @@
 
 mod admin;
 mod edit;
+mod explain;
+mod facts;
 mod follow;
 mod identity;
 mod ingest;

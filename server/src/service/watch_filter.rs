@@ -76,6 +76,14 @@ impl About {
                 identities: [moved.from_identity_id, moved.to_identity_id],
                 ..Self::default()
             },
+            Event::FactChanged(changed) => {
+                let fact = changed.fact.unwrap_or_default();
+                Self {
+                    kind: EventKind::FactChanged,
+                    identities: [fact.identity_id, fact.other_identity_id],
+                    ..Self::default()
+                }
+            }
             Event::SightingStarted(e) => sighting(EventKind::SightingStarted, &e.sighting),
             Event::SightingChanged(e) => sighting(EventKind::SightingChanged, &e.sighting),
             Event::SightingEnded(e) => sighting(EventKind::SightingEnded, &e.sighting),

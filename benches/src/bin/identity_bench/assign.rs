@@ -126,6 +126,7 @@ impl<'a> Assigner<'a> {
                 identity: hit.identity,
                 similarity: hit.similarity.get(),
                 on_screen: on_screen.contains(&hit.identity.get()),
+                barred: false,
             })
             .collect();
         let current = self.identity[track].map(IdentityId::new);
@@ -135,6 +136,7 @@ impl<'a> Assigner<'a> {
                 Ok(Current {
                     identity,
                     similarity: similarity.map(Similarity::get),
+                    pinned: false,
                 })
             })
             .transpose()?;

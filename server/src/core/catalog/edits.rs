@@ -2,6 +2,7 @@
 
 use super::read::redirect;
 use super::{CatalogError, CatalogWriter, EditPlace, history, sql, unsql};
+use crate::core::fact::{Side, sides};
 use rollcall_log::record::{
     Edited, IdentityRenamed, IdentityState, Profile, ProfileChange, Record, TracksMoved,
 };
@@ -64,7 +65,20 @@ impl CatalogWriter {
                 Some(change.after).filter(|after| *after != 0),
             )?;
         }
-        self.note_edit(record, edited.undoes, &named(edited))
+        self.change_facts(record, &edited.facts)?;
+        let mut named = named(edited);
+        for fact in edited.facts.iter().filter_map(|change| change.fact) {
+            for side in sides(&fact) {
+                if let Side::Identity(id) = side {
+                    named.push(id);
+                }
+                named.extend(self.stands_for(side)?);
+            }
+        }
+        named.sort_unstable();
+        named.dedup();
+        named.retain(|id| *id != 0);
+        self.note_edit(record, edited.undoes, &named)
     }
 
     fn change_profile(
@@ -178,18 +192,14 @@ impl CatalogWriter {
     }
 }
 
-/// Everybody whom an edit names, once each.
+/// Everybody whom an edit names, facts apart; more than once, and 0 for nobody.
 fn named(edited: &Edited) -> Vec<u64> {
     let profiles = edited.profiles.iter().map(|change| change.identity_id);
     let moves = edited.moves.iter();
     let moves = moves.flat_map(|moved| [moved.from_identity_id, moved.into_identity_id]);
     let redirects = edited.redirects.iter();
     let redirects = redirects.flat_map(|change| [change.identity_id, change.before, change.after]);
-    let mut all: Vec<u64> = profiles.chain(moves).chain(redirects).collect();
-    all.sort_unstable();
-    all.dedup();
-    all.retain(|id| *id != 0);
-    all
+    profiles.chain(moves).chain(redirects).collect()
 }
 
 /// What the writer looks up to make an edit, uncommitted changes included.

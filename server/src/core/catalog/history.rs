@@ -51,6 +51,19 @@ impl Catalog {
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
+
+    /// The records of the decisions that gave a track an identity, oldest first.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn decisions(&self, track: u64) -> Result<Vec<u64>, CatalogError> {
+        self.read(|db| {
+            let text = "SELECT sequence FROM decisions WHERE track_id = ?1 ORDER BY sequence";
+            let mut statement = db.prepare_cached(text)?;
+            let rows = statement.query_map([sql(track)], |row| row.get(0).map(unsql))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
 }
 
 pub(super) fn edit(db: &Connection, sequence: u64) -> Result<Option<EditPlace>, CatalogError> {

@@ -3,6 +3,7 @@
 //! or of another log.
 
 mod edits;
+mod facts;
 mod history;
 mod read;
 mod write;
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use edits::name_key;
+pub use facts::FactQuery;
 pub use history::EditPlace;
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
 pub(crate) use write::{CatalogWriter, Earlier, RequestKind, TrackRow, etag, key_run};
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -26,7 +28,8 @@ CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   log_id TEXT NOT NULL, epoch INTEGER NOT NULL, applied_sequence INTEGER NOT NULL,
   last_source_id INTEGER NOT NULL, last_track_id INTEGER NOT NULL,
-  last_identity_id INTEGER NOT NULL, last_exemplar_id INTEGER NOT NULL);
+  last_identity_id INTEGER NOT NULL, last_exemplar_id INTEGER NOT NULL,
+  last_fact_id INTEGER NOT NULL);
 CREATE TABLE sources (
   id INTEGER PRIMARY KEY, uri TEXT NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
   realtime INTEGER NOT NULL, state INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
@@ -51,6 +54,14 @@ CREATE TABLE edits (
 CREATE TABLE edit_identities (
   identity_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
   PRIMARY KEY (identity_id, sequence)) WITHOUT ROWID;
+CREATE TABLE facts (
+  id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, track_id INTEGER NOT NULL,
+  identity_id INTEGER NOT NULL, other_track_id INTEGER NOT NULL,
+  other_identity_id INTEGER NOT NULL, sequence INTEGER NOT NULL);
+CREATE INDEX facts_track ON facts (track_id);
+CREATE INDEX facts_identity ON facts (identity_id);
+CREATE INDEX facts_other_track ON facts (other_track_id);
+CREATE INDEX facts_other_identity ON facts (other_identity_id);
 CREATE TABLE redirects (identity_id INTEGER PRIMARY KEY, into_id INTEGER NOT NULL);
 CREATE INDEX redirects_into ON redirects (into_id);
 CREATE TABLE tracks (
@@ -64,6 +75,9 @@ CREATE UNIQUE INDEX tracks_key ON tracks (source_id, run, key);
 CREATE INDEX tracks_identity ON tracks (identity_id, wall_start_us, start_us, id);
 CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);
 CREATE INDEX tracks_source ON tracks (source_id, start_us);
+CREATE TABLE decisions (
+  track_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  PRIMARY KEY (track_id, sequence)) WITHOUT ROWID;
 CREATE TABLE exemplars (
   id INTEGER PRIMARY KEY, track_id INTEGER NOT NULL, number INTEGER NOT NULL, quality REAL NOT NULL,
   crop BLOB, loose_crop BLOB);

@@ -101,6 +101,15 @@ pub(crate) struct LastIds {
     pub(crate) track: u64,
     pub(crate) identity: u64,
     pub(crate) exemplar: u64,
+    pub(crate) fact: u64,
+}
+
+/// Where a track is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TrackPlace {
+    pub(crate) identity: u64,
+    /// The record of the last decision that gave it an identity.
+    pub(crate) decided: u64,
 }
 
 /// The one connection that writes; between [`CatalogWriter::begin`] and [`CatalogWriter::commit`] readers
@@ -139,7 +148,7 @@ impl CatalogWriter {
             "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
         ))?;
         db.execute(
-            "INSERT INTO meta VALUES (1, ?1, ?2, 0, 0, 0, 0, 0)",
+            "INSERT INTO meta VALUES (1, ?1, ?2, 0, 0, 0, 0, 0, 0)",
             params![log_id, sql(epoch)],
         )?;
         db.execute_batch("COMMIT")?;
@@ -212,14 +221,15 @@ impl CatalogWriter {
         self.db
             .prepare_cached(
                 "UPDATE meta SET applied_sequence = ?1, last_source_id = ?2, last_track_id = ?3, \
-                 last_identity_id = ?4, last_exemplar_id = ?5",
+                 last_identity_id = ?4, last_exemplar_id = ?5, last_fact_id = ?6",
             )?
             .execute(params![
                 sql(sequence),
                 sql(ids.source),
                 sql(ids.track),
                 sql(ids.identity),
-                sql(ids.exemplar)
+                sql(ids.exemplar),
+                sql(ids.fact)
             ])?;
         self.db.execute_batch("COMMIT")?;
         self.open = false;
@@ -232,7 +242,8 @@ impl CatalogWriter {
 
     fn load_ids(&mut self) -> Result<(), CatalogError> {
         self.ids = self.db.query_row(
-            "SELECT last_source_id, last_track_id, last_identity_id, last_exemplar_id FROM meta",
+            "SELECT last_source_id, last_track_id, last_identity_id, last_exemplar_id, last_fact_id \
+             FROM meta",
             [],
             |row| {
                 Ok(LastIds {
@@ -240,6 +251,7 @@ impl CatalogWriter {
                     track: unsql(row.get(1)?),
                     identity: unsql(row.get(2)?),
                     exemplar: unsql(row.get(3)?),
+                    fact: unsql(row.get(4)?),
                 })
             },
         )?;
@@ -369,6 +381,11 @@ impl CatalogWriter {
             .is_none_or(|before| before.identity != decision.identity_id);
         let decided = decided.then_some(record.sequence);
         self.put_track(track, decision.identity_id, decided)?;
+        if let Some(sequence) = decided {
+            self.db
+                .prepare_cached("INSERT INTO decisions VALUES (?1, ?2)")?
+                .execute([sql(track.track_id), sql(sequence)])?;
+        }
         for exemplar in &track.exemplars {
             self.ids.exemplar = self.ids.exemplar.max(exemplar.exemplar_id);
             self.put_exemplar(track.track_id, exemplar)?;
@@ -521,6 +538,9 @@ impl CatalogWriter {
             .prepare_cached("DELETE FROM exemplars WHERE track_id = ?1")?
             .execute([sql(track)])?;
         self.db
+            .prepare_cached("DELETE FROM decisions WHERE track_id = ?1")?
+            .execute([sql(track)])?;
+        self.db
             .prepare_cached("DELETE FROM tracks WHERE id = ?1")?
             .execute([sql(track)])?;
         self.recompute(identity)
@@ -618,6 +638,21 @@ impl CatalogWriter {
 
     pub(crate) fn track(&self, id: u64) -> Result<Option<TrackRow>, CatalogError> {
         self.one_track("id = ?1", &[&sql(id)])
+    }
+
+    /// Where the track is; `None` if there is none that counts.
+    pub(crate) fn track_place(&self, id: u64) -> Result<Option<TrackPlace>, CatalogError> {
+        let place = self
+            .db
+            .prepare_cached("SELECT identity_id, decided_sequence FROM tracks WHERE id = ?1")?
+            .query_row([sql(id)], |row| {
+                Ok(TrackPlace {
+                    identity: unsql(row.get(0)?),
+                    decided: unsql(row.get(1)?),
+                })
+            })
+            .optional()?;
+        Ok(place)
     }
 
     /// The track that a worker calls `key`, in the run that key belongs to.

@@ -87,7 +87,7 @@ pub(super) fn merge(
 }
 
 /// The identity that `asked` resolves to, with what is said about it; if it may be edited, and has the etag.
-fn editable(
+pub(super) fn editable(
     catalog: &CatalogWriter,
     asked: u64,
     wanted: Option<String>,

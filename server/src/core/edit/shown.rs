@@ -2,13 +2,18 @@
 
 use crate::pb::{self, watch_event::Event};
 use crate::time::timestamp;
-use rollcall_log::record::{Body, Edited, IdentityState, Profile, ProfileChange, Record};
+use rollcall_log::record::{
+    Body, Edited, Fact, FactKind, IdentityState, Profile, ProfileChange, Record,
+};
+use std::collections::HashSet;
 
 /// Tracks that are named one by one at most.
 const TRACKS_SHOWN: usize = 1000;
+/// Of one move, and facts of one edit: as many as a page of edits has room for.
+const DETAILS_SHOWN: usize = 100;
 
 /// The events of an edit, in order: who came into being or is back, what was said, which tracks went where,
-/// who was absorbed.
+/// who was absorbed, which facts hold or no longer do.
 pub(crate) fn events(edited: &Edited) -> Vec<Event> {
     let mut events = Vec::new();
     let created = edited.profiles.iter().filter(|change| change.created);
@@ -31,7 +36,7 @@ pub(crate) fn events(edited: &Edited) -> Vec<Event> {
         Event::TracksMoved(pb::TracksMoved {
             from_identity_id: moved.from_identity_id,
             to_identity_id: moved.into_identity_id,
-            track_ids: tracks.iter().copied().take(TRACKS_SHOWN).collect(),
+            track_ids: first(tracks, TRACKS_SHOWN),
             track_count: count(tracks),
         })
     }));
@@ -42,7 +47,42 @@ pub(crate) fn events(edited: &Edited) -> Vec<Event> {
             into_identity_id: change.after,
         })
     }));
+    events.extend(fact_events(edited));
     events
+}
+
+/// That a track stays where it is put is part of its move, and no event of its own.
+fn fact_events(edited: &Edited) -> impl Iterator<Item = Event> + '_ {
+    let moved = edited.moves.iter().flat_map(|moved| &moved.track_ids);
+    let moved: HashSet<u64> = match edited.facts.is_empty() {
+        true => HashSet::new(),
+        false => moved.copied().collect(),
+    };
+    let changes = edited.facts.iter();
+    changes.filter_map(move |change| {
+        let changed = change.fact?;
+        let told = changed.kind() == FactKind::Placed && moved.contains(&changed.track_id);
+        (!told).then(|| {
+            Event::FactChanged(pb::FactChanged {
+                fact: Some(fact(&changed)),
+                holds: change.holds,
+            })
+        })
+    })
+}
+
+/// A fact as its record has it.
+pub(crate) fn fact(fact: &Fact) -> pb::Fact {
+    pb::Fact {
+        id: fact.fact_id,
+        // The numbers are the same by design.
+        kind: fact.kind,
+        track_id: fact.track_id,
+        identity_id: fact.identity_id,
+        other_track_id: fact.other_track_id,
+        other_identity_id: fact.other_identity_id,
+        ..pb::Fact::default()
+    }
 }
 
 fn changed(change: &ProfileChange) -> Event {
@@ -101,6 +141,16 @@ fn effects(edited: &Edited, told: pb::Edit) -> pb::Edit {
         from_identity_id: moved.from_identity_id,
         into_identity_id: moved.into_identity_id,
         track_count: count(&moved.track_ids),
+        track_ids: first(&moved.track_ids, DETAILS_SHOWN),
+    });
+    let facts = edited.facts.iter().take(DETAILS_SHOWN);
+    let facts = facts.map(|change| pb::FactChange {
+        fact: change.fact.as_ref().map(fact),
+        holds: change.holds,
+    });
+    let parts_left = edited.parts_left.iter().map(|left| pb::PartLeft {
+        identity_id: left.identity_id,
+        part: left.part.clone(),
     });
     let redirects = edited.redirects.iter().map(|change| pb::RedirectChange {
         identity_id: change.identity_id,
@@ -116,8 +166,11 @@ fn effects(edited: &Edited, told: pb::Edit) -> pb::Edit {
         profiles: profiles.collect(),
         moves: moves.collect(),
         redirects: redirects.collect(),
-        left_track_ids: left.iter().copied().take(TRACKS_SHOWN).collect(),
+        left_track_ids: first(left, TRACKS_SHOWN),
         left_track_count: count(left),
+        facts: facts.collect(),
+        fact_count: count(&edited.facts),
+        parts_left: parts_left.collect(),
         ..told
     }
 }
@@ -140,6 +193,10 @@ fn state(state: IdentityState) -> pb::IdentityState {
     }
 }
 
-fn count(tracks: &[u64]) -> u64 {
-    u64::try_from(tracks.len()).unwrap_or(u64::MAX)
+fn first(tracks: &[u64], most: usize) -> Vec<u64> {
+    tracks.iter().copied().take(most).collect()
+}
+
+fn count<T>(all: &[T]) -> u64 {
+    u64::try_from(all.len()).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,14 @@
 //! Edits beside a model of plain maps, taken back, and cut off by failing storage.
 
 mod crash;
+mod facts;
 mod law;
 mod model;
+mod model_undo;
+mod track_steps;
 mod world;
 
-use super::{Change, Edit, ProfileUpdate};
+use super::{Change, Edit, ProfileUpdate, Target};
 use crate::core::WriteError;
 use crate::error::ApiError;
 
@@ -54,7 +57,81 @@ fn undo(sequence: u64) -> Edit {
     edit(Change::Undo {
         sequence,
         allow_duplicate_name: false,
+        partial: false,
     })
+}
+
+fn partial_undo(sequence: u64) -> Edit {
+    edit(Change::Undo {
+        sequence,
+        allow_duplicate_name: false,
+        partial: true,
+    })
+}
+
+fn move_tracks(track_ids: &[u64], into: u64) -> Edit {
+    edit(Change::Move {
+        track_ids: track_ids.to_vec(),
+        into: Target::Identity {
+            id: into,
+            etag: None,
+        },
+    })
+}
+
+fn move_into_new(track_ids: &[u64], name: &str) -> Edit {
+    edit(Change::Move {
+        track_ids: track_ids.to_vec(),
+        into: Target::New {
+            name: name.to_owned(),
+            allow_duplicate_name: false,
+        },
+    })
+}
+
+fn split(identity_id: u64, track_ids: &[u64], name: &str) -> Edit {
+    edit(Change::Split {
+        identity_id,
+        etag: None,
+        track_ids: track_ids.to_vec(),
+        name: name.to_owned(),
+        allow_duplicate_name: false,
+    })
+}
+
+fn link(track_ids: &[u64]) -> Edit {
+    edit(Change::Link {
+        track_ids: track_ids.to_vec(),
+        etag: None,
+    })
+}
+
+fn separate(identity_id: u64, other_identity_id: u64) -> Edit {
+    edit(Change::SeparateIdentities {
+        identity_id,
+        other_identity_id,
+        etag: None,
+        other_etag: None,
+    })
+}
+
+fn separate_tracks(track_id: u64, other_track_id: u64) -> Edit {
+    edit(Change::SeparateTracks {
+        track_id,
+        other_track_id,
+    })
+}
+
+fn reject(identity_id: u64, track_ids: &[u64]) -> Edit {
+    edit(Change::Reject {
+        identity_id,
+        etag: None,
+        track_ids: track_ids.to_vec(),
+    })
+}
+
+fn forget(fact_id: u64) -> Edit {
+    edit(Change::Forget { fact_id })
 }
 
 fn reason(error: WriteError) -> &'static str {

@@ -1,14 +1,18 @@
 //! Taking an edit back. The rule: whatever the edit left must still be as it left it, and becomes what it was
-//! before; else the undo is refused, with what stands in the way.
+//! before; else the undo is refused, with what stands in the way. A partial undo leaves that, and says so.
 
 use super::super::apply::{Failure, Truth};
+use super::super::catalog::CatalogError;
 use super::super::command::WriteError;
+use super::super::fact::{Side, Stated, in_words, sides};
 use super::super::writer::Refusal;
+use super::facts::broken;
 use super::plan::{blank, changed, check_unique, moved, refuse_erased};
 use rollcall_log::record::{
-    Body, EditKind, Edited, IdentityRenamed, Profile, ProfileChange, RedirectChange, TracksMoved,
+    Body, EditKind, Edited, Fact, FactChange, IdentityRenamed, PartLeft, Profile, ProfileChange,
+    RedirectChange, TracksMoved,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Edits in the way that are named at most.
 const EDITS_IN_WAY_MAX: usize = 100;
@@ -17,6 +21,7 @@ pub(super) fn plan(
     truth: &Truth,
     sequence: u64,
     allow_duplicate_name: bool,
+    partial: bool,
 ) -> Result<Edited, Refusal> {
     let place = truth.catalog.edit(sequence)?;
     let place = place.ok_or(WriteError::EditNotFound { sequence })?;
@@ -31,19 +36,21 @@ pub(super) fn plan(
             undoes: sequence,
             ..Edited::default()
         },
-        way: Vec::new(),
-        identities: BTreeSet::new(),
+        way: BTreeMap::new(),
     };
     for change in &edit.profiles {
-        undoing.profile(change)?;
+        undoing.profile(change, &edit.moves)?;
     }
     for change in &edit.redirects {
         undoing.redirect(change)?;
     }
     for made in &edit.moves {
-        undoing.tracks(made)?;
+        undoing.tracks(made, &edit.redirects)?;
     }
-    let planned = undoing.finish()?;
+    for change in &edit.facts {
+        undoing.fact(change)?;
+    }
+    let planned = undoing.finish(partial)?;
     check_unique(&truth.catalog, &planned, allow_duplicate_name)?;
     Ok(planned)
 }
@@ -53,19 +60,17 @@ struct Undoing<'a> {
     /// The edit that is taken back.
     sequence: u64,
     planned: Edited,
-    /// What stands in the way, for people.
-    way: Vec<String>,
-    /// Whose edits since then stand in the way.
-    identities: BTreeSet<u64>,
+    /// What stands in the way: by identity and part, in words.
+    way: BTreeMap<(u64, &'static str), String>,
 }
 
 impl Undoing<'_> {
-    fn blocked(&mut self, identity: u64, what: String) {
-        self.way.push(what);
-        self.identities.insert(identity);
+    fn blocked(&mut self, identity: u64, part: &'static str, what: String) {
+        self.way.entry((identity, part)).or_insert(what);
     }
 
-    fn profile(&mut self, change: &ProfileChange) -> Result<(), Refusal> {
+    /// `moves`: those of the same edit.
+    fn profile(&mut self, change: &ProfileChange, moves: &[TracksMoved]) -> Result<(), Refusal> {
         let (id, catalog) = (change.identity_id, &self.truth.catalog);
         let now = catalog.profile(id)?.unwrap_or_default();
         refuse_erased(id, &now)?;
@@ -73,22 +78,26 @@ impl Undoing<'_> {
         let after = change.after.clone().unwrap_or_default();
         if let Some(into) = catalog.absorber(id)? {
             // What was said of it may have become what is said of the other.
-            self.blocked(id, part_of(id, into));
+            self.blocked(id, "PROFILE", part_of(id, into));
             return Ok(());
         }
         if change.created {
-            let used = catalog.has_absorbed(id)? || !catalog.tracks_of(id)?.is_empty();
-            if used {
-                self.blocked(id, format!("identity {id} has been merged since"));
+            // What joined tracks that the edit itself put there stays, without them.
+            let filled = moves.iter().any(|moved| moved.into_identity_id == id);
+            let used = !filled && !catalog.tracks_of(id)?.is_empty();
+            if used || catalog.has_absorbed(id)? {
+                let what = format!("identity {id} has been given tracks or merged since");
+                self.blocked(id, "PROFILE", what);
                 return Ok(());
             }
         }
-        match reverted(&now, &before, &after) {
-            Ok(restored) => self.planned.profiles.push(changed(id, now, restored)),
-            Err(field) => {
-                let what = format!("the {field} of identity {id} has been changed since");
-                self.blocked(id, what);
-            }
+        let (restored, changed_since) = reverted(&now, &before, &after);
+        for (part, words) in &changed_since {
+            let what = format!("the {words} of identity {id} has been changed since");
+            self.blocked(id, part, what);
+        }
+        if changed_since.is_empty() || restored != now {
+            self.planned.profiles.push(changed(id, now, restored));
         }
         Ok(())
     }
@@ -98,17 +107,15 @@ impl Undoing<'_> {
         refuse_erased(id, &catalog.profile(id)?.unwrap_or_default())?;
         let now = catalog.absorber(id)?.unwrap_or(0);
         if now != change.after {
-            self.blocked(
-                id,
-                format!("identity {id} has been merged or restored since"),
-            );
+            let what = format!("identity {id} has been merged or restored since");
+            self.blocked(id, "REDIRECT", what);
             return Ok(());
         }
         // The absorber, old or new, must be somebody still: else its tracks are a third one's by now.
         let absorber = change.before.max(change.after);
         refuse_erased(absorber, &catalog.profile(absorber)?.unwrap_or_default())?;
         if let Some(third) = catalog.absorber(absorber)? {
-            self.blocked(absorber, part_of(absorber, third));
+            self.blocked(absorber, "REDIRECT", part_of(absorber, third));
             return Ok(());
         }
         if change.before != 0 {
@@ -125,40 +132,154 @@ impl Undoing<'_> {
         Ok(())
     }
 
-    fn tracks(&mut self, made: &TracksMoved) -> Result<(), Refusal> {
+    /// `redirects`: those of the same edit.
+    fn tracks(&mut self, made: &TracksMoved, redirects: &[RedirectChange]) -> Result<(), Refusal> {
         let (from, into) = (made.from_identity_id, made.into_identity_id);
-        let mut redirects = self.planned.redirects.iter();
-        if redirects.any(|change| change.identity_id == into && change.after == from) {
+        if let Some(own) = redirects.iter().find(|change| {
+            (change.identity_id, change.after) == (from, into)
+                || (change.identity_id, change.before) == (into, from)
+        }) {
+            let mut planned = self.planned.redirects.iter();
+            let redirected = planned.any(|change| change.identity_id == own.identity_id);
+            // Whoever was absorbed again is so whole; whoever cannot be brought back gets nothing.
+            if own.before != 0 || !redirected {
+                return Ok(());
+            }
+        } else if let Some(third) = self.truth.catalog.absorber(from)? {
+            self.blocked(from, "TRACKS", part_of(from, third));
+            self.planned.left_track_ids.extend(&made.track_ids);
             return Ok(());
         }
         let catalog = &self.truth.catalog;
-        let here: BTreeSet<u64> = catalog.tracks_of(into)?.into_iter().collect();
-        // What the machine has moved on or retracted since is not ours to move.
-        let back = made.track_ids.iter().filter(|track| here.contains(track));
-        let back: Vec<u64> = back.copied().collect();
+        refuse_erased(from, &catalog.profile(from)?.unwrap_or_default())?;
+        let mut back = Vec::new();
+        let mut elsewhere = Vec::new();
+        for track in &made.track_ids {
+            match catalog.track_place(*track)? {
+                Some(place) if place.identity == into => back.push(*track),
+                // What the machine has moved on or retracted since is not ours to move.
+                Some(place) if place.decided > self.sequence => {}
+                Some(_) => elsewhere.push(*track),
+                None => {}
+            }
+        }
         let since = catalog.joined_since(into, self.sequence)?;
         let left = since
             .into_iter()
             .filter(|track| back.binary_search(track).is_err());
         self.planned.left_track_ids.extend(left);
+        if let Some(first) = elsewhere.first() {
+            let what = format!("track {first} has been moved out of identity {into} since");
+            self.blocked(into, "TRACKS", what);
+            self.planned.left_track_ids.extend(elsewhere);
+        }
         self.planned.moves.extend(moved(into, from, back, false));
         Ok(())
     }
 
-    fn finish(self) -> Result<Edited, Refusal> {
-        if self.way.is_empty() {
-            return Ok(self.planned);
+    fn fact(&mut self, change: &FactChange) -> Result<(), Refusal> {
+        let (fact, catalog) = (change.fact.unwrap_or_default(), &self.truth.catalog);
+        if catalog.fact(fact.fact_id)?.is_some() == change.holds {
+            self.planned.facts.push(FactChange {
+                fact: Some(fact),
+                holds: !change.holds,
+            });
+            return Ok(());
         }
+        let now = if change.holds {
+            "forgotten"
+        } else {
+            "said again"
+        };
+        let what = format!("that {} has been {now} since", in_words(&fact));
+        self.fact_left(&fact, what)?;
+        Ok(())
+    }
+
+    fn fact_left(&mut self, fact: &Fact, what: String) -> Result<(), CatalogError> {
+        for side in sides(fact) {
+            if let Some(id) = self.truth.catalog.stands_for(side)? {
+                self.blocked(id, "FACT", what.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, partial: bool) -> Result<Edited, Refusal> {
+        if !self.way.is_empty() && !partial {
+            return Err(self.built_upon()?.into());
+        }
+        let catalog = &self.truth.catalog;
+        let mut against = broken(catalog, &self.planned)?;
+        while partial && !against.is_empty() && self.leave(&against)? {
+            against = broken(catalog, &self.planned)?;
+        }
+        let planned = &self.planned;
+        let nothing = planned.profiles.iter().all(|it| it.before == it.after)
+            && planned.moves.is_empty()
+            && planned.redirects.is_empty()
+            && planned.facts.is_empty();
+        if nothing && !self.way.is_empty() {
+            return Err(self.built_upon()?.into());
+        }
+        let left = self.way.keys().map(|(identity_id, part)| PartLeft {
+            identity_id: *identity_id,
+            part: (*part).to_owned(),
+        });
+        self.planned.parts_left = left.collect();
+        self.planned.left_track_ids.sort_unstable();
+        self.planned.left_track_ids.dedup();
+        Ok(self.planned)
+    }
+
+    /// Leaves what would break these facts where it is; whether there was anything of the kind.
+    fn leave(&mut self, against: &[Stated]) -> Result<bool, CatalogError> {
+        let mut left = false;
+        for stated in against {
+            let id = stated.fact.fact_id;
+            let facts = self.planned.facts.len();
+            let restated = |it: &FactChange| it.fact.is_some_and(|fact| fact.fact_id == id);
+            self.planned.facts.retain(|change| !restated(change));
+            if self.planned.facts.len() < facts {
+                let what = format!("that {} cannot hold again", in_words(&stated.fact));
+                self.fact_left(&stated.fact, what)?;
+                left = true;
+                continue;
+            }
+            for side in sides(&stated.fact) {
+                let Side::Track(track) = side else {
+                    continue;
+                };
+                for moved in &mut self.planned.moves {
+                    let tracks = moved.track_ids.len();
+                    moved.track_ids.retain(|id| *id != track);
+                    if moved.track_ids.len() < tracks {
+                        self.planned.left_track_ids.push(track);
+                        let key = (moved.from_identity_id, "TRACKS");
+                        let what = || format!("track {track} stays: {}", stated.in_words());
+                        self.way.entry(key).or_insert_with(what);
+                        left = true;
+                    }
+                }
+            }
+        }
+        self.planned
+            .moves
+            .retain(|moved| !moved.track_ids.is_empty());
+        Ok(left)
+    }
+
+    fn built_upon(&self) -> Result<WriteError, CatalogError> {
         let mut edits = BTreeSet::new();
-        for identity in self.identities {
-            edits.extend(self.truth.catalog.edits_since(identity, self.sequence)?);
+        for (identity, _) in self.way.keys() {
+            edits.extend(self.truth.catalog.edits_since(*identity, self.sequence)?);
         }
-        Err(WriteError::BuiltUpon {
+        let what: Vec<&str> = self.way.values().map(String::as_str).collect();
+        Ok(WriteError::BuiltUpon {
             sequence: self.sequence,
-            what: self.way.join("; "),
+            what: what.join("; "),
             edits: edits.into_iter().take(EDITS_IN_WAY_MAX).collect(),
-        }
-        .into())
+        })
     }
 }
 
@@ -166,28 +287,49 @@ fn part_of(id: u64, into: u64) -> String {
     format!("identity {id} has become a part of {into} since")
 }
 
-/// `now` with everything that differs between `before` and `after` as it was before; or which field is no
-/// longer as it was after.
-fn reverted(now: &Profile, before: &Profile, after: &Profile) -> Result<Profile, &'static str> {
+/// `now` with everything that differs between `before` and `after` as it was before, but for what is no
+/// longer as it was after; and what that is, as a part and in words.
+fn reverted(
+    now: &Profile,
+    before: &Profile,
+    after: &Profile,
+) -> (Profile, Vec<(&'static str, &'static str)>) {
     let mut restored = now.clone();
-    field(&mut restored.name, &before.name, &after.name).ok_or("name")?;
+    let mut since = Vec::new();
+    let mut check = |done: Option<()>, part, words| {
+        if done.is_none() && !since.contains(&(part, words)) {
+            since.push((part, words));
+        }
+    };
+    let done = field(&mut restored.name, &before.name, &after.name);
+    check(done, "NAME", "name");
     let (old, new) = (&before.external_id, &after.external_id);
-    field(&mut restored.external_id, old, new).ok_or("external id")?;
-    field(&mut restored.confirmed, &before.confirmed, &after.confirmed).ok_or("confirmation")?;
+    check(
+        field(&mut restored.external_id, old, new),
+        "EXTERNAL_ID",
+        "external id",
+    );
+    let (old, new) = (&before.confirmed, &after.confirmed);
+    check(
+        field(&mut restored.confirmed, old, new),
+        "CONFIRMED",
+        "confirmation",
+    );
     let (old, new) = (before.state(), after.state());
     let mut state = now.state();
-    field(&mut state, &old, &new).ok_or("state")?;
+    check(field(&mut state, &old, &new), "STATE", "state");
     restored.set_state(state);
     for key in before.metadata.keys().chain(after.metadata.keys()) {
         let mut value = now.metadata.get(key).cloned();
         let (old, new) = (before.metadata.get(key), after.metadata.get(key));
-        field(&mut value, &old.cloned(), &new.cloned()).ok_or("metadata")?;
+        let done = field(&mut value, &old.cloned(), &new.cloned());
+        check(done, "METADATA", "metadata");
         match value {
             Some(value) => restored.metadata.insert(key.clone(), value),
             None => restored.metadata.remove(key),
         };
     }
-    Ok(restored)
+    (restored, since)
 }
 
 /// Sets a value back, if it was changed; `None` if it was, and is no longer what it was changed to.

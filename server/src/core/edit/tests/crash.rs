@@ -1,6 +1,9 @@
 //! Edits on storage that fails at each of their writes: all of an edit is there afterwards, or nothing.
 
-use super::{create, merge, named, undo, update};
+use super::{
+    create, forget, link, merge, move_tracks, named, partial_undo, reject, separate, split, undo,
+    update,
+};
 use crate::core::apply::Truth;
 use crate::core::catalog::CatalogWriter;
 use crate::core::edit::{Edit, carry_out};
@@ -84,16 +87,18 @@ fn make(truth: &mut Truth, edits: &[Edit]) -> bool {
 /// All that the records say: of people, of tracks, of faces.
 fn state(truth: &Truth) -> String {
     let catalog = &truth.catalog;
-    let people = (1..=3).map(|id| {
+    let people = (1..=4).map(|id| {
         let (profile, tracks) = (catalog.profile(id), catalog.tracks_of(id));
         format!("{profile:?} {tracks:?} {:?}\n", catalog.absorber(id))
     });
+    let facts =
+        (1..=4).map(|id| format!("{:?}\n", catalog.fact(id).map(|it| it.map(|it| it.fact))));
     let sequence = truth.log.durable_sequence();
     let faces = survivors(&truth.log.reader(), sequence).unwrap().faces;
     let faces = faces
         .iter()
         .map(|face| format!("{}:{} ", face.face, face.identity));
-    people.chain(faces).collect()
+    people.chain(facts).chain(faces).collect()
 }
 
 /// The edit, on top of the ones before it, is there whole or not at all, whichever of its writes fails,
@@ -138,4 +143,13 @@ fn an_edit_cut_off_by_the_storage_is_there_whole_or_not_at_all() {
     all_or_nothing(&[update(1, named("Ada"))], merge(1, 2));
     // The records before it: one that opens the collection, three of tracks, the name.
     all_or_nothing(&[update(1, named("Ada")), merge(1, 2)], undo(6));
+    all_or_nothing(&[], move_tracks(&[1, 2], 2));
+    all_or_nothing(&[], split(1, &[2], "Eve"));
+    all_or_nothing(&[], link(&[3, 1]));
+    all_or_nothing(&[], separate(1, 2));
+    all_or_nothing(&[], reject(1, &[1, 2]));
+    all_or_nothing(&[separate(1, 2)], forget(1));
+    all_or_nothing(&[reject(1, &[1, 2])], undo(5));
+    let since = [split(1, &[1, 2], "Eve"), move_tracks(&[2], 2)];
+    all_or_nothing(&since, partial_undo(5));
 }

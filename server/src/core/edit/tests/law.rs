@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-type Everything = (Vec<pb::Identity>, Vec<pb::Sighting>, Vec<(u64, u64)>);
+pub(super) type Everything = (Vec<pb::Identity>, Vec<pb::Sighting>, Vec<(u64, u64)>);
 
 /// Everybody (etags left out), every track, and ids that resolve to others.
-fn everything(core: &Core) -> Everything {
+pub(super) fn everything(core: &Core) -> Everything {
     let query = IdentityQuery {
         include_hidden: true,
         ..IdentityQuery::default()
@@ -159,6 +159,7 @@ async fn a_name_that_comes_back_must_be_free() {
     let all_the_same = edit(Change::Undo {
         sequence: renamed,
         allow_duplicate_name: true,
+        partial: false,
     });
     core.edit(all_the_same).await.unwrap();
     assert_eq!(everything(&core).0[0].name, "Bob");

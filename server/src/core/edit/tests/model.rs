@@ -17,33 +17,55 @@ pub(super) enum Field {
 }
 
 #[derive(Clone, Debug)]
-struct Set {
-    id: u64,
-    field: Field,
-    before: String,
-    after: String,
+pub(super) struct Set {
+    pub(super) id: u64,
+    pub(super) field: Field,
+    pub(super) before: String,
+    pub(super) after: String,
 }
+
+/// What a fact is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Track(u64),
+    Identity(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    One,
+    Two,
+    Placed,
+}
+
+pub(super) type Fact = (Kind, Side, Side);
 
 /// An edit that was made.
 #[derive(Clone, Debug, Default)]
-struct Made {
-    sets: Vec<Set>,
-    created: Option<u64>,
+pub(super) struct Made {
+    pub(super) sets: Vec<Set>,
+    pub(super) created: Vec<u64>,
     /// From where, to where, which tracks.
-    moved: Option<(u64, u64, Vec<u64>)>,
-    undoes: Option<u64>,
-    undone: bool,
+    pub(super) moved: Vec<(u64, u64, Vec<u64>)>,
+    /// Which, and whether it holds from here on.
+    pub(super) facts: Vec<(u64, Fact, bool)>,
+    pub(super) undoes: Option<u64>,
+    pub(super) undone: bool,
 }
 
-type Refused = &'static str;
+pub(super) type Refused = &'static str;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     pub(super) tracks: BTreeMap<u64, u64>,
+    /// The record by which the machine gave a track its identity.
+    pub(super) decided: BTreeMap<u64, u64>,
+    pub(super) facts: BTreeMap<u64, Fact>,
     fields: BTreeMap<(u64, Field), String>,
     /// The last id given.
     pub(super) last: u64,
-    edits: BTreeMap<u64, Made>,
+    pub(super) last_fact: u64,
+    pub(super) edits: BTreeMap<u64, Made>,
 }
 
 impl Model {
@@ -53,7 +75,10 @@ impl Model {
             Some(Body::TrackObserved(track)) => {
                 let decision = track.decision.clone().unwrap();
                 self.last = self.last.max(decision.identity_id);
-                self.tracks.insert(track.track_id, decision.identity_id);
+                let identity = decision.identity_id;
+                if self.tracks.insert(track.track_id, identity) != Some(identity) {
+                    self.decided.insert(track.track_id, record.sequence);
+                }
                 if decision.absorbs_previous {
                     let into = decision.identity_id.to_string();
                     self.set(decision.previous_identity_id, Field::PartOf, into);
@@ -89,10 +114,8 @@ impl Model {
     pub(super) fn create(&mut self, sequence: u64, name: &str) -> Result<(), Refused> {
         let id = self.last + 1;
         let mut made = self.to_be(id, &[(Field::Name, name)]);
-        made.created = Some(id);
-        self.make(sequence, made)?;
-        self.last = id;
-        Ok(())
+        made.created.push(id);
+        self.make(sequence, made)
     }
 
     pub(super) fn update(
@@ -124,66 +147,230 @@ impl Model {
         let part_of = into.to_string();
         made.sets
             .extend(self.to_be(from, &[(Field::PartOf, &part_of)]).sets);
-        made.moved = Some((from, into, self.tracks_of(from)));
+        made.moved.push((from, into, self.tracks_of(from)));
         self.make(sequence, made)
     }
 
-    pub(super) fn undo(&mut self, sequence: u64, edit: u64) -> Result<(), Refused> {
-        let target = self.edits.get(&edit).ok_or("EDIT_NOT_FOUND")?.clone();
-        if target.undone {
-            return Err("ALREADY_UNDONE");
+    /// Into an identity, or a new one of this name.
+    pub(super) fn move_tracks(
+        &mut self,
+        sequence: u64,
+        tracks: &[u64],
+        into: Result<u64, &str>,
+    ) -> Result<(), Refused> {
+        self.known(tracks, 1)?;
+        let mut made = Made::default();
+        let into = match into {
+            Ok(id) if id == 0 || id > self.last => return Err("IDENTITY_NOT_FOUND"),
+            Ok(id) => self.resolve(id),
+            Err(name) => self.open(&mut made, name),
+        };
+        for track in tracks {
+            if self.tracks[track] == into {
+                return Err("MOVE_INTO_ITSELF");
+            }
+            self.take(&mut made, *track, into);
+            let placed = (Kind::Placed, Side::Track(*track), Side::Identity(into));
+            self.state(&mut made, placed);
         }
-        let mut made = Made {
-            undoes: Some(edit),
+        self.make(sequence, made)
+    }
+
+    pub(super) fn split(
+        &mut self,
+        sequence: u64,
+        id: u64,
+        tracks: &[u64],
+        name: &str,
+    ) -> Result<(), Refused> {
+        if id == 0 || id > self.last {
+            return Err("IDENTITY_NOT_FOUND");
+        }
+        self.known(tracks, 1)?;
+        if tracks
+            .iter()
+            .any(|track| self.tracks[track] != self.resolve(id))
+        {
+            return Err("TRACK_ELSEWHERE");
+        }
+        self.move_tracks(sequence, tracks, Err(name))
+    }
+
+    pub(super) fn link(&mut self, sequence: u64, tracks: &[u64]) -> Result<(), Refused> {
+        self.known(tracks, 2)?;
+        let into = self.tracks[&tracks[0]];
+        let mut made = Made::default();
+        for track in &tracks[1..] {
+            let from = self.tracks[track];
+            let two = (Kind::Two, Side::Identity(from), Side::Identity(into));
+            if from != into && self.is_said(two) {
+                return Err("FACTS_CONTRADICT");
+            }
+            if from != into {
+                self.take(&mut made, *track, into);
+            }
+            let one = (Kind::One, Side::Track(tracks[0]), Side::Track(*track));
+            if !self.is_said(one) {
+                self.state(&mut made, one);
+            }
+        }
+        self.say(sequence, made)
+    }
+
+    pub(super) fn separate(&mut self, sequence: u64, one: u64, other: u64) -> Result<(), Refused> {
+        if [one, other].iter().any(|id| *id == 0 || *id > self.last) {
+            return Err("IDENTITY_NOT_FOUND");
+        }
+        let (one, other) = (self.resolve(one), self.resolve(other));
+        let two = (Kind::Two, Side::Identity(one), Side::Identity(other));
+        let mut made = Made::default();
+        if one == other {
+            return Err("FACTS_CONTRADICT");
+        }
+        if !self.is_said(two) {
+            self.state(&mut made, two);
+        }
+        self.say(sequence, made)
+    }
+
+    pub(super) fn separate_tracks(
+        &mut self,
+        sequence: u64,
+        one: u64,
+        other: u64,
+    ) -> Result<(), Refused> {
+        self.known(&[one, other], 2)?;
+        let two = (Kind::Two, Side::Track(one), Side::Track(other));
+        let mut made = Made::default();
+        if self.is_said(two) {
+            return Err("FACT_EXISTS");
+        }
+        self.state(&mut made, two);
+        if self.tracks[&one] == self.tracks[&other] {
+            let own = self.open(&mut made, "");
+            self.take(&mut made, one, own);
+        }
+        self.make(sequence, made)
+    }
+
+    pub(super) fn reject(&mut self, sequence: u64, id: u64, tracks: &[u64]) -> Result<(), Refused> {
+        if id == 0 || id > self.last {
+            return Err("IDENTITY_NOT_FOUND");
+        }
+        self.known(tracks, 1)?;
+        let id = self.resolve(id);
+        let mut made = Made::default();
+        for track in tracks {
+            let two = (Kind::Two, Side::Track(*track), Side::Identity(id));
+            if !self.is_said(two) {
+                self.state(&mut made, two);
+            }
+        }
+        if made.facts.is_empty() {
+            return Err("FACT_EXISTS");
+        }
+        let mut leaving: Vec<u64> = tracks.to_vec();
+        leaving.retain(|track| self.tracks[track] == id);
+        leaving.sort_unstable();
+        while let Some(first) = leaving.first().copied() {
+            let mut group = BTreeSet::from([first]);
+            let linked = |group: &BTreeSet<u64>, track: u64| {
+                let mut group = group.iter();
+                group.any(|it| self.is_said((Kind::One, Side::Track(*it), Side::Track(track))))
+            };
+            while let Some(more) = leaving
+                .iter()
+                .find(|it| !group.contains(it) && linked(&group, **it))
+            {
+                group.insert(*more);
+            }
+            leaving.retain(|track| !group.contains(track));
+            let own = self.open(&mut made, "");
+            for track in group {
+                self.take(&mut made, track, own);
+            }
+        }
+        self.make(sequence, made)
+    }
+
+    pub(super) fn forget(&mut self, sequence: u64, fact: u64) -> Result<(), Refused> {
+        let said = *self.facts.get(&fact).ok_or("FACT_NOT_FOUND")?;
+        let made = Made {
+            facts: vec![(fact, said, false)],
             ..Made::default()
         };
-        if let Some(id) = target.created {
-            let absorbed_any =
-                (1..=self.last).any(|other| self.get(other, Field::PartOf) == id.to_string());
-            let part = !self.get(id, Field::PartOf).is_empty();
-            if part || absorbed_any || !self.tracks_of(id).is_empty() {
-                return Err("BUILT_UPON");
-            }
-        }
-        for set in target.sets.iter().filter(|set| set.field != Field::PartOf) {
-            // Whoever has become a part of somebody has nothing of its own.
-            if !self.get(set.id, Field::PartOf).is_empty() {
-                return Err("BUILT_UPON");
-            }
-        }
-        for set in target.sets.iter().filter(|set| set.before != set.after) {
-            if self.get(set.id, set.field) != set.after {
-                return Err("BUILT_UPON");
-            }
-            made.sets.push(Set {
-                before: set.after.clone(),
-                after: set.before.clone(),
-                ..set.clone()
-            });
-        }
-        let part = target.sets.iter().find(|set| set.field == Field::PartOf);
-        if let (Some(part), Some((.., tracks))) = (part, &target.moved) {
-            let was_merge = part.before.is_empty();
-            let absorber = if was_merge { &part.after } else { &part.before };
-            let absorber = absorber.parse().unwrap();
-            if !self.get(absorber, Field::PartOf).is_empty() {
-                return Err("BUILT_UPON");
-            }
-            made.moved = Some(if was_merge {
-                let here = |track: &&u64| self.tracks.get(track) == Some(&absorber);
-                (
-                    absorber,
-                    part.id,
-                    tracks.iter().filter(here).copied().collect(),
-                )
-            } else {
-                (part.id, absorber, self.tracks_of(part.id))
-            });
+        self.make(sequence, made)
+    }
+
+    fn say(&mut self, sequence: u64, made: Made) -> Result<(), Refused> {
+        if made.facts.iter().all(|(.., holds)| !holds) {
+            return Err("FACT_EXISTS");
         }
         self.make(sequence, made)
     }
 
-    fn to_be(&self, id: u64, all: &[(Field, &str)]) -> Made {
+    fn known(&self, tracks: &[u64], least: usize) -> Result<(), Refused> {
+        let once: BTreeSet<u64> = tracks.iter().copied().collect();
+        if once.len() < tracks.len() || tracks.len() < least {
+            return Err("INVALID_ARGUMENT");
+        }
+        match tracks.iter().all(|track| self.tracks.contains_key(track)) {
+            true => Ok(()),
+            false => Err("TRACK_NOT_FOUND"),
+        }
+    }
+
+    fn open(&self, made: &mut Made, name: &str) -> u64 {
+        let id = self.last + 1 + made.created.len() as u64;
+        made.created.push(id);
+        made.sets
+            .extend(self.to_be(id, &[(Field::Name, name)]).sets);
+        id
+    }
+
+    /// The track becomes the identity's; where it was placed no longer counts.
+    fn take(&self, made: &mut Made, track: u64, into: u64) {
+        made.moved.push((self.tracks[&track], into, vec![track]));
+        for (id, fact) in &self.facts {
+            if fact.0 == Kind::Placed && fact.1 == Side::Track(track) {
+                made.facts.push((*id, *fact, false));
+            }
+        }
+    }
+
+    fn state(&self, made: &mut Made, fact: Fact) {
+        let stated = made.facts.iter().filter(|(.., holds)| *holds).count();
+        made.facts
+            .push((self.last_fact + 1 + stated as u64, fact, true));
+    }
+
+    fn is_said(&self, wanted: Fact) -> bool {
+        let now = |side| match side {
+            Side::Track(_) => side,
+            Side::Identity(id) => Side::Identity(self.resolve(id)),
+        };
+        let both = |fact: &Fact| BTreeSet::from([now(fact.1), now(fact.2)]);
+        let mut facts = self.facts.values();
+        facts.any(|fact| fact.0 == wanted.0 && both(fact) == both(&wanted))
+    }
+
+    /// Facts that are not kept, by id.
+    pub(super) fn broken(&self) -> Vec<u64> {
+        let now = |side| match side {
+            Side::Track(track) => self.tracks.get(&track).copied(),
+            Side::Identity(id) => Some(self.resolve(id)),
+        };
+        let broken =
+            self.facts
+                .iter()
+                .filter(|(_, (kind, one, other))| match (now(*one), now(*other)) {
+                    (Some(one), Some(other)) => (one == other) == (*kind == Kind::Two),
+                    _ => false,
+                });
+        broken.map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn to_be(&self, id: u64, all: &[(Field, &str)]) -> Made {
         let sets = all.iter().map(|(field, value)| Set {
             id,
             field: *field,
@@ -204,15 +391,33 @@ impl Model {
         }
     }
 
-    /// Makes the edit, unless two would have the same name or external id by it.
-    fn make(&mut self, sequence: u64, made: Made) -> Result<(), Refused> {
+    /// What things are after the edit.
+    pub(super) fn after(&self, made: &Made) -> Self {
         let mut next = self.clone();
-        let mut touched = BTreeSet::new();
         for set in made.sets.iter().filter(|set| set.before != set.after) {
             next.set(set.id, set.field, set.after.clone());
-            touched.insert((set.id, set.field));
         }
-        next.last = next.last.max(made.created.unwrap_or(0));
+        next.last = next.last.max(made.created.last().copied().unwrap_or(0));
+        for (_, into, tracks) in &made.moved {
+            for track in tracks {
+                next.tracks.insert(*track, *into);
+            }
+        }
+        for (id, fact, holds) in &made.facts {
+            next.last_fact = next.last_fact.max(*id);
+            match holds {
+                true => next.facts.insert(*id, *fact),
+                false => next.facts.remove(id),
+            };
+        }
+        next
+    }
+
+    /// Makes the edit, unless two would have the same name or external id by it, or a fact would be broken.
+    pub(super) fn make(&mut self, sequence: u64, made: Made) -> Result<(), Refused> {
+        let mut next = self.after(&made);
+        let changed = made.sets.iter().filter(|set| set.before != set.after);
+        let touched: BTreeSet<(u64, Field)> = changed.map(|set| (set.id, set.field)).collect();
         for id in 1..=next.last {
             let back = touched.contains(&(id, Field::PartOf));
             for (field, refused) in [
@@ -224,10 +429,8 @@ impl Model {
                 }
             }
         }
-        if let Some((_, into, tracks)) = &made.moved {
-            for track in tracks {
-                next.tracks.insert(*track, *into);
-            }
+        if !next.broken().is_empty() {
+            return Err("FACTS_CONTRADICT");
         }
         next.take_back(made.undoes);
         next.edits.insert(sequence, made);

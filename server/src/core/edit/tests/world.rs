@@ -1,14 +1,15 @@
 //! A core and the model beside it, in random steps.
 
-use super::model::{Field, Model};
-use super::{create, merge, reason, undo, update};
+use super::model::{Field, Kind, Model, Side};
+use super::track_steps::{TrackStep, track_steps};
+use super::{create, merge, partial_undo, reason, undo, update};
 use crate::core::edit::{Edit, ProfileUpdate};
 use crate::core::fill::{Survivors, survivors};
 use crate::core::index_folder::INDEX_FOLDER;
 use crate::core::marks::is_hidden;
 use crate::core::replay::CATALOG_FILE;
 use crate::core::tests::{checkpoint, closed, exemplar, face, open, sightings, source, track};
-use crate::core::{Core, IdentityQuery, Observed};
+use crate::core::{Core, FactQuery, IdentityQuery, Observed};
 use crate::pb;
 use proptest::prelude::*;
 use rollcall_index::{IdentityId, TrackId};
@@ -50,8 +51,10 @@ enum Step {
         from: u64,
         into: u64,
     },
+    Of(TrackStep),
     Undo {
         edit: prop::sample::Index,
+        partial: bool,
     },
 }
 
@@ -75,18 +78,20 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (id.clone(), prop::sample::select(fields.to_vec()), 0..3_usize)
             .prop_map(|(id, field, value)| Step::Update { id, field, value }),
         5 => (id.clone(), id).prop_map(|(from, into)| Step::Merge { from, into }),
-        6 => any::<prop::sample::Index>().prop_map(|edit| Step::Undo { edit }),
+        6 => (any::<prop::sample::Index>(), any::<bool>())
+            .prop_map(|(edit, partial)| Step::Undo { edit, partial }),
+        8 => track_steps().prop_map(Step::Of),
     ]
 }
 
 /// "Bob" and "bob" are one name.
-const NAMES: [&str; 3] = ["", "Bob", "bob"];
+pub(super) const NAMES: [&str; 3] = ["", "Bob", "bob"];
 const OTHERS: [&str; 3] = ["", "7", "8"];
 
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
     core: Core,
-    model: Model,
+    pub(super) model: Model,
     source: u64,
     run: u64,
     runs: u32,
@@ -189,15 +194,23 @@ impl World {
                 })
                 .await;
             }
-            Step::Undo { edit } => {
+            Step::Of(step) => self.step_of_tracks(step).await,
+            Step::Undo { edit, partial } => {
                 let edits = self.model.edits();
                 let edit = if edits.is_empty() {
                     1
                 } else {
                     *edit.get(&edits)
                 };
-                self.edit(undo(edit), |model, sequence| model.undo(sequence, edit))
-                    .await;
+                let asked = if *partial {
+                    partial_undo(edit)
+                } else {
+                    undo(edit)
+                };
+                self.edit(asked, |model, sequence| {
+                    model.undo(sequence, edit, *partial)
+                })
+                .await;
             }
         }
         for record in self.records(self.sequence) {
@@ -212,7 +225,7 @@ impl World {
     }
 
     /// Both make the edit, or both refuse it for the same reason.
-    async fn edit(
+    pub(super) async fn edit(
         &mut self,
         edit: Edit,
         expected: impl FnOnce(&mut Model, u64) -> Result<(), &'static str>,
@@ -256,7 +269,34 @@ impl World {
             assert_eq!(shown.exemplar_count, u64::from(exemplars));
         }
         self.check_lists();
+        self.check_facts();
         self.check_index();
+    }
+
+    /// The same facts hold, and nothing that was seen or edited has broken one.
+    fn check_facts(&self) {
+        let query = FactQuery {
+            limit: 10_000,
+            ..FactQuery::default()
+        };
+        let facts = self.core.catalog().facts(&query).unwrap();
+        let side = |track, identity| match track {
+            0 => Side::Identity(identity),
+            track => Side::Track(track),
+        };
+        let facts = facts.iter().map(|fact| {
+            let kind = match fact.kind() {
+                pb::FactKind::OnePerson => Kind::One,
+                pb::FactKind::TwoPeople => Kind::Two,
+                pb::FactKind::Placed => Kind::Placed,
+                pb::FactKind::Unspecified => panic!("{fact:?}"),
+            };
+            let one = side(fact.track_id, fact.identity_id);
+            let other = side(fact.other_track_id, fact.other_identity_id);
+            (fact.id, (kind, one, other))
+        });
+        assert_eq!(facts.collect::<BTreeMap<_, _>>(), self.model.facts);
+        assert_eq!(self.model.broken(), [0; 0], "{:#?}", self.model);
     }
 
     fn check_lists(&self) {

@@ -1,0 +1,150 @@
+//! Why a track belongs to its identity.
+
+use super::edit::told;
+use super::identity::Identities;
+use crate::core::{Core, EditPlace};
+use crate::error::ApiError;
+use crate::pb;
+use crate::time::timestamp;
+use rollcall_index::{Effort, Embedding, Filter, IdentityId, Similarity, TrackId};
+use rollcall_log::record::{Body, Edited, Record};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// Other identities that are named.
+const NEAREST: usize = 5;
+/// Edits of one identity that are looked through for the track, newest first.
+const EDITS_READ_MAX: u32 = 1000;
+
+impl Identities {
+    pub(super) async fn explain(&self, track: u64) -> Result<pb::TrackExplanation, ApiError> {
+        let place = self.0.pool.admit()?;
+        let core = self.0.core.clone();
+        let explained = self.0.pool.run(move || explain(&core, track)).await;
+        drop(place);
+        explained
+    }
+}
+
+fn explain(core: &Core, id: u64) -> Result<pb::TrackExplanation, ApiError> {
+    // What is read of the catalog after the view may be newer, never older.
+    let view = core.view();
+    let catalog = core.catalog();
+    let sighting = catalog.track(id)?;
+    let sighting = sighting.ok_or(ApiError::TrackNotFound { id })?;
+    let (facts, barred) = catalog.facts_around(id, sighting.identity_id)?;
+    let decisions = decisions(core, id)?;
+    let edits = edits(core, id, &decisions, sighting.identity_id)?;
+    let mut explanation = pb::TrackExplanation {
+        decisions,
+        edits,
+        facts,
+        sequence: view.sequence,
+        ..pb::TrackExplanation::default()
+    };
+    let track = TrackId::new(id);
+    let faces = view.index.track_faces(track);
+    let faces: Vec<(Embedding, f32)> = faces.map(|face| (face.embedding(), face.quality)).collect();
+    if let Some(mean) = Embedding::mean(faces.iter().map(|(face, quality)| (face, *quality))) {
+        let own = IdentityId::new(sighting.identity_id);
+        let cosine = view.index.identity_similarity(&mean, own, Some(track))?;
+        explanation.cosine = cosine.map(Similarity::get);
+        explanation.nearest = nearest(core, &view.index, &mean, (track, own), &barred)?;
+    }
+    explanation.sighting = Some(sighting);
+    Ok(explanation)
+}
+
+/// The decisions that gave the track an identity, oldest first.
+fn decisions(core: &Core, track: u64) -> Result<Vec<pb::TrackDecision>, ApiError> {
+    let mut told = Vec::new();
+    for sequence in core.catalog().decisions(track)? {
+        let record = core.log().record(sequence)?;
+        told.extend(record.as_ref().and_then(decision));
+    }
+    Ok(told)
+}
+
+fn decision(record: &Record) -> Option<pb::TrackDecision> {
+    let Some(Body::TrackObserved(track)) = &record.body else {
+        return None;
+    };
+    let decision = track.decision.clone()?;
+    Some(pb::TrackDecision {
+        sequence: record.sequence,
+        time: Some(timestamp(record.time_us)),
+        // The numbers are the same by design.
+        kind: decision.kind,
+        identity_id: decision.identity_id,
+        previous_identity_id: decision.previous_identity_id,
+        cosine: decision.similarity,
+        runner_up_identity_id: decision.runner_up_identity_id,
+        runner_up_cosine: decision.runner_up_similarity,
+        reason: decision.reason,
+        absorbs_previous: decision.absorbs_previous,
+    })
+}
+
+/// The edits that moved the track or stated something about it, oldest first: found among those of all
+/// identities that it ever had.
+fn edits(
+    core: &Core,
+    track: u64,
+    decisions: &[pb::TrackDecision],
+    now: u64,
+) -> Result<Vec<pb::Edit>, ApiError> {
+    let mut found: BTreeMap<u64, EditPlace> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    let had = decisions.iter().map(|decision| decision.identity_id);
+    let mut ahead: BTreeSet<u64> = had.chain([now]).collect();
+    while let Some(identity) = ahead.pop_first() {
+        if !seen.insert(identity) {
+            continue;
+        }
+        let places = core
+            .catalog()
+            .edits(Some(identity), u64::MAX, EDITS_READ_MAX)?;
+        for place in places {
+            let record = core.log().record(place.sequence)?;
+            let Some(Body::Edited(edited)) = record.and_then(|record| record.body) else {
+                continue;
+            };
+            let mut moves = edited.moves.iter();
+            let moved = moves.find(|moved| moved.track_ids.contains(&track));
+            ahead.extend(moved.map(|moved| moved.into_identity_id));
+            if moved.is_some() || states(&edited, track) {
+                found.insert(place.sequence, place);
+            }
+        }
+    }
+    found.into_values().map(|place| told(core, place)).collect()
+}
+
+fn states(edited: &Edited, track: u64) -> bool {
+    let mut facts = edited.facts.iter().filter_map(|change| change.fact);
+    facts.any(|fact| fact.track_id == track || fact.other_track_id == track)
+}
+
+fn nearest(
+    core: &Core,
+    index: &rollcall_index::Snapshot,
+    mean: &Embedding,
+    (track, own): (TrackId, IdentityId),
+    barred: &HashSet<u64>,
+) -> Result<Vec<pb::NearIdentity>, ApiError> {
+    let filter = Filter {
+        exclude_track: Some(track),
+        ..Filter::default()
+    };
+    let most = NEAREST + 1;
+    let (hits, _) = index.who(mean, most, Similarity::LEAST, &filter, Effort::Normal)?;
+    let others = hits.iter().filter(|hit| hit.identity != own).take(NEAREST);
+    let mut told = Vec::new();
+    for hit in others {
+        told.push(pb::NearIdentity {
+            identity: core.catalog().identity(hit.identity.get())?,
+            cosine: hit.similarity.get(),
+            barred: barred.contains(&hit.identity.get()),
+        });
+    }
+    Ok(told)
+}
