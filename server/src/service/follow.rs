@@ -132,7 +132,8 @@ impl Follower {
             | Event::IdentityChanged(_)
             | Event::IdentityAbsorbed(_)
             | Event::IdentityRestored(_)
-            | Event::TracksMoved(_) => return None,
+            | Event::TracksMoved(_)
+            | Event::AlertRaised(_) => return None,
         };
         if sequence <= self.seen_up_to || !self.takes(&sighting) {
             return None;

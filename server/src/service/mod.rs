@@ -1,6 +1,8 @@
 //! The services of the API, one file each.
 
 mod admin;
+mod alert;
+mod alert_check;
 mod edit;
 mod follow;
 mod identity;
@@ -14,6 +16,7 @@ mod watch;
 mod watch_filter;
 
 pub(crate) use admin::Admin;
+pub(crate) use alert::Alerts;
 pub(crate) use identity::Identities;
 pub(crate) use ingest::Ingest;
 pub(crate) use search::Search;

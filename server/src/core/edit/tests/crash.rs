@@ -1,6 +1,7 @@
 //! Edits on storage that fails at each of their writes: all of an edit is there afterwards, or nothing.
 
 use super::{create, merge, named, undo, update};
+use crate::core::alert::Watchlist;
 use crate::core::apply::Truth;
 use crate::core::catalog::CatalogWriter;
 use crate::core::edit::{Edit, carry_out};
@@ -32,6 +33,7 @@ fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempDir) {
         log,
         index,
         catalog,
+        alerts: Watchlist::default(),
         uncommitted: Vec::new(),
     };
     (truth, folder)
