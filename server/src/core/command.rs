@@ -199,7 +199,9 @@ pub enum WriteError {
         current: String,
     },
     /// The change does not fit what the rule watches for.
-    #[error("alert rule {id} watches for something else: whom a rule watches for stays of its kind; make another rule")]
+    #[error(
+        "alert rule {id} watches for something else: whom a rule watches for stays of its kind; make another rule"
+    )]
     AlertRuleKind {
         /// Which rule.
         id: u64,

@@ -30,11 +30,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub use alert::{RuleChange, RuleEdit, RuleUpdate, WebhookUpdate};
+pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub use catalog::{
-    AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow, IdentityQuery, SightingKey,
-    SightingQuery, SourceRow,
+    AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
+    IdentityQuery, SightingKey, SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
 pub use edit::{Change, Edit, ProfileUpdate};

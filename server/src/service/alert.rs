@@ -101,7 +101,10 @@ impl Alerts {
         Ok(faces)
     }
 
-    async fn update(&self, mut request: pb::UpdateAlertRuleRequest) -> Result<pb::AlertRule, ApiError> {
+    async fn update(
+        &self,
+        mut request: pb::UpdateAlertRuleRequest,
+    ) -> Result<pb::AlertRule, ApiError> {
         let said = Said::new(
             std::mem::take(&mut request.author),
             std::mem::take(&mut request.reason),
@@ -159,7 +162,9 @@ impl Alerts {
         let after = seal
             .open(&request.page_token)?
             .map_or(0, |[after]| after.cast_unsigned());
-        let read = self.0.read(move |catalog| catalog.alert_rules(after, size + 1));
+        let read = self
+            .0
+            .read(move |catalog| catalog.alert_rules(after, size + 1));
         let mut rules = read.await?;
         let more = cut(&mut rules, size);
         let last = rules.last().filter(|_| more);
@@ -172,7 +177,10 @@ impl Alerts {
         })
     }
 
-    async fn list(&self, request: pb::ListAlertsRequest) -> Result<pb::ListAlertsResponse, ApiError> {
+    async fn list(
+        &self,
+        request: pb::ListAlertsRequest,
+    ) -> Result<pb::ListAlertsResponse, ApiError> {
         let size = page_size(request.page_size)?;
         let kind = AlertKind::try_from(request.kind).map_err(|_| ApiError::InvalidField {
             field: "kind",
@@ -189,7 +197,10 @@ impl Alerts {
             before: None,
             limit: size + 1,
         };
-        let seal = self.0.seal("ListAlerts").with(format!("{query:?}").as_bytes());
+        let seal = self
+            .0
+            .seal("ListAlerts")
+            .with(format!("{query:?}").as_bytes());
         let before = seal.open(&request.page_token)?;
         query.before = before.map(|[before]| before.cast_unsigned());
         let (mut alerts, more) = self.0.blocking(move |core| page(core, query, size)).await?;

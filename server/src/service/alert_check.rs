@@ -90,7 +90,10 @@ pub(super) fn checked_update(
     if let Some(identities) = request.identities {
         let ids = checked_ids("identities", identities.identity_ids)?;
         if ids.is_empty() {
-            return Err(wrong("identities", "is empty: name at least one, or delete the rule"));
+            return Err(wrong(
+                "identities",
+                "is empty: name at least one, or delete the rule",
+            ));
         }
         update.identity_ids = Some(ids);
     }
@@ -128,7 +131,10 @@ fn checked_settings(settings: Option<pb::AlertSettings>) -> Result<RuleUpdate, A
     let settings = settings.unwrap_or_default();
     let cosine = settings.min_cosine;
     if cosine.is_some_and(|cosine| !(-1.0..=1.0).contains(&cosine)) {
-        return Err(wrong("settings.min_cosine", "must be a number from -1 to 1"));
+        return Err(wrong(
+            "settings.min_cosine",
+            "must be a number from -1 to 1",
+        ));
     }
     let faces = settings.confirm_faces;
     if faces.is_some_and(|faces| faces > CONFIRM_FACES_MAX) {
@@ -141,7 +147,11 @@ fn checked_settings(settings: Option<pb::AlertSettings>) -> Result<RuleUpdate, A
             .transpose()?,
         live_only: settings.live_only,
         confirm_faces: faces,
-        confirm_us: time("settings.confirm_time", settings.confirm_time, CONFIRM_MAX_US)?,
+        confirm_us: time(
+            "settings.confirm_time",
+            settings.confirm_time,
+            CONFIRM_MAX_US,
+        )?,
         absence_us: time("settings.absence", settings.absence, ABSENCE_MAX_US)?,
         cool_down_us: time("settings.cool_down", settings.cool_down, COOL_DOWN_MAX_US)?,
         min_cosine: cosine,

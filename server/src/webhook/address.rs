@@ -70,16 +70,37 @@ mod tests {
     fn hosts_are_those_that_are_listed_or_any_for_a_local_server() {
         let (local, open) = ("127.0.0.1:1", "0.0.0.0:1");
         check(&[], local, "http://169.254.169.254/x", "");
-        check(&[], open, "https://example.org/x", "WEBHOOK_HOST_NOT_ALLOWED");
+        check(
+            &[],
+            open,
+            "https://example.org/x",
+            "WEBHOOK_HOST_NOT_ALLOWED",
+        );
         check(&["Example.org"], open, "https://EXAMPLE.org:8443/x", "");
-        check(&["example.org"], local, "https://b.example.org/", "WEBHOOK_HOST_NOT_ALLOWED");
+        check(
+            &["example.org"],
+            local,
+            "https://b.example.org/",
+            "WEBHOOK_HOST_NOT_ALLOWED",
+        );
         check(&["::1"], open, "http://[::1]:9/", "");
-        check(&["example.org"], open, "http://example.org@evil.org/", "WEBHOOK_HOST_NOT_ALLOWED");
+        check(
+            &["example.org"],
+            open,
+            "http://example.org@evil.org/",
+            "WEBHOOK_HOST_NOT_ALLOWED",
+        );
     }
 
     #[test]
     fn what_is_no_web_address_is_refused() {
-        for url in ["", "example.org", "ftp://example.org/", "http://", "file:///etc/passwd"] {
+        for url in [
+            "",
+            "example.org",
+            "ftp://example.org/",
+            "http://",
+            "file:///etc/passwd",
+        ] {
             check(&[], "127.0.0.1:1", url, "INVALID_WEBHOOK");
         }
         let long = format!("http://example.org/{}", "a".repeat(2000));

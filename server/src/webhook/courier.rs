@@ -116,7 +116,10 @@ impl Courier {
             }
             self.note(sequence, result, status).await;
             let lag_ms = u32::try_from((now_us() - raised_us) / 1000).unwrap_or(0);
-            self.post.metrics.webhook_lag.observe(f64::from(lag_ms) / 1000.0);
+            self.post
+                .metrics
+                .webhook_lag
+                .observe(f64::from(lag_ms) / 1000.0);
             return;
         }
         let asked = sent.as_ref().ok().and_then(|answer| answer.retry_after);
@@ -127,7 +130,14 @@ impl Courier {
         };
         let (rule, attempt) = (self.rule, self.attempts.1);
         let why = masked(&why);
-        tracing::warn!(rule, sequence, attempt, ?pause, why, "a webhook did not take an alert");
+        tracing::warn!(
+            rule,
+            sequence,
+            attempt,
+            ?pause,
+            why,
+            "a webhook did not take an alert"
+        );
         self.rest(pause, changed).await;
     }
 
@@ -137,8 +147,8 @@ impl Courier {
             return Err(PostError::Connection(error.to_string()));
         }
         let secret = &job.webhook.secret;
-        let signed = (!secret.is_empty())
-            .then(|| signature(secret, now_us() / 1_000_000, &job.letter.body));
+        let signed =
+            (!secret.is_empty()).then(|| signature(secret, now_us() / 1_000_000, &job.letter.body));
         let letter = Letter {
             signature: signed,
             ..job.letter
@@ -192,7 +202,8 @@ impl Courier {
             let id = self.rule;
             let read = move |core: &crate::core::Core| Ok(core.catalog().alert_rule(id)?);
             let rule = blocking(&self.post.core, read).await;
-            let same = |rule: Option<AlertRuleRow>| rule.is_some_and(|rule| rule.sequence == changed);
+            let same =
+                |rule: Option<AlertRuleRow>| rule.is_some_and(|rule| rule.sequence == changed);
             if !rule.is_ok_and(same) {
                 self.attempts.1 = 0;
                 return;

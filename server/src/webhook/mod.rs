@@ -134,7 +134,12 @@ async fn waiting(post: &Post) -> Vec<u64> {
         let mut waiting = Vec::new();
         for rule in core.catalog().alert_rules(0, u32::MAX)? {
             let told = rule.rule.webhook.is_some() && !rule.gone;
-            if told && core.catalog().next_alert(rule.id, rule.delivered)?.is_some() {
+            if told
+                && core
+                    .catalog()
+                    .next_alert(rule.id, rule.delivered)?
+                    .is_some()
+            {
                 waiting.push(rule.id);
             }
         }

@@ -98,7 +98,10 @@ fn moment(at: Option<prost_types::Timestamp>) -> Option<String> {
 }
 
 /// Stream time is far below 2^53 microseconds.
-#[expect(clippy::cast_precision_loss, reason = "stream times are far below 2^53 microseconds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "stream times are far below 2^53 microseconds"
+)]
 fn seconds(at: prost_types::Duration) -> f64 {
     crate::time::duration_us(&at) as f64 / 1e6
 }

@@ -7,7 +7,9 @@
     reason = "helpers of tests, used by tests alone"
 )]
 
+mod alerts;
 mod edits;
+mod endpoint;
 mod errors;
 mod http;
 mod live;
@@ -15,3 +17,4 @@ mod offline_index;
 mod people;
 mod sources;
 mod support;
+mod webhooks;

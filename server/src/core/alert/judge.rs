@@ -28,7 +28,12 @@ pub(super) fn judge(
     let Some(Body::TrackObserved(observed)) = &record.body else {
         return Ok(Vec::new());
     };
-    if list.is_empty() {
+    let identity = observed
+        .decision
+        .as_ref()
+        .map_or(0, |decision| decision.identity_id);
+    let mut rules = list.rules_for(identity).peekable();
+    if rules.peek().is_none() {
         return Ok(Vec::new());
     }
     let (Some(track), Some(source)) = (
@@ -48,7 +53,7 @@ pub(super) fn judge(
         track,
     };
     let mut raised = Vec::new();
-    for rule in list.rules_for(sighting.track.identity) {
+    for rule in rules {
         raised.extend(sighting.under(rule)?);
     }
     Ok(raised)
@@ -120,7 +125,9 @@ impl Sighting<'_> {
         }
         if let Some(strangers) = &rule.says.unknown_people {
             let facts = self.facts.as_ref()?;
-            return self.is_stranger(facts, strangers).then_some(self.track.joined);
+            return self
+                .is_stranger(facts, strangers)
+                .then_some(self.track.joined);
         }
         is_close(rule, self.track.joined).then_some(self.track.joined)
     }
@@ -132,12 +139,7 @@ impl Sighting<'_> {
     }
 
     /// Whether another sighting of the person that counts lies near in time.
-    fn goes_on(
-        &self,
-        rule: &Rule,
-        near_us: (i64, i64),
-        confirm: Confirm,
-    ) -> Result<bool, Failure> {
+    fn goes_on(&self, rule: &Rule, near_us: (i64, i64), confirm: Confirm) -> Result<bool, Failure> {
         let mut left = NEAR_COMPARED_MAX;
         let mut takes = |near: Near| {
             if !rule.takes_source(near.source, near.kind) {
@@ -173,8 +175,10 @@ fn like(rule: &Rule, mean: &Embedding) -> Option<f32> {
 
 fn mean_of(state: &State, track: u64) -> Option<Embedding> {
     let faces = state.track_faces(TrackId::new(track));
-    let faces: Vec<(Embedding, f32)> = faces
-        .map(|face| (face.embedding(), face.quality))
-        .collect();
-    Embedding::mean(faces.iter().map(|(embedding, quality)| (embedding, *quality)))
+    let faces: Vec<(Embedding, f32)> = faces.map(|face| (face.embedding(), face.quality)).collect();
+    Embedding::mean(
+        faces
+            .iter()
+            .map(|(embedding, quality)| (embedding, *quality)),
+    )
 }

@@ -44,7 +44,9 @@ fn has_left(
     if seen.iter().any(|seen| !seen.closed) {
         return Ok(None);
     }
-    let last = seen.iter().max_by_key(|seen| (seen.wall_end_us, seen.track));
+    let last = seen
+        .iter()
+        .max_by_key(|seen| (seen.wall_end_us, seen.track));
     if last.is_some_and(|last| !has_passed(last, rule.says.absence_us, now_us)) {
         return Ok(None);
     }

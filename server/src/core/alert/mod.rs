@@ -14,8 +14,8 @@ use super::command::{Done, WriteError};
 use super::writer::{Refusal, record, repeated};
 use rollcall_index::Embedding;
 use rollcall_log::record::{
-    AlertDelivered, AlertRaised, AlertRule, AlertRuleChanged, AlertWebhook, Body, UnknownPeople,
-    BlobRef, Record, WatchedPhoto,
+    AlertDelivered, AlertRaised, AlertRule, AlertRuleChanged, AlertWebhook, BlobRef, Body, Record,
+    UnknownPeople, WatchedPhoto,
 };
 
 pub(crate) use shown::{alert as as_shown_alert, raised as as_raised, rule as as_shown_rule};
@@ -114,7 +114,11 @@ pub struct WebhookUpdate {
 impl WebhookUpdate {
     /// The webhook after the update.
     pub fn on(self, before: Option<&AlertWebhook>) -> Option<AlertWebhook> {
-        let kept = || before.map(|before| before.secret.clone()).unwrap_or_default();
+        let kept = || {
+            before
+                .map(|before| before.secret.clone())
+                .unwrap_or_default()
+        };
         (!self.url.is_empty()).then(|| AlertWebhook {
             secret: self.secret.unwrap_or_else(kept),
             url: self.url,
@@ -259,10 +263,7 @@ fn plan(
     }
 }
 
-fn stored(
-    truth: &mut Truth,
-    photos: &[Embedding],
-) -> Result<Vec<BlobRef>, Failure> {
+fn stored(truth: &mut Truth, photos: &[Embedding]) -> Result<Vec<BlobRef>, Failure> {
     let photos = photos.iter().map(Embedding::to_f16_bytes);
     photos
         .map(|bytes| Ok(truth.log.put_blob(&bytes)?))
@@ -336,3 +337,5 @@ pub(crate) fn photo_of(contract: &str) -> WatchedPhoto {
     }
 }
 
+#[cfg(test)]
+mod tests;

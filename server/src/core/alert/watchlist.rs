@@ -53,7 +53,8 @@ impl Watchlist {
             let photo = row.rule.photo.clone().unwrap_or_default();
             let photos = photo.embeddings.iter().filter_map(|reference| {
                 let read = embedding_of(log, 0, reference);
-                let failed = |error| tracing::warn!(rule = row.id, %error, "a rule's photo is lost");
+                let failed =
+                    |error| tracing::warn!(rule = row.id, %error, "a rule's photo is lost");
                 read.map_err(failed).ok()
             });
             let photos = photos.collect();
@@ -62,15 +63,11 @@ impl Watchlist {
         Ok(list)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-
     pub(super) fn get(&self, rule: u64) -> Option<&Rule> {
         self.rules.get(&rule)
     }
 
-    /// The rules that may watch for the person, by id, and whether they do so by the person's id.
+    /// The rules that may watch for the person, by id.
     pub(super) fn rules_for(&self, person: u64) -> impl Iterator<Item = &Rule> {
         let named = self.people.get(&person).into_iter().flatten();
         let ids: BTreeSet<u64> = named
@@ -145,7 +142,10 @@ impl Watchlist {
         }
         for id in rule.says.identity_ids.iter().filter(|_| rule.says.enabled) {
             let person = catalog.resolve(*id)?;
-            self.people.entry(person).or_default().insert((rule.id, *id));
+            self.people
+                .entry(person)
+                .or_default()
+                .insert((rule.id, *id));
         }
         self.rules.insert(rule.id, rule);
         Ok(())

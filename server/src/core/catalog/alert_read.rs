@@ -55,8 +55,7 @@ pub struct AlertQuery {
     pub limit: u32,
 }
 
-const RULE: &str =
-    "SELECT id, created_us, sequence, rule, delivered, gone FROM alert_rules WHERE rule IS NOT NULL";
+const RULE: &str = "SELECT id, created_us, sequence, rule, delivered, gone FROM alert_rules WHERE rule IS NOT NULL";
 const ALERT: &str = "SELECT sequence, time_us, raised FROM alerts";
 
 impl Catalog {
@@ -75,7 +74,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError`].
-    pub fn alert_rules(&self, after_id: u64, limit: u32) -> Result<Vec<AlertRuleRow>, CatalogError> {
+    pub fn alert_rules(
+        &self,
+        after_id: u64,
+        limit: u32,
+    ) -> Result<Vec<AlertRuleRow>, CatalogError> {
         self.read(|db| {
             let text = format!("{RULE} AND id > ?1 ORDER BY id LIMIT ?2");
             let mut statement = db.prepare_cached(&text)?;

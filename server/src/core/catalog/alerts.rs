@@ -168,7 +168,9 @@ impl CatalogWriter {
         (from, into): (u64, u64),
     ) -> Result<(), CatalogError> {
         self.db
-            .prepare_cached("UPDATE alerts SET person_id = ?3 WHERE track_id = ?1 AND person_id = ?2")?
+            .prepare_cached(
+                "UPDATE alerts SET person_id = ?3 WHERE track_id = ?1 AND person_id = ?2",
+            )?
             .execute([sql(track), sql(from), sql(into)])?;
         Ok(())
     }

@@ -152,4 +152,4 @@ pub(super) fn carry_out(truth: &mut Truth, edit: Edit) -> Result<u64, Refusal> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
