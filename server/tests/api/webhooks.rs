@@ -14,7 +14,7 @@ use std::sync::Arc;
 const GET: &str = "/rollcall.v1.AlertService/GetAlertRule";
 
 fn quick(config: &mut Config) {
-    config.alerts.webhook_timeout_ms = 500;
+    config.alerts.webhook_timeout_ms = 3000;
     config.alerts.retry_first_ms = 1;
     config.alerts.retry_longest_ms = 20;
 }

@@ -103,7 +103,8 @@ impl Model {
             for id in &moved.track_ids {
                 self.tracks.get_mut(id).unwrap().person = moved.into_identity_id;
                 for (told, about) in self.told.iter().zip(&mut self.about) {
-                    if told.track == *id && *about == moved.from_identity_id {
+                    let goes = moved.all || told.track == *id;
+                    if goes && *about == moved.from_identity_id {
                         *about = moved.into_identity_id;
                     }
                 }
