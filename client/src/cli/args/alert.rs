@@ -45,7 +45,8 @@ pub(crate) struct AlertAdd {
     #[command(flatten)]
     pub(crate) whom: Whom,
     /// Only strangers whose identity was opened no longer ago.
-    #[arg(long, value_name = "DURATION", value_parser = parse_limit, requires = "strangers")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_limit)]
+    #[arg(conflicts_with_all = ["identities", "photos"])]
     pub(crate) opened_within: Option<Limit>,
     #[command(flatten)]
     pub(crate) settings: AlertSettings,
