@@ -2,7 +2,7 @@
 use prost::Message as _;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "rollcall/v1/types.proto",
     "rollcall/v1/search.proto",
     "rollcall/v1/identity.proto",
@@ -10,6 +10,7 @@ const FILES: [&str; 8] = [
     "rollcall/v1/sighting.proto",
     "rollcall/v1/watch.proto",
     "rollcall/v1/ingest.proto",
+    "rollcall/v1/alert.proto",
     "rollcall/v1/admin.proto",
 ];
 

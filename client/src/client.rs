@@ -43,6 +43,8 @@ macro_rules! call {
     }};
 }
 
+mod alerts;
+
 impl Client {
     /// Connects to a server such as `http://127.0.0.1:50551`.
     ///

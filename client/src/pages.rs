@@ -81,6 +81,46 @@ impl Client {
         }
     }
 
+    /// Alert rules, oldest first, at most `limit`.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_alert_rules(&self, limit: usize) -> Result<Vec<pb::AlertRule>, Error> {
+        let mut rules = Vec::new();
+        let mut request = pb::ListAlertRulesRequest::default();
+        loop {
+            request.page_size = page_size(limit - rules.len());
+            let page = self.list_alert_rules(request.clone()).await?;
+            rules.extend(page.rules);
+            rules.truncate(limit);
+            if page.next_page_token.is_empty() || rules.len() >= limit {
+                return Ok(rules);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Alerts, newest first, at most `limit`; the request's page fields are ignored.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_alerts(
+        &self,
+        mut request: pb::ListAlertsRequest,
+        limit: usize,
+    ) -> Result<Vec<pb::Alert>, Error> {
+        let mut alerts = Vec::new();
+        request.page_token.clear();
+        loop {
+            request.page_size = page_size(limit - alerts.len());
+            let page = self.list_alerts(request.clone()).await?;
+            alerts.extend(page.alerts);
+            alerts.truncate(limit);
+            if page.next_page_token.is_empty() || alerts.len() >= limit {
+                return Ok(alerts);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
     /// Sources from the first page on, at most `limit`.
     ///
     /// Cost: a call per 1000.

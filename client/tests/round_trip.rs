@@ -510,3 +510,94 @@ async fn edits_are_asked_for_and_told() {
         "{output:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_rules_are_made_changed_and_told() {
+    use pb::create_alert_rule_request::Watches;
+    let (fake, endpoint) = fake::start().await;
+    let run = async |line: &[&str]| rollcall(&endpoint, line).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "s3cret\nnot this\n").unwrap();
+    let key = key.to_str().unwrap();
+
+    let add = [
+        "alert",
+        "add",
+        "on air",
+        "--identity",
+        "1",
+        "--identity",
+        "2",
+    ];
+    let hook = [
+        "--webhook",
+        "https://example.org/hook",
+        "--secret-file",
+        key,
+    ];
+    let output = run(&[&add[..], &hook, &["--absence", "1m", "--left"]].concat()).await;
+    assert_eq!(json(&output)["identity_ids"], serde_json::json!([1, 2]));
+    assert!(!text(&output.stdout).contains("s3cret"));
+    let asked = fake.0.rules.lock().unwrap()[0].clone();
+    let Some(Watches::Identities(identities)) = asked.watches else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(identities.identity_ids, [1, 2]);
+    let settings = asked.settings.unwrap();
+    assert_eq!(settings.absence.unwrap().seconds, 60);
+    assert_eq!((settings.tell_left, settings.cool_down), (Some(true), None));
+    assert_eq!(asked.webhook.unwrap().secret.as_deref(), Some("s3cret"));
+    assert_eq!(asked.request_id.len(), 36);
+
+    let picture = photo(&folder, b"ada");
+    assert!(
+        run(&["alert", "add", "ada", "--photo", &picture])
+            .await
+            .status
+            .success()
+    );
+    let asked = fake.0.rules.lock().unwrap()[1].watches.clone();
+    assert!(matches!(asked, Some(Watches::Photos(photos)) if photos.images == [b"ada"]));
+
+    let set = [
+        "alert",
+        "set",
+        "1",
+        "--disable",
+        "--all-sources",
+        "--left=false",
+    ];
+    assert!(
+        run(&[&set[..], &["--webhook", ""]].concat())
+            .await
+            .status
+            .success()
+    );
+    let asked = fake.0.rule_updates.lock().unwrap()[0].clone();
+    assert_eq!(
+        (asked.enabled, asked.name, asked.identities),
+        (Some(false), None, None)
+    );
+    let settings = asked.settings.unwrap();
+    assert_eq!(settings.tell_left, Some(false));
+    assert_eq!(settings.sources, Some(pb::SourceList::default()));
+    let webhook = asked.webhook.unwrap();
+    assert_eq!((&*webhook.url, webhook.secret), ("", None));
+
+    let output = run(&["alert", "list", "--format", "table"]).await;
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("identities 1, 2") && told.contains("(gone)"),
+        "{told}"
+    );
+    assert!(run(&["alert", "remove", "1"]).await.status.success());
+    let output = run(&["alert", "show", "7"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("[ALERT_RULE_NOT_FOUND]"));
+
+    let output = run(&["alert", "history", "1", "--format", "json"]).await;
+    assert_eq!(json(&output)["alerts"][0]["identity_name"], "Ada Lovelace");
+    let output = run(&["alert", "history", "2"]).await;
+    assert_eq!(output.status.code(), Some(1), "nothing was raised");
+}

@@ -148,8 +148,13 @@ fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(), CheckError>
 }
 
 fn references(record: &Record) -> impl Iterator<Item = &BlobRef> {
-    let track = match &record.body {
-        Some(Body::TrackObserved(track)) => Some(track),
+    let (mut track, mut photo) = (None, None);
+    match &record.body {
+        Some(Body::TrackObserved(observed)) => track = Some(observed),
+        // What a rule was before is in the record that made it so.
+        Some(Body::AlertRuleChanged(change)) => {
+            photo = change.after.as_ref().and_then(|rule| rule.photo.as_ref());
+        }
         Some(
             Body::CollectionOpened(_)
             | Body::SourceAdded(_)
@@ -158,14 +163,18 @@ fn references(record: &Record) -> impl Iterator<Item = &BlobRef> {
             | Body::TrackRetracted(_)
             | Body::IdentityRenamed(_)
             | Body::SourceRunStarted(_)
-            | Body::Edited(_),
+            | Body::Edited(_)
+            | Body::AlertRaised(_)
+            | Body::AlertDelivered(_),
         )
-        | None => None,
-    };
+        | None => {}
+    }
     let exemplars = track.into_iter().flat_map(|track| &track.exemplars);
+    let photos = photo.into_iter().flat_map(|photo| &photo.embeddings);
     exemplars
         .flat_map(|e| [&e.embedding, &e.crop, &e.loose_crop])
         .flatten()
+        .chain(photos)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::shutdown::Shutdown;
 use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
+use crate::webhook::{RuleNews, WebhookRules};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -53,6 +54,10 @@ pub struct Edge {
     pub supervisor: Supervisor,
     /// What may be read.
     pub rules: SourceRules,
+    /// Where alerts may be sent to.
+    pub(crate) webhook_rules: WebhookRules,
+    /// Says that alert rules have changed.
+    pub(crate) rule_news: RuleNews,
     /// What the collection holds.
     pub collection: Collection,
     /// The end of everything that runs long.

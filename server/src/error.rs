@@ -80,6 +80,24 @@ pub enum ApiError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A webhook's address cannot be used.
+    #[error("webhook.url: {what}")]
+    InvalidWebhook {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A webhook's host is none of those that are allowed.
+    #[error("webhook.url: alerts may not be sent to {host}; allow it in alerts.webhook_hosts")]
+    WebhookHostNotAllowed {
+        /// Which host.
+        host: String,
+    },
+    /// No such alert rule.
+    #[error("there is no alert rule {id}")]
+    AlertRuleNotFound {
+        /// As asked for.
+        id: u64,
+    },
     /// No such identity.
     #[error("there is no identity {id}")]
     IdentityNotFound {

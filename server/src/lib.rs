@@ -42,6 +42,9 @@ mod pool;
 mod service;
 mod status;
 
+// Telling of alerts.
+mod webhook;
+
 // Sources and their workers.
 mod source_uri;
 mod sources;

@@ -24,6 +24,9 @@ const SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
+const LAG_SECONDS: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0,
+];
 const SEARCH_STAGES: &[&str] = &["decode", "detect", "embed", "search"];
 
 /// States a source can be in, with their label.
@@ -63,6 +66,8 @@ pub struct EdgeMetrics {
     pub(crate) watch_subscribers: IntGauge,
     pub(crate) watch_events: IntCounter,
     pub(crate) watch_gaps: IntCounter,
+    pub(crate) webhooks: IntCounterVec,
+    pub(crate) webhook_lag: Histogram,
 }
 
 struct Maker<'a>(&'a Registry);
@@ -223,6 +228,18 @@ impl EdgeMetrics {
                 "rollcall_watch_gaps_total",
                 "Gaps sent: events that could not be read",
             )?)?,
+            webhooks: make.counters(
+                "rollcall_alert_webhooks_total",
+                "Requests to webhooks, by what became of them",
+                &["result"],
+            )?,
+            webhook_lag: make.add(Histogram::with_opts(
+                HistogramOpts::new(
+                    "rollcall_alert_webhook_lag_seconds",
+                    "From an alert's being raised to its webhook's having taken it",
+                )
+                .buckets(LAG_SECONDS.to_vec()),
+            )?)?,
         };
         metrics.begin();
         Ok(metrics)
@@ -230,6 +247,9 @@ impl EdgeMetrics {
 
     /// Shows the series with fixed labels from the start, so that rates have a first value.
     fn begin(&self) {
+        for result in ["delivered", "failed", "gone"] {
+            let _ = self.webhooks.with_label_values(&[result]);
+        }
         for stage in SEARCH_STAGES {
             let _ = self.stage(stage);
         }

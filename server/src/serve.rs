@@ -10,13 +10,14 @@ use crate::metrics::EdgeMetrics;
 use crate::pb;
 use crate::photo_pool::PhotoPool;
 use crate::pool::{PoolError, SearchPool};
-use crate::service::{Admin, Identities, Ingest, Search, Sightings, SourceDoor, Watch};
+use crate::service::{Admin, Alerts, Identities, Ingest, Search, Sightings, SourceDoor, Watch};
 use crate::shutdown::{Shutdown, ShutdownSwitch, shutdown};
 use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::supervisor::{Supervisor, WorkerSetup};
 use crate::time::now_us;
 use crate::vision::Vision;
+use crate::webhook::{self, RuleNews, WebhookRules};
 use rollcall_ingest::photo::PhotoLimits;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -43,6 +44,7 @@ const HEALTH_NAMES: &[&str] = &[
     pb::source_service_server::SERVICE_NAME,
     pb::sighting_service_server::SERVICE_NAME,
     pb::watch_service_server::SERVICE_NAME,
+    pb::alert_service_server::SERVICE_NAME,
     pb::ingest_service_server::SERVICE_NAME,
     pb::admin_service_server::SERVICE_NAME,
 ];
@@ -96,6 +98,7 @@ pub struct Server {
     grpc_task: JoinHandle<()>,
     http_task: JoinHandle<()>,
     calibration_task: JoinHandle<()>,
+    alert_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -152,12 +155,22 @@ impl Server {
             sources,
             supervisor,
             rules,
+            webhook_rules: WebhookRules::new(&config),
+            rule_news: RuleNews::new(),
             collection: vision.collection,
             shutdown: signal.clone(),
             subscribers: Arc::new(Semaphore::new(subscribers)),
             started_us: now_us(),
             config,
         });
+        let alert_task = webhook::start(
+            &edge.core,
+            edge.config.alerts.clone(),
+            edge.webhook_rules.clone(),
+            edge.metrics.clone(),
+            &edge.rule_news,
+            signal.clone(),
+        );
         let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
         edge.supervisor.resume().await?;
         let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
@@ -173,6 +186,7 @@ impl Server {
             grpc_task,
             http_task,
             calibration_task,
+            alert_task,
         })
     }
 
@@ -211,6 +225,8 @@ impl Server {
         }
         // It ends by itself within one search.
         let _ = self.calibration_task.await;
+        // It hears the switch as well, and waits for nobody outside.
+        let _ = self.alert_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;
@@ -310,6 +326,11 @@ async fn serve_grpc(
             watch_service_server,
             WatchServiceServer,
             Watch(edge())
+        ))
+        .add_service(sized!(
+            alert_service_server,
+            AlertServiceServer,
+            Alerts(edge())
         ))
         .add_service(sized!(
             ingest_service_server,

@@ -149,6 +149,17 @@ fn classify(error: &ApiError) -> Answer {
             answer(Code::InvalidArgument, "INVALID_ARGUMENT").field(field)
         }
         ApiError::InvalidName { .. } => answer(Code::InvalidArgument, "INVALID_NAME").field("name"),
+        ApiError::InvalidWebhook { .. } => {
+            answer(Code::InvalidArgument, "INVALID_WEBHOOK").field("webhook.url")
+        }
+        ApiError::WebhookHostNotAllowed { host } => {
+            answer(Code::PermissionDenied, "WEBHOOK_HOST_NOT_ALLOWED")
+                .field("webhook.url")
+                .with("host", host)
+        }
+        ApiError::AlertRuleNotFound { id } => {
+            answer(Code::NotFound, "ALERT_RULE_NOT_FOUND").resource("alert_rule", *id)
+        }
         ApiError::IdentityNotFound { id } => {
             answer(Code::NotFound, "IDENTITY_NOT_FOUND").resource("identity", *id)
         }
@@ -261,6 +272,20 @@ fn write_error(error: &WriteError) -> Answer {
         } => answer(Code::FailedPrecondition, "BUILT_UPON")
             .resource("edit", *sequence)
             .with("edits", listed(edits)),
+        WriteError::AlertRuleNotFound { id } => {
+            answer(Code::NotFound, "ALERT_RULE_NOT_FOUND").resource("alert_rule", *id)
+        }
+        WriteError::AlertRuleEtagMismatch { id, current } => {
+            answer(Code::Aborted, "ALERT_RULE_ETAG_MISMATCH")
+                .resource("alert_rule", *id)
+                .with("etag", current)
+        }
+        WriteError::AlertRuleKind { id } => answer(Code::InvalidArgument, "ALERT_RULE_KIND")
+            .field("watches")
+            .resource("alert_rule", *id),
+        WriteError::AlertRulesFull { max } => {
+            answer(Code::FailedPrecondition, "ALERT_RULES_FULL").with("rules_max", max)
+        }
         WriteError::RequestIdReused { sequence, .. } => {
             answer(Code::AlreadyExists, "REQUEST_ID_REUSED")
                 .field("request_id")

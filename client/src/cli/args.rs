@@ -5,8 +5,12 @@ use std::time::Duration;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use rollcall_client::ClientOptions;
 
+mod alert;
 mod identity;
 
+pub(crate) use alert::{
+    Alert, AlertAdd, AlertHistory, AlertKind, AlertSet, AlertSettings, Webhook,
+};
 pub(crate) use identity::{Identity, IdentityCreate, IdentityMerge, IdentitySet, Why};
 
 use super::input::{Limit, Moment, parse_limit, parse_moment_now};
@@ -125,6 +129,9 @@ pub(crate) enum Command {
     /// People, named or not.
     #[command(subcommand)]
     Identity(Identity),
+    /// Rules by which people who appear, or leave, are told of; and what they brought.
+    #[command(subcommand)]
+    Alert(Alert),
     /// Where and when people were seen, oldest first.
     Sightings(Sightings),
     /// Writes the picture of a face as JPEG.
@@ -364,6 +371,19 @@ mod tests {
         assert!(parse("rollcall thumbnail --identity 1 --track 2 -o a.jpg").is_err());
         assert!(parse("rollcall thumbnail --identity 1").is_err());
         assert!(parse("rollcall thumbnail --exemplar 1 -o -").is_ok());
+    }
+
+    #[test]
+    fn an_alert_rule_watches_for_one_kind_of_people() {
+        assert!(parse("rollcall alert add who").is_err());
+        assert!(parse("rollcall alert add who --identity 1 --strangers").is_err());
+        assert!(parse("rollcall alert add who --identity 1 --opened-within 1h").is_err());
+        assert!(parse("rollcall alert add who --strangers --opened-within 1h --left").is_ok());
+        assert!(parse("rollcall alert add who --photo a.jpg --photo b.jpg --live-only").is_ok());
+        assert!(parse("rollcall alert add who --strangers --crop").is_err());
+        assert!(parse("rollcall alert set 1 --enable --disable").is_err());
+        assert!(parse("rollcall alert set 1 --left=false --webhook http://a/").is_ok());
+        assert!(parse("rollcall watch --kind alert").is_ok());
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Limit(pub(crate) Option<Duration>);
 pub(crate) struct Moment(pub(crate) Timestamp);
 
 const EMBEDDING_BYTES_MAX: u64 = 1024 * 1024;
+/// Of a file that holds one line.
+const LINE_BYTES_MAX: u64 = 1 << 16;
 
 pub(crate) fn parse_limit(text: &str) -> Result<Limit, String> {
     match text {
@@ -82,7 +84,7 @@ pub(crate) fn parse_kind(text: &str) -> Result<EventKind, String> {
         .ok_or_else(|| {
             "kinds are source_changed, identity_created, identity_changed, identity_absorbed, \
              sighting_started, sighting_changed, sighting_ended, track_reassigned, \
-             sighting_retracted, identity_restored, tracks_moved"
+             sighting_retracted, identity_restored, tracks_moved, alert"
                 .to_owned()
         })
 }
@@ -105,6 +107,13 @@ pub(crate) async fn read_photo(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = read(path, limit + 1).await?;
     check_photo(bytes.len() as u64).map_err(|fault| Failure::photo(path, fault))?;
     Ok(bytes)
+}
+
+/// The first line of a file, or of standard input.
+pub(crate) async fn read_line(path: &Path) -> Result<String, Failure> {
+    let bytes = read(path, LINE_BYTES_MAX).await?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// An embedding from outside, with the contract it was made under if it says so.

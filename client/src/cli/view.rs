@@ -7,6 +7,10 @@ use serde::Serialize;
 
 use super::format::enum_name;
 
+mod alert;
+
+pub(crate) use alert::{Alert, AlertRule};
+
 /// Seconds of stream time.
 pub(crate) fn seconds(at: Option<&Duration>) -> Option<f64> {
     at.map(time::seconds)

@@ -11,14 +11,17 @@ use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{Code, Request, Response, Status, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+mod alert;
+
 /// The server half of the API over the client's own messages; see build.rs.
 mod rpc {
     #![allow(missing_docs, unreachable_pub, clippy::all)]
     include!(concat!(env!("OUT_DIR"), "/server/rollcall.v1.rs"));
 }
 use rpc::{
-    admin_service_server::*, identity_service_server::*, search_service_server::*,
-    sighting_service_server::*, source_service_server::*, watch_service_server::*,
+    admin_service_server::*, alert_service_server::AlertServiceServer, identity_service_server::*,
+    search_service_server::*, sighting_service_server::*, source_service_server::*,
+    watch_service_server::*,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -32,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) creates: Mutex<Vec<pb::CreateIdentityRequest>>,
     pub(crate) updates: Mutex<Vec<pb::UpdateIdentityRequest>>,
     pub(crate) merges: Mutex<Vec<pb::MergeIdentitiesRequest>>,
+    pub(crate) rules: Mutex<Vec<pb::CreateAlertRuleRequest>>,
+    pub(crate) rule_updates: Mutex<Vec<pb::UpdateAlertRuleRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
 }
@@ -46,6 +51,7 @@ pub(crate) async fn start() -> (Fake, String) {
     let address: SocketAddr = listener.local_addr().unwrap();
     let server = Server::builder()
         .add_service(AdminServiceServer::new(fake.clone()))
+        .add_service(AlertServiceServer::new(fake.clone()))
         .add_service(IdentityServiceServer::new(fake.clone()))
         .add_service(SearchServiceServer::new(fake.clone()))
         .add_service(SightingServiceServer::new(fake.clone()))

@@ -35,6 +35,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Live updates.
     pub watch: Watch,
+    /// Telling of people who appear.
+    pub alerts: Alerts,
     /// The one writer.
     pub writer: Writer,
     /// Going down.
@@ -129,6 +131,20 @@ pub struct Watch {
     pub buffer_max: usize,
 }
 
+/// Telling of people who appear.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alerts {
+    /// Hosts that webhooks may be on; empty: any, if `grpc.listen` is a loopback address, else none.
+    pub webhook_hosts: Vec<String>,
+    /// Time for a webhook to answer.
+    pub webhook_timeout_ms: u64,
+    /// First pause after a webhook has failed; doubles up to the longest.
+    pub retry_first_ms: u64,
+    /// The longest pause.
+    pub retry_longest_ms: u64,
+}
+
 /// The one writer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -200,6 +216,12 @@ impl Default for Config {
                 subscribers_max: 64,
                 heartbeat_ms: 5000,
                 buffer_max: 256,
+            },
+            alerts: Alerts {
+                webhook_hosts: Vec::new(),
+                webhook_timeout_ms: 10_000,
+                retry_first_ms: 1000,
+                retry_longest_ms: 300_000,
             },
             writer: Writer { queue_max: 1024 },
             shutdown: Shutdown { deadline_s: 10 },

@@ -2,7 +2,7 @@
 
 use super::catalog::{CatalogError, CatalogWriter};
 use super::marks::mark;
-use super::{View, edit};
+use super::{View, alert, edit};
 use rollcall_index::{
     ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, TrackId,
 };
@@ -27,12 +27,15 @@ pub(crate) struct Truth {
     pub(crate) log: Log,
     pub(crate) index: Index,
     pub(crate) catalog: CatalogWriter,
+    /// The alert rules in force.
+    pub(crate) alerts: alert::Watchlist,
     /// Records since the last commit.
     pub(crate) uncommitted: Vec<Record>,
 }
 
 impl Truth {
-    /// Appends one record and applies it. `embeddings` belong to the record's exemplars, in their order.
+    /// Appends one record and applies it, and behind it the alerts that it raises. Returns its own sequence.
+    /// `embeddings` belong to the record's exemplars, or to its alert rule's photos, in their order.
     pub(crate) fn write(
         &mut self,
         mut record: Record,
@@ -41,10 +44,13 @@ impl Truth {
         let sequence = self.log.append(record.clone())?;
         record.sequence = sequence;
         self.catalog.apply(&record)?;
+        self.alerts.follow(&record, &embeddings, &self.catalog)?;
         let hidden = |identity| self.catalog.is_hidden(identity);
         let operations = index_operations(&self.index, &record, embeddings, &hidden);
         self.index.apply(sequence, &operations)?;
+        let raised = alert::raised_by(self, &record)?;
         self.uncommitted.push(record);
+        alert::append(self, raised)?;
         Ok(sequence)
     }
 
@@ -90,7 +96,10 @@ pub(crate) fn index_operations(
             | Body::SourceStateChanged(_)
             | Body::SourceProgress(_)
             | Body::IdentityRenamed(_)
-            | Body::SourceRunStarted(_),
+            | Body::SourceRunStarted(_)
+            | Body::AlertRuleChanged(_)
+            | Body::AlertRaised(_)
+            | Body::AlertDelivered(_),
         )
         | None => return Vec::new(),
     };

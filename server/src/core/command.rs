@@ -1,5 +1,6 @@
 //! What the writer is asked to do, and how it answers.
 
+use super::alert::AlertCommand;
 use super::edit::Edit;
 use crate::pb;
 use tokio::sync::oneshot;
@@ -239,6 +240,34 @@ pub enum WriteError {
         /// Edits in effect that came after and stand in the way, oldest first.
         edits: Vec<u64>,
     },
+    /// No such alert rule.
+    #[error("there is no alert rule {id}")]
+    AlertRuleNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// The rule was changed in between.
+    #[error("alert rule {id} was changed in between: its etag is {current} now")]
+    AlertRuleEtagMismatch {
+        /// Which rule.
+        id: u64,
+        /// The etag it has.
+        current: String,
+    },
+    /// The change does not fit what the rule watches for.
+    #[error(
+        "alert rule {id} watches for something else: whom a rule watches for stays of its kind; make another rule"
+    )]
+    AlertRuleKind {
+        /// Which rule.
+        id: u64,
+    },
+    /// There are as many rules as there may be.
+    #[error("there are {max} alert rules already; delete one that is not needed")]
+    AlertRulesFull {
+        /// How many there may be.
+        max: usize,
+    },
     /// The request id was used before, for something else.
     #[error("request_id {request_id} was used for another kind of request, record {sequence}")]
     RequestIdReused {
@@ -295,6 +324,7 @@ pub(crate) enum Action {
     AddSource(NewSource),
     SetSourceState(SourceChange),
     Edit(Edit),
+    Alert(AlertCommand),
     BeginRun {
         source_id: u64,
         pipeline: String,

@@ -1,7 +1,7 @@
 //! The public events of a record: what watchers see. Events are made from records alone (source names
 //! apart), so a watcher that resumes from the log sees the same ones as a watcher that was there.
 
-use super::{Catalog, attributes, edit};
+use super::{Catalog, alert, attributes, edit};
 use crate::pb::{self, watch_event::Event};
 use crate::time::{duration, timestamp};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -111,7 +111,11 @@ impl EventSource {
         let events = match &record.body {
             None
             | Some(
-                Body::CollectionOpened(_) | Body::SourceProgress(_) | Body::SourceRunStarted(_),
+                Body::CollectionOpened(_)
+                | Body::SourceProgress(_)
+                | Body::SourceRunStarted(_)
+                | Body::AlertRuleChanged(_)
+                | Body::AlertDelivered(_),
             ) => Vec::new(),
             Some(Body::SourceAdded(added)) => vec![Event::SourceChanged(pb::SourceChanged {
                 source_id: added.source_id,
@@ -136,6 +140,12 @@ impl EventSource {
                 })]
             }
             Some(Body::Edited(edited)) => edit::events(edited),
+            Some(Body::AlertRaised(raised)) => vec![Event::AlertRaised(pb::AlertRaised {
+                alert: Some(pb::Alert {
+                    source_name: self.source_name(raised.source_id),
+                    ..alert::as_raised(record.sequence, record.time_us, raised)
+                }),
+            })],
         };
         (0u32..)
             .zip(events)

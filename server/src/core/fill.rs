@@ -87,7 +87,10 @@ impl Replay {
                 | Body::SourceStateChanged(_)
                 | Body::SourceProgress(_)
                 | Body::IdentityRenamed(_)
-                | Body::SourceRunStarted(_),
+                | Body::SourceRunStarted(_)
+                | Body::AlertRuleChanged(_)
+                | Body::AlertRaised(_)
+                | Body::AlertDelivered(_),
             )
             | None => {}
         }

@@ -3,6 +3,7 @@
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use rollcall_log::record::{AlertKind, Body, Record};
 
 /// Counters and gauges of writer, log and index.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub struct CoreMetrics {
     pub(crate) index_bytes: IntGauge,
     pub(crate) visible_sequence: IntGauge,
     pub(crate) lag_seconds: Histogram,
+    alerts: IntCounterVec,
 }
 
 impl CoreMetrics {
@@ -62,6 +64,14 @@ impl CoreMetrics {
             &["kind"],
         )?;
         registry.register(Box::new(operations.clone()))?;
+        let alerts = IntCounterVec::new(
+            Opts::new("rollcall_alerts_raised_total", "Alerts raised"),
+            &["kind"],
+        )?;
+        registry.register(Box::new(alerts.clone()))?;
+        for kind in ["appeared", "left"] {
+            let _ = alerts.with_label_values(&[kind]);
+        }
         let log_bytes = IntGaugeVec::new(
             Opts::new("rollcall_log_bytes", "Bytes of the log on disk"),
             &["kind"],
@@ -85,6 +95,7 @@ impl CoreMetrics {
             read_only: gauge("rollcall_writer_read_only", "1 while writes are refused")?,
             decisions,
             operations,
+            alerts,
             identities: gauge("rollcall_index_identities", "Identities with faces")?,
             faces: gauge("rollcall_index_faces", "Faces in the index")?,
             index_bytes: gauge("rollcall_index_bytes", "Memory of the index")?,
@@ -98,5 +109,18 @@ impl CoreMetrics {
                 vec![0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0],
             )?,
         })
+    }
+
+    /// After a commit: the alerts among its records.
+    pub(crate) fn count_alerts(&self, records: &[Record]) {
+        for record in records {
+            if let Some(Body::AlertRaised(raised)) = &record.body {
+                let kind = match raised.kind() {
+                    AlertKind::Left => "left",
+                    AlertKind::Appeared | AlertKind::Unspecified => "appeared",
+                };
+                self.alerts.with_label_values(&[kind]).inc();
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! catalog, publishes the new [`View`], tells the subscribers and only then answers the callers: what
 //! a reader can see is durable.
 
+mod alert;
 mod apply;
 mod attributes;
 mod catalog;
@@ -24,14 +25,17 @@ mod writer;
 
 use arc_swap::ArcSwap;
 use rollcall_log::LogReader;
+use rollcall_log::record::AlertDelivered;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+pub use alert::{RuleChange, RuleEdit, RuleUpdate, WebhookUpdate};
+pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub use catalog::{
-    Catalog, CatalogError, Counts, EditPlace, ExemplarRow, FactQuery, IdentityQuery, SightingKey,
-    SightingQuery, SourceRow,
+    AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
+    FactQuery, IdentityQuery, SightingKey, SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
 pub use edit::{Change, Edit, ProfileUpdate, Target};
@@ -45,6 +49,7 @@ pub(crate) use replay::LOG_FOLDER;
 pub use replay::OpenError;
 
 use crate::pb;
+use alert::AlertCommand;
 use command::{Action, Command, Done};
 
 /// Commands of one group commit at most.
@@ -206,6 +211,36 @@ impl Core {
     /// change of another kind.
     pub async fn edit(&self, edit: Edit) -> Result<u64, WriteError> {
         self.sequence(Action::Edit(edit)).await
+    }
+
+    /// Makes, changes or deletes an alert rule, and returns its id (a new one's) or the sequence of the change. A
+    /// `request_id` seen before returns what it made then.
+    ///
+    /// # Errors
+    /// Those of the change: see [`RuleChange`]; [`WriteError::RequestIdReused`].
+    pub async fn edit_alert_rule(&self, edit: RuleEdit) -> Result<u64, WriteError> {
+        match self.submit(Action::Alert(AlertCommand::Edit(edit))).await? {
+            Done::Id(number) | Done::Sequence(number) => Ok(number),
+            Done::Run(_) => Err(WriteError::Closed),
+        }
+    }
+
+    /// Tells of those who have left by `now_us` (Unix time): alerts that no record brings about.
+    ///
+    /// # Errors
+    /// If nothing can be written.
+    pub async fn tick_alerts(&self, now_us: i64) -> Result<(), WriteError> {
+        let action = Action::Alert(AlertCommand::Tick(now_us));
+        self.sequence(action).await.map(|_| ())
+    }
+
+    /// Notes that a rule's webhook is done with an alert and all before it; once.
+    ///
+    /// # Errors
+    /// If nothing can be written.
+    pub async fn alert_delivered(&self, delivered: AlertDelivered) -> Result<(), WriteError> {
+        let action = Action::Alert(AlertCommand::Delivered(delivered));
+        self.sequence(action).await.map(|_| ())
     }
 
     /// Begins a run over a source: where to resume, and the run's id.

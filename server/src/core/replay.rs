@@ -1,6 +1,7 @@
 //! Opening: the log first, then its views brought up to it.
 
 use super::CoreOptions;
+use super::alert::Watchlist;
 use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, CatalogWriter};
 use super::index_folder::open_index;
@@ -98,10 +99,12 @@ pub(crate) fn open(options: &CoreOptions) -> Result<Truth, OpenError> {
     open_collection(&mut log, options)?;
     let catalog = catch_up(&log, options)?;
     let index = open_index(&log, options, &|identity| catalog.is_hidden(identity))?;
+    let alerts = Watchlist::load(&catalog, &log.reader())?;
     Ok(Truth {
         log,
         index,
         catalog,
+        alerts,
         uncommitted: Vec::new(),
     })
 }

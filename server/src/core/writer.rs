@@ -1,5 +1,6 @@
 //! The writer's thread: takes commands, commits them in groups, publishes, answers.
 
+use super::alert;
 use super::apply::{Failure, Truth};
 use super::catalog::{Earlier, RequestKind};
 use super::command::{Action, Command, Done, NewSource, SourceChange, WriteError, WriteState};
@@ -149,12 +150,16 @@ impl Writer {
         let Some(truth) = self.truth.as_mut() else {
             return Err(WriteError::Closed.into());
         };
+        if !matches!(action, Action::Close) {
+            alert::judge_end(truth)?;
+        }
         match action {
             Action::AddSource(new) => add_source(truth, new),
             Action::SetSourceState(change) => {
                 set_source_state(truth, &mut self.runs, change).map(Done::Sequence)
             }
             Action::Edit(edit) => edit::carry_out(truth, edit).map(Done::Sequence),
+            Action::Alert(command) => alert::carry_out(truth, command),
             Action::BeginRun {
                 source_id,
                 pipeline,
@@ -211,6 +216,7 @@ impl Writer {
                 self.metrics.operations.with_label_values(&[kind]).inc();
             }
         }
+        self.metrics.count_alerts(&records);
         // No subscriber is no fault.
         let _ = self
             .shared

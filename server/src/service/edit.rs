@@ -29,7 +29,18 @@ impl Said {
         }
     }
 
-    pub(super) fn checked(self, change: Change) -> Result<Edit, ApiError> {
+    pub(super) fn edit(self, change: Change) -> Result<Edit, ApiError> {
+        let (author, reason, request_id) = self.checked()?;
+        Ok(Edit {
+            change,
+            author,
+            reason,
+            request_id,
+        })
+    }
+
+    /// Author, reason and request id, if they may be such.
+    pub(super) fn checked(self) -> Result<(String, String, String), ApiError> {
         let reason = self.reason.trim().to_owned();
         if reason.chars().count() > REASON_CHARS_MAX {
             let what = format!("is longer than {REASON_CHARS_MAX} characters");
@@ -38,12 +49,11 @@ impl Said {
         if reason.chars().any(char::is_control) {
             return Err(unfit_field("reason", "has control characters"));
         }
-        Ok(Edit {
-            change,
-            author: checked_author(&self.author)?,
+        Ok((
+            checked_author(&self.author)?,
             reason,
-            request_id: checked_request_id(&self.request_id)?,
-        })
+            checked_request_id(&self.request_id)?,
+        ))
     }
 }
 
@@ -62,7 +72,7 @@ impl Identities {
             allow_duplicate_name: request.allow_duplicate_name,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.0.core.edit(said.checked(change)?).await?;
+        self.0.core.edit(said.edit(change)?).await?;
         self.get(request.identity_id).await
     }
 
@@ -89,7 +99,7 @@ impl Identities {
             allow_duplicate_name: request.allow_duplicate_name,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn update(
@@ -117,7 +127,7 @@ impl Identities {
             allow_duplicate_name: request.allow_duplicate_name,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn merge(
@@ -131,7 +141,7 @@ impl Identities {
             into_etag: given(request.into_etag),
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn undo(
@@ -144,7 +154,7 @@ impl Identities {
             partial: request.partial,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn edit(&self, edit: Edit) -> Result<pb::EditResponse, ApiError> {

@@ -34,7 +34,7 @@ impl Identities {
             into,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn split(
@@ -49,7 +49,7 @@ impl Identities {
             allow_duplicate_name: request.allow_duplicate_name,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn link(
@@ -61,7 +61,7 @@ impl Identities {
             etag: given(request.etag),
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn separate(
@@ -92,7 +92,7 @@ impl Identities {
             }
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn reject(
@@ -105,7 +105,7 @@ impl Identities {
             track_ids: request.track_ids,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn forget(
@@ -116,7 +116,7 @@ impl Identities {
             fact_id: request.fact_id,
         };
         let said = Said::new(request.author, request.reason, request.request_id);
-        self.edit(said.checked(change)?).await
+        self.edit(said.edit(change)?).await
     }
 
     pub(super) async fn facts(

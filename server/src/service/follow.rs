@@ -133,7 +133,8 @@ impl Follower {
             | Event::IdentityAbsorbed(_)
             | Event::IdentityRestored(_)
             | Event::TracksMoved(_)
-            | Event::FactChanged(_) => return None,
+            | Event::FactChanged(_)
+            | Event::AlertRaised(_) => return None,
         };
         if sequence <= self.seen_up_to || !self.takes(&sighting) {
             return None;

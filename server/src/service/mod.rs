@@ -1,6 +1,8 @@
 //! The services of the API, one file each.
 
 mod admin;
+mod alert;
+mod alert_check;
 mod edit;
 mod explain;
 mod facts;
@@ -16,6 +18,7 @@ mod watch;
 mod watch_filter;
 
 pub(crate) use admin::Admin;
+pub(crate) use alert::Alerts;
 pub(crate) use identity::Identities;
 pub(crate) use ingest::Ingest;
 pub(crate) use search::Search;

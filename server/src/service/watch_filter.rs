@@ -84,6 +84,15 @@ impl About {
                     ..Self::default()
                 }
             }
+            Event::AlertRaised(raised) => {
+                let alert = raised.alert.clone().unwrap_or_default();
+                Self {
+                    kind: EventKind::Alert,
+                    source: Some(alert.source_id),
+                    track: None,
+                    identities: [alert.identity_id, 0],
+                }
+            }
             Event::SightingStarted(e) => sighting(EventKind::SightingStarted, &e.sighting),
             Event::SightingChanged(e) => sighting(EventKind::SightingChanged, &e.sighting),
             Event::SightingEnded(e) => sighting(EventKind::SightingEnded, &e.sighting),

@@ -8,7 +8,9 @@
 )]
 
 mod confidence;
+mod alerts;
 mod edits;
+mod endpoint;
 mod errors;
 mod http;
 mod live;
@@ -16,3 +18,4 @@ mod offline_index;
 mod people;
 mod sources;
 mod support;
+mod webhooks;

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod alerts;
 mod bad_photo;
 mod bad_start;
 mod bad_video;

@@ -1,5 +1,6 @@
 //! One file a noun.
 
+mod alert;
 mod edit;
 mod identity;
 mod search;
@@ -23,6 +24,7 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<Outcome, Failure> 
         Command::Search(search) => search::run(args, search, out).await,
         Command::Source(source) => source::run(args, source, out).await,
         Command::Identity(identity) => identity::run(args, identity, out).await,
+        Command::Alert(alert) => alert::run(args, alert, out).await,
         Command::Sightings(sightings) => sightings::run(args, sightings, out).await,
         Command::Thumbnail(thumbnail) => thumbnail::run(args, thumbnail, out).await,
         Command::Watch(watch) => watch::run(args, watch, out).await,

@@ -93,6 +93,7 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::SightingRetracted(_)) => "sighting_retracted",
         Some(Event::IdentityRestored(_)) => "identity_restored",
         Some(Event::TracksMoved(_)) => "tracks_moved",
+        Some(Event::AlertRaised(_)) => "alert",
         // A newer server's kind.
         None => "unknown",
     }
@@ -196,6 +197,7 @@ fn body(event: &Event) -> Value {
             "track_ids": e.track_ids,
             "tracks": e.track_count,
         }),
+        Event::AlertRaised(e) => json!({ "alert": e.alert.as_ref().map(view::Alert::from) }),
     }
 }
 
@@ -264,6 +266,16 @@ fn sentence(event: &pb::WatchEvent) -> String {
             format!(
                 "{} tracks of identity {} are those of {}",
                 e.track_count, e.from_identity_id, e.to_identity_id
+            )
+        }
+        Some(Event::AlertRaised(e)) => {
+            let alert = e.alert.clone().unwrap_or_default();
+            let kind = enum_name(alert.kind().as_str_name(), "ALERT_KIND_");
+            format!(
+                "{}: identity {} {kind} on {}",
+                printable(&alert.rule_name),
+                alert.identity_id,
+                printable(&alert.source_name)
             )
         }
         None => "an event this client does not know".to_owned(),

@@ -127,12 +127,17 @@ impl CatalogWriter {
             self.db
                 .prepare_cached("UPDATE tracks SET identity_id = ?2 WHERE identity_id = ?1")?
                 .execute([sql(from), sql(into)])?;
+            self.alerts_follow(from, into)?;
         } else {
             let mut statement = self
                 .db
                 .prepare_cached("UPDATE tracks SET identity_id = ?2 WHERE id = ?1")?;
             for track in &moved.track_ids {
                 statement.execute([sql(*track), sql(into)])?;
+            }
+            drop(statement);
+            for track in &moved.track_ids {
+                self.alerts_follow_track(*track, (from, into))?;
             }
         }
         self.recompute(from)?;

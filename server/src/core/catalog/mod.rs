@@ -2,6 +2,8 @@
 //! sequence it has applied and is made again from the log when it is missing, damaged, ahead of the log
 //! or of another log.
 
+mod alert_read;
+mod alerts;
 mod edits;
 mod facts;
 mod history;
@@ -12,11 +14,15 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use alert_read::{AlertQuery, AlertRow, AlertRuleRow};
+pub(crate) use alerts::{Confirm, Near, OpenAlert, RuleRow, Seen};
 pub(crate) use edits::name_key;
 pub use facts::FactQuery;
 pub use history::EditPlace;
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
-pub(crate) use write::{CatalogWriter, Earlier, RequestKind, TrackRow, etag, key_run};
+pub(crate) use write::{
+    CatalogWriter, Earlier, IdentityFacts, RequestKind, TrackRow, etag, key_run,
+};
 
 /// Raised whenever the tables change: an older catalog is made again.
 pub(crate) const SCHEMA_VERSION: i64 = 4;
@@ -70,7 +76,7 @@ CREATE TABLE tracks (
   end_us INTEGER NOT NULL, start_frame INTEGER NOT NULL, end_frame INTEGER NOT NULL,
   wall_start_us INTEGER NOT NULL, identity_id INTEGER NOT NULL, best_exemplar_id INTEGER NOT NULL,
   exemplar_count INTEGER NOT NULL, joined REAL NOT NULL, attributes BLOB,
-  decided_sequence INTEGER NOT NULL);
+  decided_sequence INTEGER NOT NULL, face_count INTEGER NOT NULL);
 CREATE UNIQUE INDEX tracks_key ON tracks (source_id, run, key);
 CREATE INDEX tracks_identity ON tracks (identity_id, wall_start_us, start_us, id);
 CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);
@@ -85,6 +91,17 @@ CREATE INDEX exemplars_track ON exemplars (track_id);
 CREATE TABLE requests (
   request_id TEXT PRIMARY KEY, kind INTEGER NOT NULL, sequence INTEGER NOT NULL,
   result_id INTEGER NOT NULL);
+CREATE TABLE alert_rules (
+  id INTEGER PRIMARY KEY, created_us INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  since INTEGER NOT NULL, rule BLOB, delivered INTEGER NOT NULL, gone INTEGER NOT NULL);
+CREATE TABLE alerts (
+  sequence INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, rule_id INTEGER NOT NULL,
+  kind INTEGER NOT NULL, person_id INTEGER NOT NULL, track_id INTEGER NOT NULL,
+  source_id INTEGER NOT NULL, at_us INTEGER NOT NULL, open INTEGER NOT NULL, raised BLOB NOT NULL);
+CREATE INDEX alerts_person ON alerts (person_id, rule_id, at_us);
+CREATE INDEX alerts_rule ON alerts (rule_id, sequence);
+CREATE INDEX alerts_track ON alerts (track_id);
+CREATE INDEX alerts_open ON alerts (sequence) WHERE open = 1;
 ";
 
 /// Why the catalog could not be read or written.

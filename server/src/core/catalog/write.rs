@@ -28,6 +28,8 @@ pub(crate) struct TrackRow {
     pub(crate) joined: f32,
     pub(crate) key: u64,
     pub(crate) attributes: Vec<Attribute>,
+    /// Faces seen on it, kept or not.
+    pub(crate) faces: u32,
 }
 
 /// A source as the writer needs it.
@@ -49,6 +51,7 @@ pub(crate) struct IdentityFacts {
     pub(crate) held: bool,
     pub(crate) tracks: u64,
     pub(crate) edit_sequence: u64,
+    pub(crate) created_us: i64,
 }
 
 /// What a request id stands for.
@@ -56,6 +59,9 @@ pub(crate) struct IdentityFacts {
 pub(crate) enum RequestKind {
     AddSource,
     Edit(EditKind),
+    CreateAlertRule,
+    UpdateAlertRule,
+    DeleteAlertRule,
 }
 
 impl RequestKind {
@@ -64,6 +70,11 @@ impl RequestKind {
             Some(Body::SourceAdded(_)) => Some(Self::AddSource),
             Some(Body::IdentityRenamed(_)) => Some(Self::Edit(EditKind::Update)),
             Some(Body::Edited(edited)) => Some(Self::Edit(edited.kind())),
+            Some(Body::AlertRuleChanged(change)) => Some(match (&change.before, &change.after) {
+                (None, _) => Self::CreateAlertRule,
+                (Some(_), Some(_)) => Self::UpdateAlertRule,
+                (Some(_), None) => Self::DeleteAlertRule,
+            }),
             None
             | Some(
                 Body::CollectionOpened(_)
@@ -71,7 +82,9 @@ impl RequestKind {
                 | Body::SourceProgress(_)
                 | Body::TrackObserved(_)
                 | Body::TrackRetracted(_)
-                | Body::SourceRunStarted(_),
+                | Body::SourceRunStarted(_)
+                | Body::AlertRaised(_)
+                | Body::AlertDelivered(_),
             ) => None,
         }
     }
@@ -80,6 +93,10 @@ impl RequestKind {
         match self {
             Self::AddSource => 0,
             Self::Edit(kind) => kind.into(),
+            // Far from the kinds of edits, which grow.
+            Self::CreateAlertRule => 1001,
+            Self::UpdateAlertRule => 1002,
+            Self::DeleteAlertRule => 1003,
         }
     }
 }
@@ -90,7 +107,7 @@ pub(crate) struct Earlier {
     /// Whether it was of the kind that is asked for now.
     pub(crate) same_kind: bool,
     pub(crate) sequence: u64,
-    /// The source that it added; 0 for any other.
+    /// The source or alert rule that it added; 0 for any other.
     pub(crate) result: u64,
 }
 
@@ -273,11 +290,15 @@ impl CatalogWriter {
             }
             Some(Body::IdentityRenamed(rename)) => self.renamed(record, rename)?,
             Some(Body::Edited(edited)) => self.edited(record, edited)?,
+            Some(Body::AlertRuleChanged(change)) => self.rule_changed(record, change)?,
+            Some(Body::AlertRaised(raised)) => self.alert_raised(record, raised)?,
+            Some(Body::AlertDelivered(delivered)) => self.alert_delivered(delivered)?,
         }
         let kind = RequestKind::of(record.body.as_ref());
         if let Some(kind) = kind.filter(|_| !record.request_id.is_empty()) {
             let result = match &record.body {
                 Some(Body::SourceAdded(added)) => added.source_id,
+                Some(Body::AlertRuleChanged(change)) => change.rule_id,
                 Some(_) | None => 0,
             };
             self.db
@@ -406,6 +427,7 @@ impl CatalogWriter {
             self.recompute(before.identity)?;
             if decision.absorbs_previous {
                 self.redirect(before.identity, Some(decision.identity_id))?;
+                self.alerts_follow(before.identity, decision.identity_id)?;
             }
         }
         Ok(())
@@ -437,10 +459,11 @@ impl CatalogWriter {
         self.db
             .prepare_cached(
                 "INSERT INTO tracks VALUES \
-                 (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,ifnull(?17,0)) \
+                 (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,ifnull(?17,0),?18) \
                  ON CONFLICT (id) DO UPDATE SET revision = ?5, closed = ?6, end_us = ?8, \
                  end_frame = ?10, identity_id = ?12, best_exemplar_id = ?13, exemplar_count = ?14, \
-                 joined = ?15, attributes = ?16, decided_sequence = ifnull(?17, decided_sequence)",
+                 joined = ?15, attributes = ?16, decided_sequence = ifnull(?17, decided_sequence), \
+                 face_count = face_count + ?18",
             )?
             .execute(params![
                 sql(track.track_id),
@@ -459,7 +482,8 @@ impl CatalogWriter {
                 track.exemplar_count,
                 track.joined_similarity,
                 attributes::to_column(&track.attributes),
-                decided.map(sql)
+                decided.map(sql),
+                i64::try_from(track.boxes.len()).unwrap_or(i64::MAX)
             ])?;
         Ok(())
     }
@@ -622,7 +646,7 @@ impl CatalogWriter {
             .db
             .prepare_cached(
                 "SELECT name <> '' OR external_id <> '' OR confirmed OR state <> 1, track_count, \
-                 edit_sequence FROM identities WHERE id = ?1",
+                 edit_sequence, created_us FROM identities WHERE id = ?1",
             )?
             .query_row([sql(id)], |row| {
                 Ok(IdentityFacts {
@@ -630,10 +654,16 @@ impl CatalogWriter {
                     held: row.get(0)?,
                     tracks: unsql(row.get(1)?),
                     edit_sequence: unsql(row.get(2)?),
+                    created_us: row.get(3)?,
                 })
             })
             .optional()?;
         Ok(row)
+    }
+
+    /// The identity that this id stands for; itself, if it is unknown.
+    pub(crate) fn resolve(&self, id: u64) -> Result<u64, CatalogError> {
+        Ok(super::read::resolve(&self.db, id)?.unwrap_or(id))
     }
 
     pub(crate) fn track(&self, id: u64) -> Result<Option<TrackRow>, CatalogError> {
@@ -749,7 +779,8 @@ impl CatalogWriter {
 }
 
 const TRACK: &str = "SELECT id, revision, closed, start_us, end_us, start_frame, end_frame, \
-    wall_start_us, identity_id, best_exemplar_id, exemplar_count, joined, key, attributes FROM tracks";
+    wall_start_us, identity_id, best_exemplar_id, exemplar_count, joined, key, attributes, face_count \
+    FROM tracks";
 
 fn track_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TrackRow> {
     Ok(TrackRow {
@@ -767,6 +798,7 @@ fn track_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TrackRow> {
         joined: row.get(11)?,
         key: unsql(row.get(12)?),
         attributes: attributes::from_column(row.get(13)?),
+        faces: row.get(14)?,
     })
 }
 

@@ -313,4 +313,4 @@ fn planned(truth: &Truth, change: Change) -> Result<Edited, Refusal> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -126,7 +126,10 @@ pub(crate) fn edit(record: &Record, undone_by: Option<u64>) -> Option<pb::Edit> 
         | Body::SourceProgress(_)
         | Body::TrackObserved(_)
         | Body::TrackRetracted(_)
-        | Body::SourceRunStarted(_) => None,
+        | Body::SourceRunStarted(_)
+        | Body::AlertRuleChanged(_)
+        | Body::AlertRaised(_)
+        | Body::AlertDelivered(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Edits beside a model of plain maps, taken back, and cut off by failing storage.
 
-mod crash;
+pub(in crate::core) mod crash;
 mod facts;
 mod law;
 mod model;

@@ -360,7 +360,10 @@ fn as_edited(truth: &Truth, sequence: u64) -> Result<Option<Edited>, Failure> {
             | Body::SourceProgress(_)
             | Body::TrackObserved(_)
             | Body::TrackRetracted(_)
-            | Body::SourceRunStarted(_),
+            | Body::SourceRunStarted(_)
+            | Body::AlertRuleChanged(_)
+            | Body::AlertRaised(_)
+            | Body::AlertDelivered(_),
         )
         | None => None,
     })

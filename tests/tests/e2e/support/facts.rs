@@ -176,7 +176,10 @@ fn tracks(records: &[Record], reader: &LogReader) -> BTreeMap<(u64, u64), Track>
                 | Body::SourceStateChanged(_)
                 | Body::SourceProgress(_)
                 | Body::IdentityRenamed(_)
-                | Body::SourceRunStarted(_),
+                | Body::SourceRunStarted(_)
+                | Body::AlertRuleChanged(_)
+                | Body::AlertRaised(_)
+                | Body::AlertDelivered(_),
             )
             | None => {}
         }

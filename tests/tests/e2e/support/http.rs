@@ -1,5 +1,6 @@
 //! HTTP enough for tests: GET, and a server of a few fixed answers.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -107,5 +108,73 @@ async fn answer(
     let stream = stream.get_mut();
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;
+    stream.shutdown().await
+}
+
+/// Takes what is posted to it, on a free port of 127.0.0.1, until dropped; refuses every third request.
+pub(crate) struct Hook {
+    address: String,
+    taken: Arc<Mutex<Vec<Value>>>,
+    task: JoinHandle<()>,
+}
+
+impl Hook {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&taken);
+        let task = tokio::spawn(async move {
+            let mut number = 0;
+            while let Ok((stream, _)) = listener.accept().await {
+                number += 1;
+                // A server that was killed leaves half a request.
+                take(stream, number % 3 != 0, &shared)
+                    .await
+                    .unwrap_or_default();
+            }
+        });
+        Self {
+            address,
+            taken,
+            task,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// The bodies of the requests that were not refused.
+    pub(crate) fn taken(&self) -> Vec<Value> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn take(stream: TcpStream, accept: bool, taken: &Mutex<Vec<Value>>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut length) = (String::new(), 0);
+    while stream.read_line(&mut line).await? > 2 {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    if accept {
+        let body = serde_json::from_slice(&body).unwrap();
+        taken.lock().unwrap().push(body);
+    }
+    let status = if accept { "200 OK" } else { "500 Not Now" };
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let stream = stream.get_mut();
+    stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
 }

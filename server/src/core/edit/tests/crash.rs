@@ -4,6 +4,7 @@ use super::{
     create, forget, link, merge, move_tracks, named, partial_undo, reject, separate, split, undo,
     update,
 };
+use crate::core::alert::Watchlist;
 use crate::core::apply::Truth;
 use crate::core::catalog::CatalogWriter;
 use crate::core::edit::{Edit, carry_out};
@@ -19,7 +20,7 @@ use rollcall_log::{Log, LogOptions, MemoryStorage};
 use std::sync::Arc;
 
 /// The log in `storage` with its views, made anew.
-fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempDir) {
+pub(in crate::core) fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempDir) {
     let (log, _) = Log::open(Arc::new(storage.clone()), LogOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog");
@@ -31,10 +32,12 @@ fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempDir) {
     catalog.commit(durable).unwrap();
     let (index, budget) = (Index::new(DIMENSION), MemoryBudget::default());
     let index = fill_index(index, &log.reader(), budget, &mut |_, _| {}).unwrap();
+    let alerts = Watchlist::load(&catalog, &log.reader()).unwrap();
     let truth = Truth {
         log,
         index,
         catalog,
+        alerts,
         uncommitted: Vec::new(),
     };
     (truth, folder)

@@ -1,0 +1,139 @@
+//! One HTTP request and its answer.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
+use std::time::{Duration, SystemTime};
+
+/// What an endpoint said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// When it wants to be asked again.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PostError {
+    /// It took too long.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// No connection, or one that broke.
+    #[error("no answer: {0}")]
+    Connection(String),
+    /// The request cannot be made.
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] hyper::http::Error),
+}
+
+/// What is sent.
+pub(super) struct Letter {
+    pub(super) url: String,
+    pub(super) body: Vec<u8>,
+    /// Value of the signature header, if it is signed.
+    pub(super) signature: Option<String>,
+    pub(super) id: String,
+}
+
+/// Sends requests. Redirects are not followed: they would lead past the list of hosts.
+pub(super) struct Poster {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl Poster {
+    pub(super) fn new(timeout: Duration) -> Self {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls())
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Self {
+            client: Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(Duration::from_secs(30))
+                .build(connector),
+            timeout,
+        }
+    }
+
+    pub(super) async fn post(&self, letter: Letter) -> Result<Answer, PostError> {
+        let uri: Uri = letter.url.parse().map_err(hyper::http::Error::from)?;
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("rollcall/", env!("CARGO_PKG_VERSION")))
+            .header("rollcall-alert-id", letter.id);
+        if let Some(signature) = letter.signature {
+            request = request.header("rollcall-signature", signature);
+        }
+        let request = request.body(Full::new(Bytes::from(letter.body)))?;
+        let sent = tokio::time::timeout(self.timeout, self.client.request(request)).await;
+        let answer = sent
+            .map_err(|_| PostError::Timeout(self.timeout))?
+            .map_err(|error| PostError::Connection(causes(&error)))?;
+        // What else it says is not read: dropping it closes the connection.
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            retry_after: answer.headers().get(RETRY_AFTER).and_then(pause),
+        })
+    }
+}
+
+/// The system's certificates; without any, https fails and says so.
+fn tls() -> ClientConfig {
+    match ClientConfig::builder().with_native_roots() {
+        Ok(config) => config.with_no_client_auth(),
+        Err(error) => {
+            tracing::warn!(%error, "no certificates are installed: webhooks over https will fail");
+            let none = RootCertStore::empty();
+            ClientConfig::builder()
+                .with_root_certificates(none)
+                .with_no_client_auth()
+        }
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+/// `Retry-After`: seconds, or a date.
+fn pause(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_seconds_or_dates() {
+        let check = |text: &str| pause(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(check("120"), Some(Duration::from_secs(120)));
+        assert_eq!(check("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        let later = SystemTime::now() + Duration::from_secs(500);
+        let pause = check(&httpdate::fmt_http_date(later)).unwrap();
+        assert!((Duration::from_secs(400)..=Duration::from_secs(500)).contains(&pause));
+        assert_eq!(check("soon"), None);
+    }
+}
