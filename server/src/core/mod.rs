@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use catalog::{
-    Catalog, CatalogError, Counts, EditPlace, ExemplarRow, IdentityQuery, SightingKey,
+    Catalog, CatalogError, Counts, EditPlace, ExemplarRow, IdentityQuery, ReviewItem, SightingKey,
     SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};

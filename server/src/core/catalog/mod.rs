@@ -5,6 +5,7 @@
 mod edits;
 mod history;
 mod read;
+mod review;
 mod write;
 
 use rusqlite::{Connection, OpenFlags};
@@ -13,11 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use edits::name_key;
 pub use history::EditPlace;
+pub use review::ReviewItem;
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
 pub(crate) use write::{CatalogWriter, Earlier, RequestKind, TrackRow, etag, key_run};
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -53,6 +55,8 @@ CREATE TABLE edit_identities (
   PRIMARY KEY (identity_id, sequence)) WITHOUT ROWID;
 CREATE TABLE redirects (identity_id INTEGER PRIMARY KEY, into_id INTEGER NOT NULL);
 CREATE INDEX redirects_into ON redirects (into_id);
+CREATE TABLE ambiguous (
+  identity_id INTEGER PRIMARY KEY, candidate_id INTEGER NOT NULL, cosine REAL NOT NULL);
 CREATE TABLE tracks (
   id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL,
   revision INTEGER NOT NULL, closed INTEGER NOT NULL, start_us INTEGER NOT NULL,
