@@ -61,11 +61,8 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// What stands first is what a key is for, and where a fragment leads is what was asked for.
-const wanted = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-if (wanted?.matches("[data-item]")) select(wanted);
-else if (wanted) wanted.parentElement.querySelector("[data-key]")?.focus();
-else if (document.querySelector(".pairs")) select(items()[0]);
+// What waits first is what the keys are for.
+if (document.querySelector(".pairs") && !location.hash) select(items()[0]);
 
 // The live feed. The browser connects again by itself, with the cursor of the last event.
 const ROWS_MAX = 100;
@@ -76,7 +73,7 @@ if (feed) {
     if (state.textContent !== text) state.textContent = text;
   };
   const events = new EventSource(feed.dataset.events);
-  events.addEventListener("open", () => say("Live."));
+  events.addEventListener("open", () => say("Connected: what happens is shown at once."));
   events.addEventListener("error", () => {
     const over = events.readyState === EventSource.CLOSED;
     say(over ? "The feed has ended: load the page again." : "The server is away; trying again.");

@@ -112,13 +112,20 @@ async fn whom(visit: &Visit, text: &str) -> Result<u64, ApiError> {
     let found = identities(visit).list(request).await?.identities;
     let wanted = text.to_lowercase();
     let same = |identity: &&pb::Identity| identity.name.trim().to_lowercase() == wanted;
-    let ids: Vec<u64> = found.iter().filter(same).map(|identity| identity.id).collect();
+    let ids: Vec<u64> = found
+        .iter()
+        .filter(same)
+        .map(|identity| identity.id)
+        .collect();
     let what = match ids.as_slice() {
         [id] => return Ok(*id),
         [] => format!("nobody is named {text:?}: give an id or a whole name"),
         ids => format!("{} people are named {text:?}: give an id", ids.len()),
     };
-    Err(ApiError::InvalidField { field: "into", what })
+    Err(ApiError::InvalidField {
+        field: "into",
+        what,
+    })
 }
 
 /// After an edit, the page it was asked for on, which tells of it; after a name that somebody else bears, the question whether

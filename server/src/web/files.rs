@@ -58,13 +58,23 @@ pub(super) async fn thumbnail(
         of: Some(Of::ExemplarId(id)),
         aligned: false,
     };
-    let found = Sightings(Arc::clone(&visit.edge)).thumbnail(&request).await?;
+    let found = Sightings(Arc::clone(&visit.edge))
+        .thumbnail(&request)
+        .await?;
     Ok(tagged(&headers, "image/jpeg", HOUR, found.jpeg))
 }
 
 /// Bytes, or that they are what the browser has.
-fn tagged(asked: &HeaderMap, kind: &'static str, caching: &'static str, bytes: Vec<u8>) -> Response {
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&bytes)[..12]));
+fn tagged(
+    asked: &HeaderMap,
+    kind: &'static str,
+    caching: &'static str,
+    bytes: Vec<u8>,
+) -> Response {
+    let tag = format!(
+        "\"{}\"",
+        URL_SAFE_NO_PAD.encode(&Sha256::digest(&bytes)[..12])
+    );
     let known = asked.get(header::IF_NONE_MATCH);
     let known = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let headers = [

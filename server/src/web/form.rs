@@ -42,7 +42,9 @@ impl Fields {
 
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -60,7 +62,10 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let fields = Fields::of(parts.uri.query().unwrap_or_default().as_bytes());
-        let here = address(parts.uri.path(), fields.iter().filter(|(name, _)| *name != "done"));
+        let here = address(
+            parts.uri.path(),
+            fields.iter().filter(|(name, _)| *name != "done"),
+        );
         Ok(Self { fields, here })
     }
 }
@@ -101,10 +106,7 @@ impl<S: Sync> FromRequest<S> for Posted {
 }
 
 /// A path of this server with a query.
-pub(super) fn address<'a>(
-    path: &str,
-    fields: impl Iterator<Item = (&'a str, &'a str)>,
-) -> String {
+pub(super) fn address<'a>(path: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let query = query.extend_pairs(fields).finish();
     if query.is_empty() {

@@ -123,7 +123,13 @@ impl Visit {
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        let parts = [
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        ];
         parts.join("-")
     }
 
@@ -259,7 +265,11 @@ mod tests {
             let headers = headers.iter().cloned();
             let headers = headers.map(|(n, v)| (n, HeaderValue::from_str(v).unwrap()));
             let headers: HeaderMap = headers.collect();
-            assert_eq!(is_same_site("localhost:1", &headers), expected, "{headers:?}");
+            assert_eq!(
+                is_same_site("localhost:1", &headers),
+                expected,
+                "{headers:?}"
+            );
         };
         let site = || HeaderName::from_static("sec-fetch-site");
         check(&[], true);

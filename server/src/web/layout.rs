@@ -98,7 +98,9 @@ impl Layout {
 
     /// The pages: address, name, whether it is this one.
     pub(super) fn links(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-        self.links.iter().map(|(here, to, name)| (*to, *name, *here == self.here))
+        self.links
+            .iter()
+            .map(|(here, to, name)| (*to, *name, *here == self.here))
     }
 }
 

@@ -67,10 +67,7 @@ pub(super) async fn events(
     Ok(Sse::new(events).into_response())
 }
 
-async fn sent(
-    edge: Arc<Edge>,
-    event: Result<pb::WatchEvent, Status>,
-) -> Result<Event, Infallible> {
+async fn sent(edge: Arc<Edge>, event: Result<pb::WatchEvent, Status>) -> Result<Event, Infallible> {
     let Ok(event) = event else {
         return Ok(Event::default().comment("the end"));
     };

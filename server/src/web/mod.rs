@@ -45,7 +45,10 @@ pub(crate) fn router(site: Arc<Site>, photo_bytes_max: usize) -> Router {
         .route("/people/{id}/merge", post(edits::merge))
         .route("/people/{id}/reject", post(edits::reject))
         .route("/edits/{sequence}/undo", post(edits::undo))
-        .route("/search", get(search::page).post(search::answer).layer(upload))
+        .route(
+            "/search",
+            get(search::page).post(search::answer).layer(upload),
+        )
         .route("/review", get(review::page))
         .route("/sources", get(sources::page))
         .route("/author", get(author::page).post(author::save))

@@ -35,7 +35,10 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
         "unnamed" => "unnamed",
         _ => "all",
     };
-    let (name, hidden) = (fields.text("name").trim().to_owned(), fields.is_set("hidden"));
+    let (name, hidden) = (
+        fields.text("name").trim().to_owned(),
+        fields.is_set("hidden"),
+    );
     let request = pb::ListIdentitiesRequest {
         page_size: PEOPLE,
         page_token: fields.text("page").to_owned(),
@@ -46,7 +49,9 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
     };
     let found = Identities(Arc::clone(&visit.edge)).list(request).await?;
     let token = found.next_page_token;
-    let kept = fields.iter().filter(|(field, _)| !["page", "done"].contains(field));
+    let kept = fields
+        .iter()
+        .filter(|(field, _)| !["page", "done"].contains(field));
     let next = address("/people", kept.chain([("page", token.as_str())]));
     let layout = Layout::new(visit, Here::People, &query).await?;
     Ok(shown(&PeoplePage {

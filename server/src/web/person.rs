@@ -88,7 +88,9 @@ pub(super) async fn page(
         return Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response());
     }
     let seal = visit.edge.seal("page of a person").with(&id.to_le_bytes());
-    let before = seal.open(query.fields.text("before")).map_err(ApiError::from)?;
+    let before = seal
+        .open(query.fields.text("before"))
+        .map_err(ApiError::from)?;
     let key = before.map(|[wall_start_us, start_us, track]| SightingKey {
         wall_start_us,
         start_us,
@@ -137,7 +139,10 @@ fn sightings(
     };
     let (found, _) = catalog.sightings(&query)?;
     let with_crops = &found[..found.len().min(CARDS)];
-    let tracks: Vec<u64> = with_crops.iter().map(|sighting| sighting.track_id).collect();
+    let tracks: Vec<u64> = with_crops
+        .iter()
+        .map(|sighting| sighting.track_id)
+        .collect();
     let mut crops: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for (track, exemplar) in catalog.exemplars_of(&tracks)? {
         crops.entry(track).or_default().push(exemplar);

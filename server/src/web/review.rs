@@ -38,7 +38,9 @@ struct ReviewPage {
 /// The newest of what waits.
 pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble> {
     let seal = visit.edge.seal("page of the review queue");
-    let before = seal.open(query.fields.text("before")).map_err(ApiError::from)?;
+    let before = seal
+        .open(query.fields.text("before"))
+        .map_err(ApiError::from)?;
     let before = before.map_or(u64::MAX, |[before]| before.cast_unsigned());
     let read = visit.edge.blocking(move |core| items(core, before));
     let (items, total, more) = read.await?;

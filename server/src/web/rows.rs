@@ -74,11 +74,7 @@ pub(super) fn row(core: &Core, event: &pb::WatchEvent) -> Result<Option<Row>, Ap
         Event::SourceChanged(changed) => Some(source(base, changed)),
         Event::IdentityCreated(created) => identity_created(core, base, created)?,
         Event::IdentityChanged(changed) => {
-            let text = match (changed.name.as_str(), changed.state()) {
-                (_, pb::IdentityState::Hidden) => "is hidden from now on".to_owned(),
-                ("", _) => "has no name".to_owned(),
-                (name, _) => format!("is {name}"),
-            };
+            let text = edited(changed);
             Some(about(core, base, "edit", changed.identity_id, text)?)
         }
         Event::IdentityAbsorbed(absorbed) => {
@@ -86,7 +82,10 @@ pub(super) fn row(core: &Core, event: &pb::WatchEvent) -> Result<Option<Row>, Ap
             Some(about(core, base, "edit", absorbed.into_identity_id, text)?)
         }
         Event::IdentityRestored(restored) => {
-            let text = format!("is no part of person {} any more", restored.from_identity_id);
+            let text = format!(
+                "is no part of person {} any more",
+                restored.from_identity_id
+            );
             Some(about(core, base, "edit", restored.identity_id, text)?)
         }
         Event::TracksMoved(moved) => {
@@ -109,6 +108,26 @@ pub(super) fn row(core: &Core, event: &pb::WatchEvent) -> Result<Option<Row>, Ap
         }
     };
     Ok(row)
+}
+
+/// What is said of somebody after an edit.
+fn edited(changed: &pb::IdentityChanged) -> String {
+    let hidden = changed.state() == pb::IdentityState::Hidden;
+    let said = [
+        (!changed.name.is_empty(), changed.name.as_str()),
+        (changed.confirmed, "confirmed"),
+        (hidden, "hidden"),
+    ];
+    let said = said
+        .iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, what)| *what);
+    let said: Vec<&str> = said.collect();
+    if said.is_empty() {
+        "was edited: no name".to_owned()
+    } else {
+        format!("was edited: {}", said.join(", "))
+    }
 }
 
 fn track_key(track: u64) -> String {

@@ -151,10 +151,9 @@ async fn look(visit: &Visit, upload: Multipart) -> Result<Answer, Trouble> {
 async fn photo(visit: &Visit, mut upload: Multipart) -> Result<Vec<u8>, Trouble> {
     let max = visit.edge.config.grpc.message_bytes_max;
     let broken = |error: MultipartError| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Trouble::from(ApiError::MessageTooLarge {
-            max,
-            picture: true,
-        }),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Trouble::from(ApiError::MessageTooLarge { max, picture: true })
+        }
         _ => Refusal::NotAForm.into(),
     };
     let mut known = false;
@@ -166,7 +165,12 @@ async fn photo(visit: &Visit, mut upload: Multipart) -> Result<Vec<u8>, Trouble>
             Some(_) | None => {}
         }
     }
-    Err(if known { Refusal::NotAForm } else { Refusal::Token }.into())
+    Err(if known {
+        Refusal::NotAForm
+    } else {
+        Refusal::Token
+    }
+    .into())
 }
 
 fn outline((number, face): (usize, &pb::QueryFace)) -> Outline {

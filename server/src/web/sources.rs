@@ -50,7 +50,11 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
             kind: words::kind(source.kind()),
             state: words::state(source.state()),
             position: words::stream_time(source.position.as_ref()),
-            lag: source.lag.as_ref().map(|lag| words::stream_time(Some(lag))).unwrap_or_default(),
+            lag: source
+                .lag
+                .as_ref()
+                .map(|lag| words::stream_time(Some(lag)))
+                .unwrap_or_default(),
             error: error.unwrap_or_default(),
         }
     });

@@ -41,7 +41,10 @@ pub(super) fn lanes(
 ) -> Vec<Lane> {
     let mut sources: BTreeMap<u64, Vec<&pb::Sighting>> = BTreeMap::new();
     for sighting in sightings {
-        sources.entry(sighting.source_id).or_default().push(sighting);
+        sources
+            .entry(sighting.source_id)
+            .or_default()
+            .push(sighting);
     }
     let lane = |(source, seen): (u64, Vec<&pb::Sighting>)| {
         let file = kinds.get(&source) == Some(&SourceKind::File);
@@ -58,7 +61,10 @@ fn lane(seen: &[&pb::Sighting], file: bool, cards: &BTreeSet<u64>) -> Lane {
         let from = if file { start } else { wall };
         (from, from.saturating_add(length.max(0)))
     };
-    let mut spans: Vec<_> = seen.iter().map(|sighting| (span(sighting), *sighting)).collect();
+    let mut spans: Vec<_> = seen
+        .iter()
+        .map(|sighting| (span(sighting), *sighting))
+        .collect();
     spans.sort_by_key(|(span, sighting)| (*span, sighting.track_id));
     let from = spans.iter().map(|((from, _), _)| *from).min().unwrap_or(0);
     let to = spans.iter().map(|((_, to), _)| *to).max().unwrap_or(0);
@@ -75,7 +81,10 @@ fn lane(seen: &[&pb::Sighting], file: bool, cards: &BTreeSet<u64>) -> Lane {
         }
     });
     Lane {
-        source: seen.first().map(|s| s.source_name.clone()).unwrap_or_default(),
+        source: seen
+            .first()
+            .map(|s| s.source_name.clone())
+            .unwrap_or_default(),
         from: say(from),
         to: say(to),
         bars: bars.collect(),
@@ -117,7 +126,9 @@ mod tests {
         let (file, live) = (&lanes[0], &lanes[1]);
         assert_eq!((file.from.as_str(), file.to.as_str()), ("0:10", "1:10"));
         let bars = file.bars.iter();
-        let bars: Vec<_> = bars.map(|b| (b.x.as_str(), b.width.as_str(), b.track)).collect();
+        let bars: Vec<_> = bars
+            .map(|b| (b.x.as_str(), b.width.as_str(), b.track))
+            .collect();
         assert_eq!(bars, [("0.0", "166.7", 0), ("833.3", "166.7", 3)]);
         assert_eq!(live.from, "1970-01-01 00:16:45 UTC");
         assert_eq!(live.bars[0].width, "4.0");

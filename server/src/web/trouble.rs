@@ -20,7 +20,9 @@ pub(super) enum Refusal {
     #[error("this was not sent from a page of this server")]
     CrossSite,
     /// A form of another site, or from before the server was started again.
-    #[error("this form is not of this server, or from before it was started again: load the page anew")]
+    #[error(
+        "this form is not of this server, or from before it was started again: load the page anew"
+    )]
     Token,
     /// Not what our forms send.
     #[error("this is no form of this page, or too large a one")]

@@ -22,7 +22,12 @@ impl Moment {
         let seconds = us.div_euclid(SECOND_US);
         let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let (year, month, day) = date(day);
-        let clock = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
+        let clock = format!(
+            "{:02}:{:02}:{:02}",
+            second / 3600,
+            second / 60 % 60,
+            second % 60
+        );
         let date = format!("{year:04}-{month:02}-{day:02}");
         Self {
             iso: format!("{date}T{clock}Z"),
@@ -80,8 +85,16 @@ pub(super) fn count(number: u64, what: &str) -> String {
 /// With a capital letter at the beginning and a full stop at the end.
 pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    let stop = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    let first: String = letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    let stop = if text.ends_with(['.', '?', '!']) {
+        ""
+    } else {
+        "."
+    };
     format!("{first}{}{stop}", letters.as_str())
 }
 
@@ -158,7 +171,11 @@ fn profiles(edit: &pb::Edit) -> String {
         if hidden(&before) != hidden(&after) {
             what.push(["shown again", "hidden"][usize::from(hidden(&after))].to_owned());
         }
-        let keys: BTreeSet<&String> = before.metadata.keys().chain(after.metadata.keys()).collect();
+        let keys: BTreeSet<&String> = before
+            .metadata
+            .keys()
+            .chain(after.metadata.keys())
+            .collect();
         let changed = keys.into_iter();
         let changed = changed.filter(|key| before.metadata.get(*key) != after.metadata.get(*key));
         what.extend(changed.map(|key| match after.metadata.get(key) {

@@ -12,6 +12,7 @@ mod errors;
 mod http;
 mod live;
 mod offline_index;
+mod page;
 mod people;
 mod sources;
 mod support;

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use edits::name_key;
 pub use history::EditPlace;
-pub use review::ReviewItem;
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
+pub use review::ReviewItem;
 pub(crate) use write::{CatalogWriter, Earlier, RequestKind, TrackRow, etag, key_run};
 
 /// Raised whenever the tables change: an older catalog is made again.

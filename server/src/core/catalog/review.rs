@@ -36,7 +36,9 @@ impl Catalog {
         let active = i32::from(IdentityState::Active);
         self.read(|db| {
             let total: i64 = db
-                .prepare_cached(&format!("SELECT count(*) {from} WHERE {WAITING} AND i.state = ?1"))?
+                .prepare_cached(&format!(
+                    "SELECT count(*) {from} WHERE {WAITING} AND i.state = ?1"
+                ))?
                 .query_row([active], |row| row.get(0))?;
             let mut waiting = db.prepare_cached(&format!(
                 "SELECT a.identity_id, a.candidate_id, a.cosine {from} \

@@ -314,7 +314,9 @@ impl World {
             .map(|(id, candidate)| (id, model.resolve(candidate)))
             .collect();
         let (items, _) = self.core.catalog().review_items(u64::MAX, 1000).unwrap();
-        let shown = items.iter().map(|item| (item.identity.id, item.candidate.id));
+        let shown = items
+            .iter()
+            .map(|item| (item.identity.id, item.candidate.id));
         assert_eq!(shown.collect::<Vec<_>>(), open);
     }
 
