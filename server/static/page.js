@@ -72,16 +72,26 @@ if (feed) {
   const say = (text) => {
     if (state.textContent !== text) state.textContent = text;
   };
-  const events = new EventSource(feed.dataset.events);
-  events.addEventListener("open", () => say("Connected: what happens is shown at once."));
-  events.addEventListener("error", () => {
-    const over = events.readyState === EventSource.CLOSED;
-    say(over ? "The feed has ended: load the page again." : "The server is away; trying again.");
-  });
-  events.addEventListener("gap", () => say("Something is missing here: load the page again."));
-  events.addEventListener("row", (event) => {
+  let last = feed.dataset.after;
+  let events;
+
+  const connect = () => {
+    events = new EventSource(`/events?after=${encodeURIComponent(last)}`);
+    events.addEventListener("open", () => say("Connected: what happens is shown at once."));
+    events.addEventListener("error", () => {
+      const over = events.readyState === EventSource.CLOSED;
+      say(over ? "The feed has ended: load the page again." : "The server is away; trying again.");
+    });
+    for (const kind of ["beat", "gap", "row"]) {
+      events.addEventListener(kind, (event) => (last = event.lastEventId));
+    }
+    events.addEventListener("gap", () => say("Something is missing here: load the page again."));
+    events.addEventListener("row", (event) => show(event.data));
+  };
+
+  const show = (html) => {
     const template = document.createElement("template");
-    template.innerHTML = event.data;
+    template.innerHTML = html;
     localise(template.content);
     const row = template.content.firstElementChild;
     const old = document.getElementById(row.id);
@@ -90,6 +100,13 @@ if (feed) {
     feed.prepend(row);
     if (focused) select(row);
     while (feed.children.length > ROWS_MAX) feed.lastElementChild.remove();
+  };
+
+  connect();
+  // Browsers open few connections to one server: pages that nobody sees give theirs back.
+  document.addEventListener("visibilitychange", () => {
+    events.close();
+    if (!document.hidden) connect();
   });
 }
 

@@ -33,19 +33,18 @@ pub(super) struct Row {
 /// If the log or the catalog cannot be read.
 pub(super) fn newest(core: &Core, most: usize) -> Result<(Vec<Row>, String), ApiError> {
     let end = core.view().sequence;
+    let events = core.events_after(end.saturating_sub(RECORDS_BACK));
+    let events: Vec<pb::WatchEvent> = events.collect::<Result<_, _>>()?;
     let mut rows: Vec<Row> = Vec::new();
-    for event in core.events_after(end.saturating_sub(RECORDS_BACK)) {
-        let event = event?;
-        if event.sequence > end {
+    let seen = events.iter().filter(|event| event.sequence <= end);
+    for event in seen.rev() {
+        if rows.len() >= most {
             break;
         }
-        if let Some(row) = row(core, &event)? {
-            rows.retain(|other| other.key != row.key);
-            rows.push(row);
-        }
+        let row = row(core, event)?;
+        let fresh = |row: &Row| rows.iter().all(|other| other.key != row.key);
+        rows.extend(row.filter(fresh));
     }
-    rows.reverse();
-    rows.truncate(most);
     let log = core.log();
     let cursor = Cursor {
         log_id: log.id().to_string(),

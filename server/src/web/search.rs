@@ -35,13 +35,16 @@ struct SearchPage {
 
 struct Answer {
     faces: Vec<Face>,
-    /// Of all faces: number, place and size in fractions, and whether it can be used.
     boxes: Vec<Outline>,
     milliseconds: i64,
 }
 
+/// One of all faces: its place and size in fractions of the photo.
 struct Outline {
-    number: usize,
+    /// From the left, from 1.
+    number: u32,
+    /// In the order in which they were found, from 0.
+    index: u32,
     x: String,
     y: String,
     width: String,
@@ -133,11 +136,15 @@ async fn look(visit: &Visit, upload: Multipart) -> Result<Answer, Trouble> {
     for query in queries {
         let found = query.look_up(edge).await?;
         if boxes.is_empty() {
-            boxes = (1..).zip(&found.faces).map(outline).collect();
+            boxes = outlines(&found.faces);
         }
         let total = found.timings.and_then(|timings| timings.total);
         milliseconds = total.map_or(0, |total| duration_us(&total) / 1000);
-        faces.push(face(&found, edge.collection.same_cosine));
+        let number = boxes
+            .iter()
+            .find(|outline| outline.index == found.used_face_index);
+        let number = number.map_or(1, |outline| outline.number);
+        faces.push(face(&found, number, edge.collection.same_cosine));
     }
     faces.sort_by_key(|face| face.number);
     Ok(Answer {
@@ -173,20 +180,26 @@ async fn photo(visit: &Visit, mut upload: Multipart) -> Result<Vec<u8>, Trouble>
     .into())
 }
 
-fn outline((number, face): (usize, &pb::QueryFace)) -> Outline {
-    let place = face.r#box.unwrap_or_default();
+/// All faces, numbered from the left.
+fn outlines(faces: &[pb::QueryFace]) -> Vec<Outline> {
+    let places = faces.iter().map(|face| face.r#box.unwrap_or_default());
+    let mut all: Vec<_> = (0u32..).zip(places).zip(faces).collect();
+    all.sort_by(|((_, a), _), ((_, b), _)| a.x.total_cmp(&b.x));
     let text = |part: f32| format!("{part:.4}");
-    Outline {
-        number,
-        x: text(place.x),
-        y: text(place.y),
-        width: text(place.width),
-        height: text(place.height),
-        rejection: face.rejection.to_lowercase().replace('_', " "),
-    }
+    let outline =
+        |(number, ((index, place), face)): (u32, ((u32, pb::Box), &pb::QueryFace))| Outline {
+            number,
+            index,
+            x: text(place.x),
+            y: text(place.y),
+            width: text(place.width),
+            height: text(place.height),
+            rejection: face.rejection.to_lowercase().replace('_', " "),
+        };
+    (1..).zip(all).map(outline).collect()
 }
 
-fn face(found: &pb::SearchResponse, same_cosine: f32) -> Face {
+fn face(found: &pb::SearchResponse, number: u32, same_cosine: f32) -> Face {
     let called = |number: usize| {
         let identity = found.hits.get(number).and_then(|hit| hit.identity.as_ref());
         identity.map_or_else(String::new, |who| words::called(who.id, &who.name))
@@ -203,7 +216,7 @@ fn face(found: &pb::SearchResponse, same_cosine: f32) -> Face {
         }
     };
     Face {
-        number: found.used_face_index + 1,
+        number,
         verdict,
         words,
         hits: found.hits.iter().filter_map(hit).collect(),

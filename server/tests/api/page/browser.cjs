@@ -1,6 +1,6 @@
 // What a person does with the page, in a browser: node browser.cjs PLAYWRIGHT CHROMIUM URL PHOTO
 //
-// Says "feed" on a line of its own when the live feed is watched: somebody must be seen then, as track 6.
+// Says "feed" on a line of its own twice, when the live feed is watched: somebody must be seen then, as tracks 6 and 7.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -44,6 +44,16 @@ const liveFeed = async (page) => {
   await row.waitFor();
   assert.match(await row.innerText(), /is seen on/);
   assert.equal(await page.locator("#feed > li").first().getAttribute("id"), "track-6");
+  // What happens while nobody looks is there when somebody does.
+  const look = (hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+  await page.evaluate(look, true);
+  console.log("feed");
+  await page.evaluate(look, false);
+  await page.locator("#feed > #track-7").waitFor();
+  assert.equal(await page.locator("#feed > #track-6").count(), 1);
 };
 
 const drop = async (page) => {

@@ -31,14 +31,14 @@ async fn a_person_at_the_keyboard() {
         .spawn()
         .expect("node runs: make setup");
     let mut lines = BufReader::new(browser.stdout.take().unwrap()).lines();
-    // Open to the end: a run that breaks off would close its track.
-    let mut runs = Vec::new();
+    // Open to the end: a run that breaks off would close its tracks.
+    let mut run = fixture.api.run(other.id).await;
     let session = async {
+        let mut key = 6;
         while let Some(line) = lines.next_line().await.unwrap() {
             assert_eq!(line, "feed");
-            let mut run = fixture.api.run(other.id).await;
-            run.track(track(6, 1, 120.0, 60, 62, false)).await;
-            runs.push(run);
+            run.track(track(key, 1, 120.0, 60, 62, false)).await;
+            key += 1;
         }
         browser.wait().await.unwrap()
     };

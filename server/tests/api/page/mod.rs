@@ -159,11 +159,14 @@ async fn people_are_filtered_and_paged() {
     second.holds("Somebody 60");
     assert!(!second.text().contains("More people"));
     page.get("/people?which=unnamed").await.holds("0 found");
+    a_collection(&fixture).await;
+    page.get("/people?which=unnamed").await.holds("4 found");
+    page.get("/people?which=named").await.holds("61 found");
     page.post("/people/7/update", &[("hidden", "yes")])
         .await
         .done();
-    page.get("/people").await.holds("60 found");
-    page.get("/people?hidden=yes").await.holds("61 found");
+    page.get("/people").await.holds("64 found");
+    page.get("/people?hidden=yes").await.holds("65 found");
 }
 
 #[tokio::test]
@@ -201,6 +204,9 @@ async fn a_photo_is_answered_face_by_face() {
         .holds("Nobody known: none reaches 0.50");
     answer.holds("studio &#60;b&#62;feed&#60;/b&#62;, 0:20 to 0:22");
     assert_eq!(answer.text().matches("<rect class=\"used\"").count(), 2);
+    // From the left: the smaller one first, though the larger one is looked up first.
+    let text = answer.text();
+    assert!(text.find("Face 1: This is Ada").unwrap() < text.find("Face 2: Nobody").unwrap());
     let alone = page.search(&photo(&[0.0]), None).await;
     assert_eq!(alone.text().matches("<h2>This is Person 1</h2>").count(), 1);
     alone.holds("cosine 1.00, 0.");
@@ -233,6 +239,12 @@ async fn photos_that_cannot_be_used() {
     bare.refused(400, "NOT_A_FORM");
 }
 
+/// Where the feed of a live page goes on.
+fn events_path(live: &str) -> String {
+    let (_, rest) = live.split_once("data-after=\"").unwrap();
+    format!("/events?after={}", rest.split_once('"').unwrap().0)
+}
+
 #[tokio::test]
 async fn the_feed_goes_on_where_a_browser_left_it() {
     let fixture = Fixture::start().await;
@@ -243,9 +255,7 @@ async fn the_feed_goes_on_where_a_browser_left_it() {
     let live = page.get("/").await;
     live.holds("was seen on feed from 0:00 to 0:01")
         .holds("feed: running");
-    let text = live.text();
-    let (_, rest) = text.split_once("data-events=\"").unwrap();
-    let path = rest.split_once('"').unwrap().0.to_owned();
+    let path = events_path(&live.text());
     let mut feed = page.feed(&path, "").await;
     run.track(track(2, 1, 120.0, 2, 3, false)).await;
     let (first, row) = feed.row().await;
@@ -274,9 +284,7 @@ async fn the_feed_goes_on_where_a_browser_left_it() {
 async fn watchers_are_limited_and_shutting_down_ends_them() {
     let fixture = Fixture::with(|config| config.watch.subscribers_max = 1).await;
     let page = Page::of(&fixture);
-    let live = page.get("/").await.text();
-    let (_, rest) = live.split_once("data-events=\"").unwrap();
-    let path = rest.split_once('"').unwrap().0.to_owned();
+    let path = events_path(&page.get("/").await.text());
     let mut feed = page.feed(&path, "").await;
     fixture.api.add_remote("feed").await;
     let (_, row) = feed.row().await;
