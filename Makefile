@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity \
-  bench-ingest bench-quality emulate soak
+  bench-ingest bench-page bench-quality emulate soak
 
 help: ## print this list
 	@echo "Targets:"
@@ -122,6 +122,9 @@ bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SY
 	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
 	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
 	  $(if $(REFERENCE),--reference) $(if $(OUT),--out "$$OUT")
+
+bench-page: build ## from a photo dropped on the page to its answer, in Chromium
+	@python3 -B benches/page/run.py --assets "$(ROLLCALL_ASSETS)" --bin-dir "$(RELEASE)"
 
 bench-quality: ## shots and tracks beside peers, on composed films: TASK=shots|tracking OUT=folder PEERS=all|none
 	@cargo build --release -p rollcall-benches --no-default-features --features films --bin shots --bin tracks

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fills the assets folder: ONNX Runtime, the default models, fixtures, the demo clip, Python packages of a test.
+"""Fills the assets folder: ONNX Runtime, the default models, fixtures, the demo clip, packages that tests import.
 
 Called by setup.sh; with --check it only tells by its exit status (0 or 1) whether there is nothing
 to do. Does nothing that is done already, and says one line for each thing it does.
@@ -77,9 +77,18 @@ class Archive:
         self.path = path
         self.zip = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else None
 
-    def names(self):
-        """The files of a wheel."""
-        return [name for name in self.zip.namelist() if not name.endswith("/")]
+    def modules(self):
+        """Every file: (its name within the package, its bytes)."""
+        if self.zip:
+            for name in self.zip.namelist():
+                if not name.endswith("/"):
+                    yield name, self.zip.read(name)
+            return
+        with tarfile.open(self.path, "r:gz") as tar:
+            for member in tar:
+                if member.isfile():
+                    # npm puts everything into one folder.
+                    yield member.name.removeprefix("package/"), tar.extractfile(member).read()
 
     def member(self, name):
         """One member's bytes."""
@@ -119,20 +128,20 @@ class SetUp:
         return self.archives[package["id"]]
 
     def modules(self, package):
-        """Unpacks a Python package whole: the tests import it from there, nothing else sees it."""
+        """Unpacks a package whole: the tests import it from there, nothing else sees it."""
         folder, digest = package["modules"], download.expected_hash(package)
         stamp = self.path(folder, f"{package['id']}.unpacked")
         if os.path.isfile(stamp):
             last, *names = read(stamp).decode().splitlines()
             if last == digest and all(os.path.isfile(self.path(folder, name)) for name in names):
                 return
-        archive = self.archive(package)
-        names = archive.names()
-        for name in names:
+        archive, names = self.archive(package), []
+        for name, data in archive.modules():
             target = os.path.normpath(self.path(folder, name))
             if not target.startswith(os.path.join(self.assets, folder) + os.sep):
                 raise SetUpError(f"{archive.path}: member {name} leads out of its folder")
-            write(target, archive.member(name))
+            write(target, data)
+            names.append(name)
         write(stamp, "".join(f"{line}\n" for line in [digest, *names]).encode())
         say(f"{package['name']} {package['version']}: unpacked for the tests")
 

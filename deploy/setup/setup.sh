@@ -21,6 +21,14 @@ PACKAGES=(
 )
 # Servers that the tests of capture start: RTSP by GStreamer, RTMP and HTTP by nginx.
 PACKAGES+=(gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good nginx libnginx-mod-rtmp)
+# The browser that the page's tests drive, and a font for it. Ubuntu has it under another name.
+BROWSER=chromium
+grep -qs '^ID=ubuntu$' /etc/os-release && BROWSER=chromium-browser
+PACKAGES+=("$BROWSER" fonts-dejavu-core)
+
+has_browser() {
+  command -v chromium || command -v chromium-browser || command -v google-chrome
+} >/dev/null 2>&1
 
 system_packages() {
   if ! command -v dpkg-query >/dev/null 2>&1; then
@@ -28,6 +36,7 @@ system_packages() {
     need ffmpeg "install FFmpeg 5.1 or newer with its development files"
     need clang "install clang and libclang"
     need pkg-config "install pkg-config"
+    has_browser || fail "no browser found for the page's tests: install Chromium"
     pkg-config --exists libavcodec libavformat libavutil libavfilter libavdevice libswscale libswresample ||
       fail "FFmpeg's development files not found by pkg-config: install them"
     return
@@ -38,6 +47,7 @@ system_packages() {
     grep -qx "installed $package" <<<"$installed" && continue
     # A machine may have a tool from elsewhere: another compiler, pkgconf under the older name.
     case "$package" in
+      "$BROWSER") has_browser && continue ;;
       ffmpeg | clang | pkg-config | gcc | g++ | make) command -v "$package" >/dev/null 2>&1 && continue ;;
     esac
     missing+=("$package")

@@ -1,4 +1,4 @@
-//! Metrics and health over HTTP.
+//! Metrics and health over HTTP. The page (`web`) has the same address.
 
 use crate::core::{Core, WriteState};
 use crate::metrics::EdgeMetrics;

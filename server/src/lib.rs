@@ -30,6 +30,7 @@ pub mod offline_index;
 mod serve;
 mod shutdown;
 mod vision;
+mod web;
 
 // What calls go through.
 mod error;

@@ -245,15 +245,17 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
             move || Vision::load(&config)
         });
         let vision = vision.await??;
+        let page = config.serves_page();
         let server = Server::start(config, vision).await?;
         if let Some(path) = &port_file {
             write_port_file(path, &server)?;
         }
         let _ = writeln!(
             std::io::stderr(),
-            "rollcalld: listening on {} (gRPC) and http://{} (metrics, health)",
+            "rollcalld: listening on {} (gRPC) and http://{} ({}metrics, health)",
             server.grpc(),
-            server.http()
+            server.http(),
+            if page { "the page, " } else { "" }
         );
         let mut signalled = async || {
             tokio::select! {

@@ -46,6 +46,7 @@ pub struct EdgeMetrics {
     registry: Registry,
     pub(crate) requests: IntCounterVec,
     pub(crate) request_seconds: HistogramVec,
+    pub(crate) page_seconds: HistogramVec,
     pub(crate) search_seconds: HistogramVec,
     stage_seconds: HistogramVec,
     pub(crate) search_inflight: IntGauge,
@@ -133,6 +134,11 @@ impl EdgeMetrics {
                 "rollcall_grpc_request_duration_seconds",
                 "Time of a gRPC call, streams to their end",
                 &["service", "method"],
+            )?,
+            page_seconds: make.seconds(
+                "rollcall_page_request_duration_seconds",
+                "Time to answer a browser, the live feed to its beginning",
+                &["route", "code"],
             )?,
             search_seconds: make.seconds(
                 "rollcall_search_duration_seconds",

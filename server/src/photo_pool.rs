@@ -19,21 +19,28 @@ pub type MakeReader = Arc<dyn Fn() -> Result<PhotoReader, String> + Send + Sync>
 pub struct PhotoAnswer {
     /// Every face, those that cannot be used included.
     pub faces: Vec<pb::QueryFace>,
-    /// The one that was embedded.
-    pub used: u32,
-    /// Its embedding.
-    pub embedding: Embedding,
+    /// Those that were asked for, each with its embedding; never empty.
+    pub embedded: Vec<(u32, Embedding)>,
     /// Time to read the picture.
     pub decode: Duration,
     /// Time to find faces.
     pub detect: Duration,
-    /// Time to embed the one used.
+    /// Time to embed those that were asked for.
     pub embed: Duration,
+}
+
+/// Which faces of a photo are embedded.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted {
+    /// The one with this number.
+    Number(u32),
+    /// Those that can be used, largest first, up to so many.
+    Largest(usize),
 }
 
 struct Job {
     image: Vec<u8>,
-    face_index: Option<u32>,
+    wanted: Wanted,
     reply: oneshot::Sender<Result<PhotoAnswer, ApiError>>,
 }
 
@@ -74,16 +81,11 @@ impl PhotoPool {
         Self { jobs: None }
     }
 
-    /// Finds the faces of a photo and embeds the one with `face_index`, or else the largest that
-    /// can be used.
+    /// Finds the faces of a photo and embeds those that are wanted.
     ///
     /// # Errors
     /// Those of a photo that cannot be used.
-    pub async fn look(
-        &self,
-        image: Vec<u8>,
-        face_index: Option<u32>,
-    ) -> Result<PhotoAnswer, ApiError> {
+    pub async fn look(&self, image: Vec<u8>, wanted: Wanted) -> Result<PhotoAnswer, ApiError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self
             .jobs
@@ -91,7 +93,7 @@ impl PhotoPool {
             .ok_or(ApiError::Internal("no models are loaded"))?;
         jobs.send(Job {
             image,
-            face_index,
+            wanted,
             reply,
         })
         .map_err(|_| ApiError::Internal("the photo threads are gone"))?;
@@ -154,60 +156,65 @@ fn look(
     let begun = Instant::now();
     let faces = reader.read(&picture)?;
     let detect = begun.elapsed();
-    let used = choose(&faces, job.face_index)?;
+    let chosen = choose(&faces, job.wanted)?;
     let begun = Instant::now();
-    let embedding = reader
-        .embed(&picture, &[&faces[used].face])?
-        .pop()
-        .ok_or(ApiError::Internal("the embedder gave nothing"))?;
+    let wanted: Vec<_> = chosen.iter().map(|number| &faces[*number].face).collect();
+    let embeddings = reader.embed(&picture, &wanted)?;
+    if embeddings.len() != chosen.len() {
+        return Err(ApiError::Internal("the embedder left out a face"));
+    }
     let embed = begun.elapsed();
     let faces = faces
         .iter()
         .map(|face| query_face(face, &picture))
         .collect();
-    let used = u32::try_from(used).unwrap_or(u32::MAX);
+    let numbers = chosen.iter().map(|n| u32::try_from(*n).unwrap_or(u32::MAX));
     Ok(PhotoAnswer {
         faces,
-        used,
-        embedding,
+        embedded: numbers.zip(embeddings).collect(),
         decode,
         detect,
         embed,
     })
 }
 
-/// Which face to use.
-fn choose(faces: &[PhotoFace], asked: Option<u32>) -> Result<usize, ApiError> {
+/// Which faces to use: one at least.
+fn choose(faces: &[PhotoFace], wanted: Wanted) -> Result<Vec<usize>, ApiError> {
     if faces.is_empty() {
         return Err(ApiError::NoFaceFound);
     }
-    if let Some(asked) = asked {
-        let index = usize::try_from(asked).unwrap_or(usize::MAX);
-        let out = ApiError::FaceIndexOutOfRange {
-            asked,
-            count: faces.len(),
-        };
-        let face = faces.get(index).ok_or(out)?;
-        return match &face.quality {
-            Ok(_) => Ok(index),
-            Err(rejection) => Err(ApiError::FaceRejected {
-                reasons: vec![rejection.code()],
-            }),
-        };
+    match wanted {
+        Wanted::Number(asked) => {
+            let index = usize::try_from(asked).unwrap_or(usize::MAX);
+            let out = ApiError::FaceIndexOutOfRange {
+                asked,
+                count: faces.len(),
+            };
+            let face = faces.get(index).ok_or(out)?;
+            match &face.quality {
+                Ok(_) => Ok(vec![index]),
+                Err(rejection) => Err(ApiError::FaceRejected {
+                    reasons: vec![rejection.code()],
+                }),
+            }
+        }
+        Wanted::Largest(most) => {
+            let usable = faces.iter().enumerate();
+            let usable = usable.filter(|(_, face)| face.quality.is_ok());
+            let mut largest: Vec<usize> = usable.map(|(index, _)| index).collect();
+            let area = |index: &usize| faces[*index].face.rect.area();
+            // Of equally large ones the later comes first.
+            largest.sort_by(|a, b| area(b).total_cmp(&area(a)).then(b.cmp(a)));
+            largest.truncate(most.max(1));
+            if largest.is_empty() {
+                let reasons = faces.iter().filter_map(|face| face.quality.as_ref().err());
+                return Err(ApiError::FaceRejected {
+                    reasons: reasons.map(|rejection| rejection.code()).collect(),
+                });
+            }
+            Ok(largest)
+        }
     }
-    let usable = faces
-        .iter()
-        .enumerate()
-        .filter(|(_, face)| face.quality.is_ok());
-    let largest = usable.max_by(|(_, a), (_, b)| a.face.rect.area().total_cmp(&b.face.rect.area()));
-    largest
-        .map(|(index, _)| index)
-        .ok_or_else(|| ApiError::FaceRejected {
-            reasons: faces
-                .iter()
-                .filter_map(|face| Some(face.quality.as_ref().err()?.code()))
-                .collect(),
-        })
 }
 
 fn query_face(found: &PhotoFace, picture: &Picture) -> pb::QueryFace {

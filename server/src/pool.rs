@@ -3,7 +3,7 @@
 
 use crate::error::ApiError;
 use crate::metrics::EdgeMetrics;
-use crate::photo_pool::{PhotoAnswer, PhotoPool};
+use crate::photo_pool::{PhotoAnswer, PhotoPool, Wanted};
 use prometheus::IntGauge;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -102,16 +102,12 @@ impl SearchPool {
             .map_err(|_| ApiError::Internal("the search was lost"))?
     }
 
-    /// Finds the faces of a photo and embeds the one that is asked for.
+    /// Finds the faces of a photo and embeds those that are wanted.
     ///
     /// # Errors
     /// Those of a photo that cannot be used.
-    pub async fn photo(
-        &self,
-        image: Vec<u8>,
-        face_index: Option<u32>,
-    ) -> Result<PhotoAnswer, ApiError> {
-        self.photos.look(image, face_index).await
+    pub async fn photo(&self, image: Vec<u8>, wanted: Wanted) -> Result<PhotoAnswer, ApiError> {
+        self.photos.look(image, wanted).await
     }
 }
 

@@ -18,6 +18,9 @@ use crate::supervisor::{Supervisor, WorkerSetup};
 use crate::time::now_us;
 use crate::vision::Vision;
 use crate::webhook::{self, RuleNews, WebhookRules};
+use crate::web::{self, Site};
+use axum::Router;
+use axum::serve::ListenerExt as _;
 use rollcall_ingest::photo::PhotoLimits;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -128,7 +131,13 @@ impl Server {
             core: core.clone(),
             ready: readiness,
         };
-        let http_task = tokio::spawn(serve_http(http_listener, state));
+        let site = config.serves_page().then(|| Arc::new(Site::new(&config)));
+        let mut pages = router(state);
+        if let Some(site) = &site {
+            let photo_bytes_max = config.grpc.message_bytes_max;
+            pages = pages.merge(web::router(Arc::clone(site), photo_bytes_max));
+        }
+        let http_task = tokio::spawn(serve_http(http_listener, pages));
 
         let threads = config.search_threads();
         let limits = PhotoLimits {
@@ -175,6 +184,9 @@ impl Server {
         edge.supervisor.resume().await?;
         let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
         set_health(&health, ServingStatus::Serving).await;
+        if let Some(site) = site {
+            site.open(Arc::clone(&edge));
+        }
         let _ = ready.send_replace(Ok(()));
         Ok(Self {
             edge,
@@ -195,7 +207,7 @@ impl Server {
         self.grpc
     }
 
-    /// Where metrics and health are.
+    /// Where metrics, health and, if it is served, the page are.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
@@ -251,8 +263,14 @@ async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, S
         })
 }
 
-async fn serve_http(listener: TcpListener, state: HttpState) {
-    if let Err(error) = axum::serve(listener, router(state)).await {
+async fn serve_http(listener: TcpListener, pages: Router) {
+    // Without it small replies wait for the other side's delayed acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection is not as fast as it could be");
+        }
+    });
+    if let Err(error) = axum::serve(listener, pages).await {
         tracing::error!(%error, "HTTP has ended");
     }
 }

@@ -106,6 +106,24 @@ impl ApiError {
     pub fn reason(&self) -> &'static str {
         classify(self).reason
     }
+
+    /// The HTTP status that browsers see.
+    pub(crate) fn http_status(&self) -> u16 {
+        match classify(self).code {
+            Code::Ok => 200,
+            Code::InvalidArgument | Code::OutOfRange => 400,
+            Code::Unauthenticated => 401,
+            Code::PermissionDenied => 403,
+            Code::NotFound => 404,
+            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => 409,
+            Code::ResourceExhausted => 429,
+            Code::Cancelled => 499,
+            Code::Unimplemented => 501,
+            Code::Unavailable => 503,
+            Code::DeadlineExceeded => 504,
+            Code::Unknown | Code::Internal | Code::DataLoss => 500,
+        }
+    }
 }
 
 fn classify(error: &ApiError) -> Answer {

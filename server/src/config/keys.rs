@@ -38,6 +38,8 @@ pub const KEYS: &[Key] = &[
     key("grpc.message_bytes_max", Kind::Number(1 << 16, 1 << 30)),
     key("grpc.concurrent_requests_max", Kind::Number(1, 100_000)),
     key("http.listen", Kind::Address),
+    key("http.page", Kind::Choice(&["local", "on", "off"])),
+    key("http.allowed_hosts", Kind::List),
     key("search.threads", Kind::Number(0, 1024)),
     key("search.queue_max", Kind::Number(1, 100_000)),
     key("search.calibrate_s", Kind::Number(0, 86_400)),

@@ -27,7 +27,7 @@ pub struct Config {
     pub assets: PathBuf,
     /// The API's door.
     pub grpc: Grpc,
-    /// Metrics and health over HTTP.
+    /// Metrics, health and the web page.
     pub http: Http,
     /// Searching.
     pub search: Search,
@@ -57,12 +57,28 @@ pub struct Grpc {
     pub concurrent_requests_max: usize,
 }
 
-/// Metrics and health over HTTP.
+/// Metrics, health and the web page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
     /// Address; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Whether the page is served.
+    pub page: PageRule,
+    /// Names, beside `localhost` and addresses in numbers, under which the page answers.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// Whether the page is served, which shows faces and takes edits from whoever reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageRule {
+    /// If `http.listen` is a loopback address.
+    Local,
+    /// Wherever `http.listen` is.
+    On,
+    /// Not at all.
+    Off,
 }
 
 /// Searching.
@@ -187,6 +203,8 @@ impl Default for Config {
             },
             http: Http {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+                page: PageRule::Local,
+                allowed_hosts: Vec::new(),
             },
             search: Search {
                 threads: 0,
@@ -257,6 +275,15 @@ impl Config {
     /// Time without an event after which a heartbeat is sent.
     pub fn heartbeat(&self) -> Duration {
         Duration::from_millis(self.watch.heartbeat_ms)
+    }
+
+    /// Whether the page is served.
+    pub fn serves_page(&self) -> bool {
+        match self.http.page {
+            PageRule::Local => self.http.listen.ip().is_loopback(),
+            PageRule::On => true,
+            PageRule::Off => false,
+        }
     }
 
     /// Whether only this machine can reach the API.

@@ -35,7 +35,7 @@ pub use alert::{RuleChange, RuleEdit, RuleUpdate, WebhookUpdate};
 pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub use catalog::{
     AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
-    FactQuery, IdentityQuery, SightingKey, SightingQuery, SourceRow,
+    FactQuery, IdentityQuery, ReviewItem, SightingKey, SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
 pub use edit::{Change, Edit, ProfileUpdate, Target};

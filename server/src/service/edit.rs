@@ -1,7 +1,9 @@
 //! What people say and do about identities: the editing half of `IdentityService`.
 
 use super::identity::Identities;
-use crate::core::{Change, Core, Edit, EditPlace, METADATA_KEYS_MAX, ProfileUpdate, as_shown};
+use crate::core::{
+    Change, Core, Edit, EditPlace, METADATA_KEYS_MAX, ProfileUpdate, WriteError, as_shown,
+};
 use crate::edge::{checked_author, checked_request_id, unfit};
 use crate::error::ApiError;
 use crate::page::{cut, page_size};
@@ -58,7 +60,7 @@ impl Said {
 }
 
 impl Identities {
-    pub(super) async fn rename(
+    pub(crate) async fn rename(
         &self,
         request: pb::RenameIdentityRequest,
     ) -> Result<pb::Identity, ApiError> {
@@ -76,7 +78,7 @@ impl Identities {
         self.get(request.identity_id).await
     }
 
-    pub(super) async fn create(
+    pub(crate) async fn create(
         &self,
         request: pb::CreateIdentityRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -102,7 +104,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn update(
+    pub(crate) async fn update(
         &self,
         request: pb::UpdateIdentityRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -130,7 +132,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn merge(
+    pub(crate) async fn merge(
         &self,
         request: pb::MergeIdentitiesRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -144,7 +146,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn undo(
+    pub(crate) async fn undo(
         &self,
         request: pb::UndoEditRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -157,13 +159,22 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
+    /// The edit at that record.
+    pub(crate) async fn made(&self, sequence: u64) -> Result<pb::Edit, ApiError> {
+        let read = move |core: &Core| {
+            let place = core.catalog().edit(sequence)?;
+            told(core, place.ok_or(WriteError::EditNotFound { sequence })?)
+        };
+        self.0.blocking(read).await
+    }
+
     pub(super) async fn edit(&self, edit: Edit) -> Result<pb::EditResponse, ApiError> {
         let sequence = self.0.core.edit(edit).await?;
         let answer = move |core: &Core| answer(core, sequence);
         self.0.blocking(answer).await
     }
 
-    pub(super) async fn edits(
+    pub(crate) async fn edits(
         &self,
         request: pb::ListEditsRequest,
     ) -> Result<pb::ListEditsResponse, ApiError> {

@@ -132,12 +132,12 @@ impl pb::identity_service_server::IdentityService for Identities {
 }
 
 impl Identities {
-    pub(super) async fn get(&self, id: u64) -> Result<pb::Identity, ApiError> {
+    pub(crate) async fn get(&self, id: u64) -> Result<pb::Identity, ApiError> {
         let found = self.0.read(move |catalog| catalog.identity(id)).await?;
         found.ok_or(ApiError::IdentityNotFound { id })
     }
 
-    async fn list(
+    pub(crate) async fn list(
         &self,
         request: pb::ListIdentitiesRequest,
     ) -> Result<pb::ListIdentitiesResponse, ApiError> {
@@ -145,6 +145,7 @@ impl Identities {
         let query = IdentityQuery {
             name_contains: request.name_contains,
             named_only: request.named_only,
+            unnamed_only: request.unnamed_only,
             include_hidden: request.include_hidden,
         };
         if let Some(what) = unfit(&query.name_contains) {
@@ -153,11 +154,12 @@ impl Identities {
                 what: what.to_owned(),
             });
         }
+        let flags = [query.named_only, query.include_hidden, query.unnamed_only];
         let seal = self
             .0
             .seal("ListIdentities")
             .with(query.name_contains.as_bytes())
-            .with(&[u8::from(query.named_only), u8::from(query.include_hidden)]);
+            .with(&flags.map(u8::from));
         let after = seal
             .open(&request.page_token)?
             .map_or(0, |[after]| after.cast_unsigned());

@@ -21,10 +21,11 @@ pub(crate) use admin::Admin;
 pub(crate) use alert::Alerts;
 pub(crate) use identity::Identities;
 pub(crate) use ingest::Ingest;
+pub(crate) use query::Query;
 pub(crate) use search::Search;
 pub(crate) use sighting::Sightings;
 pub(crate) use source::SourceDoor;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Watch, start as watch};
 
 use crate::time::{now_us, timestamp};
 use prost_types::Timestamp;

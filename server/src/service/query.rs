@@ -4,6 +4,7 @@ use crate::core::{Catalog, SightingQuery, View, shown};
 use crate::edge::{Collection, Edge};
 use crate::error::ApiError;
 use crate::pb::{self, Verdict};
+use crate::photo_pool::Wanted;
 use crate::time::{duration, timestamp_us};
 use rollcall_index::{Effort, Embedding, Filter, IdentityHit, Similarity, SourceId};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const MARGIN_ALONE: f32 = 2.0;
 
 /// Search options, checked.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Options {
+pub(crate) struct Options {
     limit: u32,
     pub(super) min_cosine: f32,
     sources: Vec<u64>,
@@ -108,7 +109,7 @@ fn or_default(asked: u32, default: u32, most: u32) -> u32 {
 
 /// A query ready to be looked up, and what is known of its picture.
 #[derive(Debug)]
-pub(super) struct Query {
+pub(crate) struct Query {
     pub(super) embedding: Arc<Embedding>,
     pub(super) options: Options,
     kind: &'static str,
@@ -119,14 +120,31 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Finds and embeds the face of a picture.
+    /// Finds and embeds the face of a picture that is asked for.
     pub(super) async fn of_image(
         edge: &Edge,
         request: pb::SearchImageRequest,
     ) -> Result<Self, ApiError> {
+        let wanted = request
+            .face_index
+            .map_or(Wanted::Largest(1), Wanted::Number);
+        let queries = Self::of_faces(edge, request.image, wanted, request.options).await?;
+        let mut queries = queries.into_iter();
+        queries
+            .next()
+            .ok_or(ApiError::Internal("a face was asked for and none given"))
+    }
+
+    /// Finds and embeds the faces of a picture that are wanted: one query for each.
+    pub(crate) async fn of_faces(
+        edge: &Edge,
+        image: Vec<u8>,
+        wanted: Wanted,
+        options: Option<pb::SearchOptions>,
+    ) -> Result<Vec<Self>, ApiError> {
         let begun = Instant::now();
-        let options = Options::check(request.options, &edge.collection)?;
-        let answer = edge.pool.photo(request.image, request.face_index).await?;
+        let options = Options::check(options, &edge.collection)?;
+        let answer = edge.pool.photo(image, wanted).await?;
         for (stage, time) in [
             ("decode", answer.decode),
             ("detect", answer.detect),
@@ -140,15 +158,17 @@ impl Query {
             embed: Some(length(answer.embed)),
             ..pb::SearchTimings::default()
         };
-        Ok(Self {
-            embedding: Arc::new(answer.embedding),
-            options,
+        let embedded = answer.embedded.into_iter();
+        let queries = embedded.map(|(used_face, embedding)| Self {
+            embedding: Arc::new(embedding),
+            options: options.clone(),
             kind: "image",
-            faces: answer.faces,
-            used_face: answer.used,
+            faces: answer.faces.clone(),
+            used_face,
             timings,
             begun,
-        })
+        });
+        Ok(queries.collect())
     }
 
     /// Checks an embedding.
@@ -173,7 +193,7 @@ impl Query {
     }
 
     /// Looks the query up in the newest view.
-    pub(super) async fn look_up(mut self, edge: &Edge) -> Result<pb::SearchResponse, ApiError> {
+    pub(crate) async fn look_up(mut self, edge: &Edge) -> Result<pb::SearchResponse, ApiError> {
         let (core, view) = (edge.core.clone(), edge.core.view());
         let collection = edge.collection.clone();
         let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());

@@ -96,7 +96,7 @@ impl Sightings {
         })
     }
 
-    async fn thumbnail(
+    pub(crate) async fn thumbnail(
         &self,
         request: &pb::GetThumbnailRequest,
     ) -> Result<pb::Thumbnail, ApiError> {

@@ -119,7 +119,7 @@ impl SourceDoor {
         Ok(self.0.sources.show(row))
     }
 
-    async fn list(
+    pub(crate) async fn list(
         &self,
         request: &pb::ListSourcesRequest,
     ) -> Result<pb::ListSourcesResponse, ApiError> {

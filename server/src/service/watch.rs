@@ -30,7 +30,14 @@ impl pb::watch_service_server::WatchService for Watch {
     }
 }
 
-fn start(edge: &Arc<Edge>, request: &pb::WatchRequest) -> Result<ReceiverStream<Reply>, ApiError> {
+/// The events that a request asks for, from its cursor on or from now on.
+///
+/// # Errors
+/// Those of `WatchService`.
+pub(crate) fn start(
+    edge: &Arc<Edge>,
+    request: &pb::WatchRequest,
+) -> Result<ReceiverStream<Reply>, ApiError> {
     let filter = Filter::check(request)?;
     let place = place(&edge.core, request)?;
     let subscription = edge.subscription()?;

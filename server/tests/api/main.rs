@@ -15,6 +15,7 @@ mod errors;
 mod http;
 mod live;
 mod offline_index;
+mod page;
 mod people;
 mod sources;
 mod support;

@@ -19,6 +19,9 @@ pub(crate) enum Identity {
         /// Only people who have a name.
         #[arg(long)]
         named: bool,
+        /// Only people who have none.
+        #[arg(long, conflicts_with = "named")]
+        unnamed: bool,
         /// Hidden people too.
         #[arg(long)]
         hidden: bool,

@@ -26,12 +26,14 @@ pub(crate) async fn run(
         Identity::List {
             name,
             named,
+            unnamed,
             hidden,
             limit: at_most,
         } => {
             let request = pb::ListIdentitiesRequest {
                 name_contains: name.clone(),
                 named_only: *named,
+                unnamed_only: *unnamed,
                 include_hidden: *hidden,
                 ..Default::default()
             };

@@ -8,6 +8,7 @@ mod edits;
 mod facts;
 mod history;
 mod read;
+mod review;
 mod write;
 
 use rusqlite::{Connection, OpenFlags};
@@ -20,6 +21,7 @@ pub(crate) use edits::name_key;
 pub use facts::FactQuery;
 pub use history::EditPlace;
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
+pub use review::ReviewItem;
 pub(crate) use write::{
     CatalogWriter, Earlier, IdentityFacts, RequestKind, TrackRow, etag, key_run,
 };
@@ -70,6 +72,8 @@ CREATE INDEX facts_other_track ON facts (other_track_id);
 CREATE INDEX facts_other_identity ON facts (other_identity_id);
 CREATE TABLE redirects (identity_id INTEGER PRIMARY KEY, into_id INTEGER NOT NULL);
 CREATE INDEX redirects_into ON redirects (into_id);
+CREATE TABLE ambiguous (
+  identity_id INTEGER PRIMARY KEY, candidate_id INTEGER NOT NULL, cosine REAL NOT NULL);
 CREATE TABLE tracks (
   id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL,
   revision INTEGER NOT NULL, closed INTEGER NOT NULL, start_us INTEGER NOT NULL,

@@ -104,7 +104,7 @@ pub struct Counts {
 const SOURCE: &str = "SELECT id, uri, name, kind, realtime, state, reason, message, position_us, \
     created_us, complete_up_to_us, run, sequence, \
     (SELECT count(*) FROM tracks WHERE source_id = sources.id) FROM sources";
-const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, track_count, exemplar_count, \
+pub(super) const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, track_count, exemplar_count, \
     screen_us, first_seen_us, last_seen_us, cover_exemplar_id, external_id, state, confirmed, \
     (SELECT json_group_object(key, value) FROM metadata WHERE identity_id = identities.id) \
     FROM identities";
@@ -125,6 +125,8 @@ pub struct IdentityQuery {
     pub name_contains: String,
     /// Only named ones.
     pub named_only: bool,
+    /// Only those without a name.
+    pub unnamed_only: bool,
     /// Hidden ones too.
     pub include_hidden: bool,
 }
@@ -199,6 +201,9 @@ impl Catalog {
         if query.named_only {
             condition.push_str(" AND name <> ''");
         }
+        if query.unnamed_only {
+            condition.push_str(" AND name = ''");
+        }
         if !query.include_hidden {
             condition.push_str(&format!(" AND state <> {}", IdentityState::Hidden as i32));
         }
@@ -270,6 +275,26 @@ impl Catalog {
                  FROM exemplars e JOIN tracks t ON t.id = e.track_id WHERE e.id = ?1",
             )?;
             Ok(statement.query_row([sql(id)], exemplar_row).optional()?)
+        })
+    }
+
+    /// The exemplars kept of these tracks: (track, exemplar), the best of each track first.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn exemplars_of(&self, tracks: &[u64]) -> Result<Vec<(u64, u64)>, CatalogError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT id FROM exemplars WHERE track_id = ?1 ORDER BY quality DESC, id",
+            )?;
+            let mut all = Vec::new();
+            for track in tracks {
+                let rows = statement.query_map([sql(*track)], |row| row.get(0).map(unsql))?;
+                for exemplar in rows {
+                    all.push((*track, exemplar?));
+                }
+            }
+            Ok(all)
         })
     }
 
@@ -384,7 +409,7 @@ fn source_row(row: &Row<'_>) -> rusqlite::Result<SourceRow> {
     })
 }
 
-fn identity_row(row: &Row<'_>) -> rusqlite::Result<pb::Identity> {
+pub(super) fn identity_row(row: &Row<'_>) -> rusqlite::Result<pb::Identity> {
     let edit: i64 = row.get(3)?;
     let metadata: String = row.get(13)?;
     Ok(pb::Identity {

@@ -400,6 +400,9 @@ impl CatalogWriter {
         let decided = before
             .as_ref()
             .is_none_or(|before| before.identity != decision.identity_id);
+        if decided {
+            self.note_ambiguous(&decision)?;
+        }
         let decided = decided.then_some(record.sequence);
         self.put_track(track, decision.identity_id, decided)?;
         if let Some(sequence) = decided {

@@ -13,7 +13,7 @@ use crate::core::{Core, FactQuery, IdentityQuery, Observed};
 use crate::pb;
 use proptest::prelude::*;
 use rollcall_index::{IdentityId, TrackId};
-use rollcall_log::record::Record;
+use rollcall_log::record::{Body, DecisionKind, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -320,6 +320,44 @@ impl World {
             .filter(|id| model.get(*id, Field::Hidden).is_empty())
             .collect();
         assert_eq!((listed(true), listed(false)), (all, shown));
+        self.check_review();
+    }
+
+    /// What waits for review is what the log's decisions left open, as long as nobody has said anything.
+    fn check_review(&self) {
+        let model = &self.model;
+        let mut open = BTreeMap::new();
+        for record in self.records(0) {
+            let Some(Body::TrackObserved(track)) = record.body else {
+                continue;
+            };
+            let decision = track.decision.unwrap_or_default();
+            if decision.kind() == DecisionKind::Ambiguous {
+                open.insert(decision.identity_id, decision.runner_up_identity_id);
+            }
+        }
+        let said = [
+            Field::Name,
+            Field::ExternalId,
+            Field::Confirmed,
+            Field::Hidden,
+        ];
+        let waits = |id: u64, candidate: u64| {
+            model.resolve(id) == id
+                && model.resolve(candidate) != id
+                && !model.tracks_of(id).is_empty()
+                && said.iter().all(|field| model.get(id, *field).is_empty())
+        };
+        let open = open.into_iter().rev();
+        let open = open.filter(|(id, candidate)| waits(*id, *candidate));
+        let open: Vec<(u64, u64)> = open
+            .map(|(id, candidate)| (id, model.resolve(candidate)))
+            .collect();
+        let (items, _) = self.core.catalog().review_items(u64::MAX, 1000).unwrap();
+        let shown = items
+            .iter()
+            .map(|item| (item.identity.id, item.candidate.id));
+        assert_eq!(shown.collect::<Vec<_>>(), open);
     }
 
     fn check_index(&self) {

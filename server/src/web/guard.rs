@@ -1,0 +1,287 @@
+//! What every request to the page passes: other web sites are kept out, what runs at a time is bounded, headers that tell the
+//! browser to be strict are set, and the time it took is counted.
+
+use super::form::cookie;
+use super::trouble::{Refusal, Trouble};
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::error::ApiError;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Pages made at a time; more are refused.
+const PAGES_MAX: usize = 64;
+/// Photos taken at a time, each of which lies in memory whole; more are refused.
+const UPLOADS_MAX: usize = 4;
+
+/// Sent with everything. No script, style or picture from elsewhere, none written into the page; no other site may put the
+/// page into a frame, show its pictures, or learn its addresses.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    // Not no-referrer, with which browsers hide the origin of forms from us as well.
+    (header::REFERRER_POLICY, "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+];
+
+/// The page of one server.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Set once the server has started.
+    edge: OnceLock<Arc<Edge>>,
+    /// In every form. Only pages of this server hold it, and no other site may read those, so a form that has it is one of
+    /// ours. It is the same for all, who have all the same rights, and another after each start.
+    token: String,
+    hosts: Vec<String>,
+    pages: Semaphore,
+    uploads: Arc<Semaphore>,
+}
+
+impl Site {
+    /// The page, which answers that the server is starting until [`Site::open`].
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            edge: OnceLock::new(),
+            token: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()),
+            hosts: config.http.allowed_hosts.clone(),
+            pages: Semaphore::new(PAGES_MAX),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        }
+    }
+
+    /// From now on pages are served.
+    pub(crate) fn open(&self, edge: Arc<Edge>) {
+        // Called once; a second edge would be ignored.
+        let _ = self.edge.set(edge);
+    }
+
+    fn admit(self: &Arc<Self>, method: &Method, headers: &HeaderMap) -> Result<Visit, Refusal> {
+        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+        let host = host.unwrap_or_default();
+        if !answers_to(host, &self.hosts) {
+            return Err(Refusal::Host {
+                host: host.to_owned(),
+            });
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) && !is_same_site(host, headers) {
+            return Err(Refusal::CrossSite);
+        }
+        let edge = self.edge.get().ok_or(Refusal::Starting)?;
+        Ok(Visit {
+            edge: Arc::clone(edge),
+            site: Arc::clone(self),
+            author: cookie(headers).unwrap_or_else(|| "page".to_owned()),
+        })
+    }
+}
+
+/// One request, let in.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    pub(super) edge: Arc<Edge>,
+    site: Arc<Site>,
+    /// Who edits, by their own word.
+    pub(super) author: String,
+}
+
+impl Visit {
+    /// What a form must send back to be taken for one of ours.
+    pub(super) fn token(&self) -> &str {
+        &self.site.token
+    }
+
+    /// Whether a form is one of ours.
+    pub(super) fn knows(&self, token: &str) -> bool {
+        let expected = self.site.token.as_bytes();
+        // All of it, so that the time says nothing of where it differs.
+        let differences = expected.iter().zip(token.bytes()).map(|(a, b)| a ^ b);
+        expected.len() == token.len() && differences.fold(0, |all, one| all | one) == 0
+    }
+
+    /// A new request id: a form that is sent twice has one effect.
+    pub(super) fn request_id(&self) -> String {
+        let mut bytes = rand::random::<[u8; 16]>();
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let parts = [
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        ];
+        parts.join("-")
+    }
+
+    /// A place for one photo.
+    pub(super) fn upload(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.site.uploads).try_acquire_owned();
+        place.map_err(|_| ApiError::Overloaded {
+            what: "too many photos are being sent",
+            limit: "uploads",
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Trouble> {
+        let visit = parts.extensions.get::<Self>().cloned();
+        visit.ok_or_else(|| ApiError::Internal("a page was asked for past the guard").into())
+    }
+}
+
+/// Lets a request through, or not.
+pub(super) async fn guard(
+    State(site): State<Arc<Site>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
+    let route = request.uri().path().split('/').nth(1).unwrap_or_default();
+    let route = if route.is_empty() { "live" } else { route }.to_owned();
+    let mut response = match site.admit(request.method(), request.headers()) {
+        Err(refusal) => Trouble::from(refusal).into_response(),
+        Ok(visit) => {
+            let limit = visit.edge.config.request_timeout();
+            request.extensions_mut().insert(visit);
+            match site.pages.try_acquire() {
+                Err(_) => Trouble::from(ApiError::Overloaded {
+                    what: "too many pages are being made",
+                    limit: "pages",
+                })
+                .into_response(),
+                Ok(_place) => match tokio::time::timeout(limit, next.run(request)).await {
+                    Ok(response) => response,
+                    Err(_) => Trouble::from(ApiError::DeadlineExceeded {
+                        milliseconds: limit.as_millis(),
+                    })
+                    .into_response(),
+                },
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Faces and names stay out of the browser's cache, unless a handler says otherwise.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    if let Some(edge) = site.edge.get() {
+        let code = response.status();
+        let seconds = &edge.metrics.page_seconds;
+        seconds
+            .with_label_values(&[route.as_str(), code.as_str()])
+            .observe(begun.elapsed().as_secs_f64());
+    }
+    response
+}
+
+/// Whether the page answers under this `Host`: `localhost`, a configured name, or any address in numbers. Another site can make
+/// its own name lead to this machine (DNS rebinding) and so have its scripts taken for ours; it cannot do that with numbers.
+fn answers_to(host: &str, names: &[String]) -> bool {
+    let name = match host.rsplit_once(':') {
+        // Only a port: an address of version 6 stands in brackets.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let six = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<Ipv4Addr>().is_ok()
+        || six.is_some_and(|six| six.parse::<Ipv6Addr>().is_ok())
+        || names.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// Whether a form was sent from a page of this server, as far as the browser tells. The token in the form is asked for too.
+fn is_same_site(host: &str, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let fetched = text(HeaderName::from_static("sec-fetch-site"));
+    let origin = text(header::ORIGIN).map(|origin| {
+        let schemes = ["http://", "https://"].iter();
+        let mut hosts = schemes.filter_map(|scheme| origin.strip_prefix(scheme));
+        hosts.any(|from| from.eq_ignore_ascii_case(host))
+    });
+    fetched.is_none_or(|site| site == "same-origin") && origin.unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_others_are_no_hosts() {
+        let names = ["faces.example".to_owned()];
+        for host in [
+            "localhost",
+            "LOCALHOST:9464",
+            "127.0.0.1:9464",
+            "[::1]:80",
+            "[::1]",
+            "10.1.2.3",
+            "faces.example:443",
+        ] {
+            assert!(answers_to(host, &names), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "::1",
+            "[evil]:80",
+            "x@localhost",
+        ] {
+            assert!(!answers_to(host, &names), "{host}");
+        }
+    }
+
+    #[test]
+    fn forms_of_others_are_told_by_what_the_browser_says() {
+        let check = |headers: &[(HeaderName, &str)], expected| {
+            let headers = headers.iter().cloned();
+            let headers = headers.map(|(n, v)| (n, HeaderValue::from_str(v).unwrap()));
+            let headers: HeaderMap = headers.collect();
+            assert_eq!(
+                is_same_site("localhost:1", &headers),
+                expected,
+                "{headers:?}"
+            );
+        };
+        let site = || HeaderName::from_static("sec-fetch-site");
+        check(&[], true);
+        check(&[(site(), "same-origin")], true);
+        check(&[(header::ORIGIN, "http://localhost:1")], true);
+        check(&[(header::ORIGIN, "https://localhost:1")], true);
+        for other in ["cross-site", "same-site", "none"] {
+            check(&[(site(), other)], false);
+        }
+        for other in ["http://localhost:2", "http://evil", "null", ""] {
+            check(&[(header::ORIGIN, other)], false);
+            check(&[(site(), "same-origin"), (header::ORIGIN, other)], false);
+        }
+    }
+}
