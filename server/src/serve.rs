@@ -1,11 +1,12 @@
 //! Starts everything in order, and takes it down in order.
 
 use crate::config::Config;
-use crate::core::{CatalogError, Core, CoreMetrics, CoreOptions, OpenError};
+use crate::core::{CatalogError, Contract, Core, CoreMetrics, CoreOptions, OpenError, Opening};
 use crate::edge::Edge;
 use crate::grpc_layer::GrpcLayer;
 use crate::http::{HttpState, Readiness, router};
 use crate::metrics::EdgeMetrics;
+use crate::migration::{self, Migrations};
 use crate::pb;
 use crate::photo_pool::PhotoPool;
 use crate::pool::{PoolError, SearchPool};
@@ -15,7 +16,8 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::supervisor::{Supervisor, WorkerSetup};
 use crate::time::now_us;
-use crate::vision::Vision;
+use crate::vision::{InService, LoadedModels, Vision};
+use rollcall_ingest::ModelError;
 use rollcall_ingest::photo::PhotoLimits;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -70,6 +72,16 @@ pub enum StartError {
     /// Models cannot be loaded.
     #[error("{0}")]
     Models(String),
+    /// The model that the collection went over to cannot be loaded.
+    #[error(
+        "this collection went over to the embedder {embedder}, which is needed to serve it: {source}"
+    )]
+    Embedder {
+        /// Its id.
+        embedder: String,
+        /// Why not.
+        source: ModelError,
+    },
     /// The threads for searches cannot be had.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -94,6 +106,7 @@ pub struct Server {
     health: HealthReporter,
     grpc_task: JoinHandle<()>,
     http_task: JoinHandle<()>,
+    migration_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -106,14 +119,12 @@ impl Server {
         let registry = prometheus::Registry::new();
         let metrics = EdgeMetrics::register(&registry)?;
         let core_metrics = CoreMetrics::register(&registry)?;
-        let options = CoreOptions {
-            data: config.data.clone(),
-            contract: vision.collection.contract.clone(),
-            dimension: vision.collection.dimension,
-            same_cosine: vision.collection.same_cosine,
-            writer_queue: config.writer.queue_max,
-        };
-        let core = blocking(move || Core::open(options, core_metrics)).await??;
+        let migrations = Migrations::new(vision.clone(), &registry)?;
+        let (data, queue_max) = (config.data.clone(), config.writer.queue_max);
+        let load = vision.clone();
+        let open = move || open(&data, queue_max, &load, core_metrics);
+        let (core, models) = blocking(open).await??;
+        let models = Arc::new(InService::new(core.clone(), models));
         let grpc_listener = listen(config.grpc.listen, "grpc.listen").await?;
         let http_listener = listen(config.http.listen, "http.listen").await?;
         let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
@@ -130,8 +141,8 @@ impl Server {
             bytes_max: config.grpc.message_bytes_max,
             ..PhotoLimits::default()
         };
-        let make = Arc::clone(&vision.make_reader);
-        let photos = blocking(move || PhotoPool::start(threads, limits, &make)).await?;
+        let of = Arc::clone(&models);
+        let photos = blocking(move || PhotoPool::start(threads, limits, &of)).await?;
         let photos = photos.map_err(StartError::Models)?;
         let pool = SearchPool::new(threads, config.search.queue_max, photos, metrics.clone())?;
 
@@ -139,8 +150,13 @@ impl Server {
         let sources = Arc::new(Sources::new(metrics.clone()));
         let rules = SourceRules::new(&config);
         let setup = worker_setup(&config, grpc, &vision, rules.clone());
-        let supervisor =
-            Supervisor::new(core.clone(), Arc::clone(&sources), setup, signal.clone())?;
+        let supervisor = Supervisor::new(
+            core.clone(),
+            Arc::clone(&models),
+            Arc::clone(&sources),
+            setup,
+            signal.clone(),
+        )?;
         let subscribers = config.watch.subscribers_max.min(Semaphore::MAX_PERMITS);
         let edge = Arc::new(Edge {
             core,
@@ -149,7 +165,8 @@ impl Server {
             sources,
             supervisor,
             rules,
-            collection: vision.collection,
+            models,
+            migrations,
             shutdown: signal.clone(),
             subscribers: Arc::new(Semaphore::new(subscribers)),
             started_us: now_us(),
@@ -157,6 +174,7 @@ impl Server {
         });
         let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
         edge.supervisor.resume().await?;
+        let migration_task = tokio::spawn(migration::run(Arc::clone(&edge)));
         set_health(&health, ServingStatus::Serving).await;
         let _ = ready.send_replace(Ok(()));
         Ok(Self {
@@ -168,6 +186,7 @@ impl Server {
             health,
             grpc_task,
             http_task,
+            migration_task,
         })
     }
 
@@ -204,10 +223,42 @@ impl Server {
             grpc_task.abort();
             let _ = grpc_task.await;
         }
+        let _ = self.migration_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;
     }
+}
+
+/// Opens the collection and the models of its contract.
+fn open(
+    data: &Path,
+    writer_queue: usize,
+    vision: &Vision,
+    metrics: CoreMetrics,
+) -> Result<(Core, LoadedModels), StartError> {
+    let opening = Opening::of(data)?;
+    let models = models_of(opening.contract(), vision)?;
+    let options = CoreOptions {
+        data: data.to_owned(),
+        contract: models.collection.contract.clone(),
+        dimension: models.collection.dimension,
+        same_cosine: models.collection.same_cosine,
+        writer_queue,
+    };
+    Ok((Core::start(opening, options, metrics)?, models))
+}
+
+/// The models of a collection: those that it went over to, or the default ones.
+fn models_of(contract: Option<&Contract>, vision: &Vision) -> Result<LoadedModels, StartError> {
+    let embedder = contract.and_then(|contract| contract.embedder.as_deref());
+    (vision.load)(embedder).map_err(|source| match embedder {
+        Some(embedder) => StartError::Embedder {
+            embedder: embedder.to_owned(),
+            source,
+        },
+        None => StartError::Models(source.to_string()),
+    })
 }
 
 async fn blocking<T: Send + 'static>(

@@ -5,8 +5,10 @@ use std::time::Duration;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use rollcall_client::ClientOptions;
 
+mod admin;
 mod identity;
 
+pub(crate) use admin::{Admin, Migrate};
 pub(crate) use identity::{Identity, IdentityCreate, IdentityMerge, IdentitySet, Why};
 
 use super::input::{Limit, Moment, parse_limit, parse_moment_now};
@@ -133,6 +135,9 @@ pub(crate) enum Command {
     Watch(Watch),
     /// How the server is doing.
     Status,
+    /// What is done to the collection as a whole.
+    #[command(subcommand)]
+    Admin(Admin),
     /// Prints the completion script of a shell.
     Completions {
         /// The shell.

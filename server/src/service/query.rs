@@ -1,10 +1,11 @@
 //! A search: who in the index is like the query, and where were they seen.
 
 use crate::core::{Catalog, SightingQuery, View, shown};
-use crate::edge::{Collection, Edge};
+use crate::edge::{Collection, Edge, check_contract};
 use crate::error::ApiError;
 use crate::pb::{self, Verdict};
 use crate::time::{duration, timestamp_us};
+use crate::vision::LoadedModels;
 use rollcall_index::{Effort, Embedding, Filter, IdentityHit, Similarity, SourceId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,6 +103,10 @@ fn or_default(asked: u32, default: u32, most: u32) -> u32 {
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) embedding: Arc<Embedding>,
+    /// The models that the embedding is of.
+    pub(super) models: Arc<LoadedModels>,
+    /// From before that: an embedding of the contract of then can be looked up here whatever has happened since.
+    view: Arc<View>,
     pub(super) options: Options,
     kind: &'static str,
     faces: Vec<pb::QueryFace>,
@@ -116,8 +121,9 @@ impl Query {
         edge: &Edge,
         request: pb::SearchImageRequest,
     ) -> Result<Self, ApiError> {
-        let begun = Instant::now();
-        let options = Options::check(request.options, &edge.collection)?;
+        let (begun, view) = (Instant::now(), edge.core.view());
+        let asked = request.options;
+        Options::check(asked.clone(), &edge.in_service().collection)?;
         let answer = edge.pool.photo(request.image, request.face_index).await?;
         for (stage, time) in [
             ("decode", answer.decode),
@@ -134,7 +140,9 @@ impl Query {
         };
         Ok(Self {
             embedding: Arc::new(answer.embedding),
-            options,
+            options: Options::check(asked, &answer.models.collection)?,
+            models: answer.models,
+            view,
             kind: "image",
             faces: answer.faces,
             used_face: answer.used,
@@ -148,14 +156,19 @@ impl Query {
         edge: &Edge,
         request: pb::SearchEmbeddingRequest,
     ) -> Result<Self, ApiError> {
-        let begun = Instant::now();
-        let options = Options::check(request.options, &edge.collection)?;
+        let (begun, view) = (Instant::now(), edge.core.view());
+        let models = edge.models.of(&view.contract().id);
+        let models = models.unwrap_or_else(|| edge.in_service());
+        let collection = &models.collection;
+        let options = Options::check(request.options, collection)?;
         if !request.contract.is_empty() {
-            edge.check_contract(&request.contract)?;
+            check_contract(&request.contract, &collection.contract)?;
         }
         Ok(Self {
             embedding: Arc::new(Embedding::normalise(request.embedding)?),
             options,
+            models,
+            view,
             kind: "embedding",
             faces: Vec::new(),
             used_face: 0,
@@ -164,10 +177,16 @@ impl Query {
         })
     }
 
-    /// Looks the query up in the newest view.
+    /// Looks the query up in the newest view whose index is of its contract.
     pub(super) async fn look_up(mut self, edge: &Edge) -> Result<pb::SearchResponse, ApiError> {
-        let (core, view) = (edge.core.clone(), edge.core.view());
-        let collection = edge.collection.clone();
+        let (core, newest) = (edge.core.clone(), edge.core.view());
+        let collection = self.models.collection.clone();
+        let view = if newest.contract().id == collection.contract {
+            newest
+        } else {
+            check_contract(&collection.contract, &self.view.contract().id)?;
+            Arc::clone(&self.view)
+        };
         let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
         let searching = Instant::now();
         let sequence = view.sequence;

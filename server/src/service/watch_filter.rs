@@ -76,6 +76,10 @@ impl About {
                 identities: [moved.from_identity_id, moved.to_identity_id],
                 ..Self::default()
             },
+            Event::MigrationChanged(_) => Self {
+                kind: EventKind::MigrationChanged,
+                ..Self::default()
+            },
             Event::SightingStarted(e) => sighting(EventKind::SightingStarted, &e.sighting),
             Event::SightingChanged(e) => sighting(EventKind::SightingChanged, &e.sighting),
             Event::SightingEnded(e) => sighting(EventKind::SightingEnded, &e.sighting),

@@ -11,6 +11,7 @@ mod edits;
 mod errors;
 mod http;
 mod live;
+mod migration;
 mod offline_index;
 mod people;
 mod sources;

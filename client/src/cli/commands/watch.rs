@@ -93,6 +93,7 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::SightingRetracted(_)) => "sighting_retracted",
         Some(Event::IdentityRestored(_)) => "identity_restored",
         Some(Event::TracksMoved(_)) => "tracks_moved",
+        Some(Event::MigrationChanged(_)) => "migration_changed",
         // A newer server's kind.
         None => "unknown",
     }
@@ -196,6 +197,14 @@ fn body(event: &Event) -> Value {
             "track_ids": e.track_ids,
             "tracks": e.track_count,
         }),
+        Event::MigrationChanged(e) => json!({
+            "migration": e.migration,
+            "state": view::migration_state(e.state()),
+            "contract": view::text(&e.contract),
+            "exemplars": view::id(e.exemplars_total),
+            "exemplars_done": view::id(e.exemplars_total).map(|_| e.exemplars_done),
+            "exemplars_lost": view::id(e.exemplars_total).map(|_| e.exemplars_lost),
+        }),
     }
 }
 
@@ -266,6 +275,13 @@ fn sentence(event: &pb::WatchEvent) -> String {
                 e.track_count, e.from_identity_id, e.to_identity_id
             )
         }
+        Some(Event::MigrationChanged(e)) => match view::migration_state(e.state()) {
+            Some(state) => format!("migration {} is {}", e.migration, state.replace('_', " ")),
+            None => format!(
+                "migration {}: {} of {} faces",
+                e.migration, e.exemplars_done, e.exemplars_total
+            ),
+        },
         None => "an event this client does not know".to_owned(),
     }
 }

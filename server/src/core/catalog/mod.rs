@@ -4,6 +4,7 @@
 
 mod edits;
 mod history;
+mod migration;
 mod read;
 mod write;
 
@@ -13,11 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use edits::name_key;
 pub use history::EditPlace;
+pub use migration::{Lost, Pending, Progress};
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
 pub(crate) use write::{CatalogWriter, Earlier, RequestKind, TrackRow, etag, key_run};
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -66,8 +68,10 @@ CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);
 CREATE INDEX tracks_source ON tracks (source_id, start_us);
 CREATE TABLE exemplars (
   id INTEGER PRIMARY KEY, track_id INTEGER NOT NULL, number INTEGER NOT NULL, quality REAL NOT NULL,
-  crop BLOB, loose_crop BLOB);
+  crop BLOB, loose_crop BLOB, pass INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX exemplars_track ON exemplars (track_id);
+CREATE INDEX exemplars_pass ON exemplars (pass, lost);
+CREATE TABLE contracts (sequence INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE requests (
   request_id TEXT PRIMARY KEY, kind INTEGER NOT NULL, sequence INTEGER NOT NULL,
   result_id INTEGER NOT NULL);

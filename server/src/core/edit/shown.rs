@@ -86,7 +86,11 @@ pub(crate) fn edit(record: &Record, undone_by: Option<u64>) -> Option<pb::Edit> 
         | Body::SourceProgress(_)
         | Body::TrackObserved(_)
         | Body::TrackRetracted(_)
-        | Body::SourceRunStarted(_) => None,
+        | Body::SourceRunStarted(_)
+        | Body::MigrationStarted(_)
+        | Body::ExemplarsReembedded(_)
+        | Body::MigrationSwitched(_)
+        | Body::MigrationEnded(_) => None,
     }
 }
 

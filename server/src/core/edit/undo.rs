@@ -218,7 +218,11 @@ fn as_edited(truth: &Truth, sequence: u64) -> Result<Option<Edited>, Failure> {
             | Body::SourceProgress(_)
             | Body::TrackObserved(_)
             | Body::TrackRetracted(_)
-            | Body::SourceRunStarted(_),
+            | Body::SourceRunStarted(_)
+            | Body::MigrationStarted(_)
+            | Body::ExemplarsReembedded(_)
+            | Body::MigrationSwitched(_)
+            | Body::MigrationEnded(_),
         )
         | None => None,
     })

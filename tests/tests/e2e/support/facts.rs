@@ -176,7 +176,11 @@ fn tracks(records: &[Record], reader: &LogReader) -> BTreeMap<(u64, u64), Track>
                 | Body::SourceStateChanged(_)
                 | Body::SourceProgress(_)
                 | Body::IdentityRenamed(_)
-                | Body::SourceRunStarted(_),
+                | Body::SourceRunStarted(_)
+                | Body::MigrationStarted(_)
+                | Body::ExemplarsReembedded(_)
+                | Body::MigrationSwitched(_)
+                | Body::MigrationEnded(_),
             )
             | None => {}
         }

@@ -3,6 +3,7 @@
 use super::{create, merge, named, undo, update};
 use crate::core::apply::Truth;
 use crate::core::catalog::CatalogWriter;
+use crate::core::contracts::Side;
 use crate::core::edit::{Edit, carry_out};
 use crate::core::fill::{fill_index, survivors};
 use crate::core::tests::{DIMENSION, face};
@@ -27,10 +28,17 @@ fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempDir) {
     }
     catalog.commit(durable).unwrap();
     let (index, budget) = (Index::new(DIMENSION), MemoryBudget::default());
-    let index = fill_index(index, &log.reader(), budget, &mut |_, _| {}).unwrap();
+    let index = fill_index(
+        index,
+        (&log.reader(), Side::InService),
+        budget,
+        &mut |_, _| {},
+    )
+    .unwrap();
     let truth = Truth {
         log,
         index,
+        other: None,
         catalog,
         uncommitted: Vec::new(),
     };
@@ -89,7 +97,9 @@ fn state(truth: &Truth) -> String {
         format!("{profile:?} {tracks:?} {:?}\n", catalog.absorber(id))
     });
     let sequence = truth.log.durable_sequence();
-    let faces = survivors(&truth.log.reader(), sequence).unwrap().faces;
+    let faces = survivors(&truth.log.reader(), sequence, Side::InService)
+        .unwrap()
+        .faces;
     let faces = faces
         .iter()
         .map(|face| format!("{}:{} ", face.face, face.identity));

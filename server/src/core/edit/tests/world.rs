@@ -2,6 +2,7 @@
 
 use super::model::{Field, Model};
 use super::{create, merge, reason, undo, update};
+use crate::core::contracts::Side;
 use crate::core::edit::{Edit, ProfileUpdate};
 use crate::core::fill::{Survivors, survivors};
 use crate::core::index_folder::INDEX_FOLDER;
@@ -297,7 +298,7 @@ impl World {
             }
         }
         assert_eq!(view.index.stats().faces, faces);
-        let replayed = survivors(&self.core.log(), view.sequence).unwrap();
+        let replayed = survivors(&self.core.log(), view.sequence, Side::InService).unwrap();
         let Survivors {
             faces: survived,
             hidden: hidden_ones,
