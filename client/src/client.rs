@@ -92,6 +92,67 @@ impl Client {
         )
     }
 
+    /// Goes over to another embedding model, or says what that would be (`dry_run`).
+    pub async fn start_migration(
+        &self,
+        mut request: pb::StartMigrationRequest,
+    ) -> Result<pb::Migration, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            admin_service_client::AdminServiceClient.start_migration(request)
+        )
+    }
+
+    /// The last migration, on or over.
+    pub async fn migration(&self) -> Result<pb::Migration, Error> {
+        call!(
+            self,
+            read,
+            admin_service_client::AdminServiceClient.get_migration(pb::GetMigrationRequest {})
+        )
+    }
+
+    /// Gives a migration up before the switch.
+    pub async fn cancel_migration(
+        &self,
+        mut request: pb::EndMigrationRequest,
+    ) -> Result<pb::Migration, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            admin_service_client::AdminServiceClient.cancel_migration(request)
+        )
+    }
+
+    /// Goes back to the old model after the switch.
+    pub async fn roll_back_migration(
+        &self,
+        mut request: pb::EndMigrationRequest,
+    ) -> Result<pb::Migration, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            admin_service_client::AdminServiceClient.roll_back_migration(request)
+        )
+    }
+
+    /// Drops the old model after the switch.
+    pub async fn finish_migration(
+        &self,
+        mut request: pb::EndMigrationRequest,
+    ) -> Result<pb::Migration, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            admin_service_client::AdminServiceClient.finish_migration(request)
+        )
+    }
+
     /// Who is on this picture, and where were they seen? Hits come highest cosine first.
     pub async fn search_image(
         &self,

@@ -601,3 +601,54 @@ async fn alert_rules_are_made_changed_and_told() {
     let output = run(&["alert", "history", "2"]).await;
     assert_eq!(output.status.code(), Some(1), "nothing was raised");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_is_asked_for_told_and_waited_for() {
+    let (fake, endpoint) = fake::start().await;
+    let run =
+        async |line: &[&str]| rollcall(&endpoint, &[&["admin", "migrate"], line].concat()).await;
+    let output = run(&["start", "new", "--dry-run", "--format", "json"]).await;
+    let told = json(&output);
+    assert_eq!(
+        (
+            &told["number"],
+            &told["identities_lost"],
+            &told["disk_bytes"]
+        ),
+        (&Value::Null, &2.into(), &2048.into())
+    );
+    let output = run(&[
+        "start",
+        "new",
+        "--allow-loss",
+        "--wait",
+        "--reason",
+        "better",
+    ])
+    .await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(json(&output)["state"], "switched");
+    let asked = fake.0.migrations.lock().unwrap()[1].clone();
+    assert!(asked.allow_loss && !asked.dry_run && asked.request_id.len() == 36);
+    assert_eq!((&*asked.embedder, &*asked.reason), ("new", "better"));
+
+    let output = run(&["status", "--format", "table"]).await;
+    let table = text(&output.stdout);
+    assert!(table.contains("new 1, 512 dimensions"), "{table}");
+    assert!(table.contains("4 of 10, 1 lost"), "{table}");
+    let output = run(&["rollback"]).await;
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("gets no farther: wrong file [MODEL_UNUSABLE]"),
+        "{said}"
+    );
+    assert_eq!(json(&run(&["finish"]).await)["state"], "done");
+    for (line, reason) in [
+        (&["cancel"][..], "[MIGRATION_STATE]"),
+        (&["start", "gone"], "[MODEL_NOT_FOUND]"),
+    ] {
+        let output = run(line).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(reason), "{output:?}");
+    }
+}

@@ -33,12 +33,19 @@ pub const ARCFACE_TEMPLATE: [Point; 5] = [
 pub struct AlignedCrop(Picture);
 
 impl AlignedCrop {
-    /// An aligned crop from packed RGB24 bytes, such as a decoded crop that was kept.
+    /// An aligned crop from packed RGB24 bytes.
     ///
     /// # Errors
     /// [`PictureError::Length`] unless there are [`ALIGNED_BYTES`] bytes.
     pub fn from_rgb(rgb: Vec<u8>) -> Result<Self, PictureError> {
         Picture::new(ALIGNED_SIDE, ALIGNED_SIDE, rgb).map(Self)
+    }
+
+    /// A picture of 112x112 pixels, such as a decoded crop that was kept; `None` for one of another size.
+    #[must_use]
+    pub fn from_picture(picture: Picture) -> Option<Self> {
+        let sides = (picture.width(), picture.height());
+        (sides == (ALIGNED_SIDE, ALIGNED_SIDE)).then_some(Self(picture))
     }
 
     /// The bytes: `(y * 112 + x) * 3` is where pixel (x, y) begins.

@@ -15,6 +15,8 @@ use crate::picture::{Picture, PictureRef};
 
 /// How many values the fake embedder's embeddings have.
 pub const FAKE_DIMENSION: usize = 64;
+/// How many values those of the other one have.
+pub const OTHER_DIMENSION: usize = 96;
 /// Faces narrower or lower than this many pixels are not found.
 const SIDE_MIN: u32 = 8;
 /// A pixel this saturated belongs to a face.
@@ -200,13 +202,42 @@ impl Embedder for FakeEmbedder {
     }
 }
 
+/// Another model: it tells the same people apart, by embeddings of [`OTHER_DIMENSION`] values that have
+/// nothing to do with those of [`FakeEmbedder`].
+#[derive(Clone, Debug, Default)]
+pub struct OtherEmbedder;
+
+impl Embedder for OtherEmbedder {
+    fn embed(&mut self, crops: &[AlignedCrop]) -> Result<Vec<Embedding>, InferError> {
+        let of = |crop: &AlignedCrop| other_embedding_of(middle_hue(crop));
+        crops.iter().map(of).collect()
+    }
+
+    fn dimension(&self) -> usize {
+        OTHER_DIMENSION
+    }
+}
+
 /// The embedding the fake embedder gives a person of this `hue` (degrees).
 ///
 /// # Errors
 /// [`InferError::Output`] when `hue` is not finite.
 pub fn embedding_of(hue: f32) -> Result<Embedding, InferError> {
-    let step = 360.0 / FAKE_DIMENSION as f32;
-    let values = (0..FAKE_DIMENSION)
+    bump(hue, FAKE_DIMENSION)
+}
+
+/// The embedding the other one gives.
+///
+/// # Errors
+/// As [`embedding_of`].
+pub fn other_embedding_of(hue: f32) -> Result<Embedding, InferError> {
+    bump(180.0 - hue, OTHER_DIMENSION)
+}
+
+/// A hue among `dimension` places around the circle.
+fn bump(hue: f32, dimension: usize) -> Result<Embedding, InferError> {
+    let step = 360.0 / dimension as f32;
+    let values = (0..dimension)
         .map(|i| {
             let gap = hue_gap(hue, i as f32 * step) / HUE_BUMP;
             (-gap * gap).exp()

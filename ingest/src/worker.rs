@@ -60,6 +60,9 @@ pub fn run(order: &WorkerOrder) -> Result<(), WorkerError> {
     if let Some(detector) = &order.detector {
         options.detector.clone_from(detector);
     }
+    if let Some(embedder) = &order.embedder {
+        options.embedder.clone_from(embedder);
+    }
     options.provider = order.provider;
     let models = Models::open(&assets, &options)?;
     if let Some(why) = models.fallback() {

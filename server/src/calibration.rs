@@ -25,15 +25,17 @@ pub struct Calibration(ArcSwapOption<Fitted>);
 /// What cosines were worth when so many people could be found.
 #[derive(Debug)]
 pub(crate) struct Fitted {
+    contract: String,
     pub(crate) confidence: Confidence,
     pub(crate) identities: u64,
     pub(crate) trials: u64,
 }
 
 impl Calibration {
-    /// The newest, if there is one.
-    pub(crate) fn now(&self) -> Option<Arc<Fitted>> {
-        self.0.load_full()
+    /// The newest, if there is one of that contract.
+    pub(crate) fn of(&self, contract: &str) -> Option<Arc<Fitted>> {
+        let newest = self.0.load_full();
+        newest.filter(|fitted| fitted.contract == contract)
     }
 }
 
@@ -43,15 +45,16 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
     if every == 0 {
         return;
     }
-    let mut asked_of = 0;
+    let mut asked_of = (0, String::new());
     loop {
-        let faces = edge.core.view().index.stats().faces;
-        if faces.abs_diff(asked_of) > asked_of / CHANGE {
-            let people = people(&edge.core.view());
+        let view = edge.core.view();
+        let (faces, contract) = (view.index.stats().faces, view.contract().id.clone());
+        if contract != asked_of.1 || faces.abs_diff(asked_of.0) > asked_of.0 / CHANGE {
+            let people = people(&view);
             let count = people.len();
             let ended = tokio::select! {
                 () = edge.shutdown.wait() => return,
-                ended = fit(&edge, people) => ended,
+                ended = fit(&edge, people, &contract) => ended,
             };
             match ended {
                 Ok(Some(fitted)) => {
@@ -66,7 +69,7 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
                 Ok(None) => edge.calibration.0.store(None),
                 Err(error) => tracing::warn!(%error, "what cosines are worth cannot be found"),
             }
-            asked_of = faces;
+            asked_of = (faces, contract);
         }
         tokio::select! {
             () = edge.shutdown.wait() => return,
@@ -85,12 +88,20 @@ fn people(view: &View) -> Vec<IdentityId> {
 }
 
 /// `None` if there are too few.
-async fn fit(edge: &Arc<Edge>, people: Vec<IdentityId>) -> Result<Option<Fitted>, ApiError> {
+async fn fit(
+    edge: &Arc<Edge>,
+    people: Vec<IdentityId>,
+    contract: &str,
+) -> Result<Option<Fitted>, ApiError> {
     let count = people.len();
     let step = count.div_ceil(IDENTITIES_ASKED).max(1);
     let mut trials: Vec<Trial> = Vec::new();
     for identity in people.into_iter().step_by(step) {
         let view = edge.core.view();
+        if view.contract().id != contract {
+            // Cosines of two models have nothing to do with each other: it is begun anew.
+            return Ok(None);
+        }
         let filter = Filter {
             states: view.any_hidden.then(shown),
             ..Filter::default()
@@ -101,6 +112,7 @@ async fn fit(edge: &Arc<Edge>, people: Vec<IdentityId>) -> Result<Option<Fitted>
         tokio::time::sleep(begun.elapsed() * PAUSE).await;
     }
     Ok(Confidence::fit(&trials).ok().map(|confidence| Fitted {
+        contract: contract.to_owned(),
         confidence,
         identities: u64::try_from(count).unwrap_or(u64::MAX),
         trials: u64::try_from(trials.len()).unwrap_or(u64::MAX),

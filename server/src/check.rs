@@ -1,6 +1,6 @@
 //! `rollcalld check`: reads everything that is stored and says whether it is whole.
 
-use crate::core::{Core, CoreMetrics, CoreOptions, LOG_FOLDER, OpenError};
+use crate::core::{Contract, Core, CoreMetrics, CoreOptions, LOG_FOLDER, OpenError, contracts_of};
 use rollcall_index::VerifyError;
 use rollcall_log::record::{BlobRef, Body, Record};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
@@ -78,8 +78,8 @@ pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
     drop(opened.log);
     let options = CoreOptions {
         data: data.to_owned(),
-        contract: opened.contract,
-        dimension: opened.dimension,
+        contract: opened.contract.id,
+        dimension: opened.contract.dimension,
         // Nothing is decided here.
         same_cosine: 1.0,
         writer_queue: 1,
@@ -97,9 +97,8 @@ pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
 /// The log of a data folder whose server does not run, and what it says of itself.
 pub(crate) struct OpenedLog {
     pub(crate) log: Log,
-    pub(crate) contract: String,
-    /// Values of an embedding.
-    pub(crate) dimension: usize,
+    /// In service.
+    pub(crate) contract: Contract,
     torn_bytes: u64,
 }
 
@@ -114,14 +113,13 @@ impl OpenedLog {
         }
         let storage = Arc::new(FileStorage::open(folder)?);
         let (log, report) = Log::open(storage, LogOptions::default())?;
-        let first = log.reader().read_after(0).next().transpose()?;
-        let Some(Body::CollectionOpened(opened)) = first.and_then(|record| record.body) else {
+        let contract = contracts_of(&log.reader(), u64::MAX)?.in_service().clone();
+        if contract.id.is_empty() {
             return Err(CheckError::NoContract);
-        };
+        }
         Ok(Self {
             log,
-            contract: opened.contract,
-            dimension: usize::try_from(opened.dimension).unwrap_or(usize::MAX),
+            contract,
             torn_bytes: report.torn.map_or(0, |torn| torn.bytes),
         })
     }
@@ -147,13 +145,25 @@ fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(), CheckError>
     Ok(())
 }
 
-fn references(record: &Record) -> impl Iterator<Item = &BlobRef> {
-    let (mut track, mut photo) = (None, None);
+fn references(record: &Record) -> Vec<&BlobRef> {
     match &record.body {
-        Some(Body::TrackObserved(observed)) => track = Some(observed),
+        Some(Body::TrackObserved(track)) => {
+            let exemplars = track.exemplars.iter();
+            let blobs = exemplars.flat_map(|e| [&e.embedding, &e.crop, &e.loose_crop]);
+            blobs.flatten().collect()
+        }
         // What a rule was before is in the record that made it so.
         Some(Body::AlertRuleChanged(change)) => {
-            photo = change.after.as_ref().and_then(|rule| rule.photo.as_ref());
+            let rule = change.after.as_ref();
+            let photo = rule.and_then(|rule| rule.photo.as_ref());
+            photo
+                .into_iter()
+                .flat_map(|photo| &photo.embeddings)
+                .collect()
+        }
+        Some(Body::ExemplarsReembedded(batch)) => {
+            let exemplars = batch.exemplars.iter();
+            exemplars.filter_map(|e| e.embedding.as_ref()).collect()
         }
         Some(
             Body::CollectionOpened(_)
@@ -165,16 +175,13 @@ fn references(record: &Record) -> impl Iterator<Item = &BlobRef> {
             | Body::SourceRunStarted(_)
             | Body::Edited(_)
             | Body::AlertRaised(_)
-            | Body::AlertDelivered(_),
+            | Body::AlertDelivered(_)
+            | Body::MigrationStarted(_)
+            | Body::MigrationSwitched(_)
+            | Body::MigrationEnded(_),
         )
-        | None => {}
+        | None => Vec::new(),
     }
-    let exemplars = track.into_iter().flat_map(|track| &track.exemplars);
-    let photos = photo.into_iter().flat_map(|photo| &photo.embeddings);
-    exemplars
-        .flat_map(|e| [&e.embedding, &e.crop, &e.loose_crop])
-        .flatten()
-        .chain(photos)
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@ use crate::config::Config;
 use crate::core::{Catalog, CatalogError, Core, SourceRow};
 use crate::error::ApiError;
 use crate::metrics::EdgeMetrics;
+use crate::migration::Migrations;
 use crate::page::Seal;
 use crate::pool::SearchPool;
 use crate::shutdown::Shutdown;
 use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
+use crate::vision::{InService, LoadedModels};
 use crate::webhook::{RuleNews, WebhookRules};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -58,8 +60,10 @@ pub struct Edge {
     pub(crate) webhook_rules: WebhookRules,
     /// Says that alert rules have changed.
     pub(crate) rule_news: RuleNews,
-    /// What the collection holds.
-    pub collection: Collection,
+    /// The models that are loaded.
+    pub models: Arc<InService>,
+    /// What goes over to another model.
+    pub migrations: Migrations,
     /// The end of everything that runs long.
     pub shutdown: Shutdown,
     /// Places for watchers and followers.
@@ -142,21 +146,24 @@ impl Edge {
         Seal::new(&self.core.log().id().to_string(), method)
     }
 
-    /// Refuses embeddings of another model.
-    ///
-    /// # Errors
-    /// [`ApiError::ModelMismatch`].
-    pub fn check_contract(&self, found: &str) -> Result<(), ApiError> {
-        let expected = &self.collection.contract;
-        if found == expected {
-            return Ok(());
-        }
-        let shown = found.chars().take(NAME_CHARS_MAX).collect();
-        Err(ApiError::ModelMismatch {
-            found: shown,
-            expected: expected.clone(),
-        })
+    /// The models of the contract in service, and what they make of the collection.
+    pub fn in_service(&self) -> Arc<LoadedModels> {
+        self.models.newest()
     }
+}
+
+/// Refuses embeddings of another model than `expected`.
+///
+/// # Errors
+/// [`ApiError::ModelMismatch`].
+pub(crate) fn check_contract(found: &str, expected: &str) -> Result<(), ApiError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ApiError::ModelMismatch {
+        found: found.chars().take(NAME_CHARS_MAX).collect(),
+        expected: expected.to_owned(),
+    })
 }
 
 /// What a person is recorded under; nobody in particular if empty.

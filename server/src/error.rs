@@ -4,9 +4,10 @@ use crate::core::{CatalogError, WriteError};
 use crate::page::PageError;
 use crate::source_uri::UriError;
 use rollcall_index::{EmbeddingError, SearchError};
-use rollcall_ingest::InferError;
 use rollcall_ingest::photo::PhotoError;
+use rollcall_ingest::{InferError, ModelError};
 use rollcall_log::{BlobError, ReadError};
+use std::path::PathBuf;
 
 /// Why a call was refused.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,38 @@ pub enum ApiError {
         found: String,
         /// The collection's.
         expected: String,
+    },
+    /// A model cannot be loaded.
+    #[error("{0}")]
+    Model(#[from] ModelError),
+    /// A migration to what is in service.
+    #[error("{embedder} is in service already: there is nothing to migrate to")]
+    SameModel {
+        /// The embedder's id.
+        embedder: String,
+    },
+    /// People would be lost to searches.
+    #[error(
+        "of {identities} identities no face can be embedded again ({exemplars} faces have no picture that can be \
+         read): searches would no longer find them; allow that, or stay with the old model"
+    )]
+    WouldLose {
+        /// Identities without any face left.
+        identities: u64,
+        /// Faces that cannot be embedded.
+        exemplars: u64,
+    },
+    /// The disk is too small for another set of embeddings, and its index.
+    #[error(
+        "this takes about {needed} bytes of disk, {free} are free under {path}: make room", path = path.display()
+    )]
+    NoSpace {
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that there are.
+        free: u64,
+        /// The data folder.
+        path: PathBuf,
     },
     /// A field holds what it must not.
     #[error("{field}: {what}")]

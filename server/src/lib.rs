@@ -7,7 +7,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use rollcall_server::{Server, Vision, config::Config};
 //! let config = Config::default();
-//! let vision = Vision::load(&config)?;
+//! let vision = Vision::find(&config)?;
 //! let server = Server::start(config, vision).await?;
 //! println!("listening on {}", server.grpc());
 //! server.stop().await;
@@ -37,6 +37,7 @@ mod error;
 mod feed;
 mod grpc_layer;
 mod metrics;
+mod migration;
 mod page;
 mod photo_pool;
 mod pool;
@@ -58,7 +59,7 @@ pub use edge::Collection;
 pub use photo_pool::MakeReader;
 pub use serve::{Server, StartError};
 pub use status::DOMAIN;
-pub use vision::Vision;
+pub use vision::{InService, LoadModels, LoadedModels, MakeEmbedder, Vision};
 
 /// The public API, generated from `server/proto`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]

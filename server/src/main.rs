@@ -240,12 +240,8 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
         // Before anything else: a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let vision = tokio::task::spawn_blocking({
-            let config = config.clone();
-            move || Vision::load(&config)
-        });
-        let vision = vision.await??;
         let page = config.serves_page();
+        let vision = Vision::find(&config)?;
         let server = Server::start(config, vision).await?;
         if let Some(path) = &port_file {
             write_port_file(path, &server)?;

@@ -2,8 +2,8 @@
 
 use crate::check::{CheckError, OpenedLog};
 use crate::core::{
-    FACES_AT_ONCE, INDEX_FOLDER, OpenError, Survivor, Survivors, fill_index, is_hidden, made_for,
-    survivors,
+    FACES_AT_ONCE, OpenError, Side, Survivor, Survivors, contracts_of, fill_index, is_hidden,
+    made_for, survivors,
 };
 use rayon::prelude::*;
 use rollcall_index::{
@@ -107,7 +107,7 @@ pub fn build(
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Facts, IndexError> {
     let opened = OpenedLog::of(data)?;
-    let (new, place) = (data.join(NEW_FOLDER), data.join(INDEX_FOLDER));
+    let (new, place) = (data.join(NEW_FOLDER), data.join(&opened.contract.folder));
     remove(&new)?;
     let built = build_in(&new, &opened, budget, progress);
     if built.is_err() {
@@ -131,9 +131,11 @@ fn build_in(
     budget: MemoryBudget,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Facts, OpenError> {
-    let made_for = made_for(&opened.log, &opened.contract);
-    let index = Index::open(folder, &made_for, opened.dimension).map_err(BuildError::Store)?;
-    let index = fill_index(index, &opened.log.reader(), budget, progress)?;
+    let contract = &opened.contract;
+    let made_for = made_for(&opened.log, &contract.id);
+    let index = Index::open(folder, &made_for, contract.dimension).map_err(BuildError::Store)?;
+    let from = (&opened.log.reader(), Side::InService);
+    let index = fill_index(index, from, budget, progress)?;
     Ok(index.facts().map_err(BuildError::Store)?)
 }
 
@@ -158,12 +160,13 @@ fn remove(folder: &Path) -> Result<(), IndexError> {
 /// [`IndexError`]: the first thing that is wrong.
 pub fn verify(data: &Path) -> Result<Verified, IndexError> {
     let opened = OpenedLog::of(data)?;
-    let path = data.join(INDEX_FOLDER);
+    let contract = &opened.contract;
+    let path = data.join(&contract.folder);
     if !path.is_dir() {
         return Err(IndexError::NoIndex { path });
     }
-    let made_for = made_for(&opened.log, &opened.contract);
-    let opening = Index::open(&path, &made_for, opened.dimension);
+    let made_for = made_for(&opened.log, &contract.id);
+    let opening = Index::open(&path, &made_for, contract.dimension);
     let mut index = opening.map_err(IndexError::Open)?;
     let (sequence, durable) = (index.newest().sequence(), opened.log.durable_sequence());
     if sequence == 0 {
@@ -178,7 +181,15 @@ pub fn verify(data: &Path) -> Result<Verified, IndexError> {
     };
     index.check()?;
     let stats = index.newest().verify()?;
-    compare_all(&opened.log.reader(), index.newest())?;
+    let reader = opened.log.reader();
+    let at = contracts_of(&reader, sequence).map_err(CheckError::Read)?;
+    // It may lie before the record by which its contract came into service.
+    let side = if at.in_service().id == contract.id {
+        Side::InService
+    } else {
+        Side::Other
+    };
+    compare_all((&reader, side), index.newest())?;
     Ok(Verified {
         faces: stats.faces,
         tracks: stats.tracks,
@@ -189,8 +200,9 @@ pub fn verify(data: &Path) -> Result<Verified, IndexError> {
 }
 
 /// Compares the faces of a log with those of an index.
-fn compare_all(log: &LogReader, state: &State) -> Result<(), IndexError> {
-    let Survivors { faces, hidden } = survivors(log, state.sequence()).map_err(CheckError::Read)?;
+fn compare_all((log, side): (&LogReader, Side), state: &State) -> Result<(), IndexError> {
+    let survivors = survivors(log, state.sequence(), side);
+    let Survivors { faces, hidden } = survivors.map_err(CheckError::Read)?;
     let (expected, found) = (faces.len(), state.stats().faces);
     if expected != found {
         let what = format!("the index has {found} faces, the log {expected}");
@@ -239,12 +251,13 @@ fn compare(
 
 /// What the index of the data folder `data` holds, level by level. Its server must not be running.
 ///
-/// Cost: a look at every cell and every person.
+/// Cost: the records of the log are read, which say which index is in service; a look at every cell and every
+/// person.
 ///
 /// # Errors
-/// [`IndexError::NoIndex`], [`IndexError::Open`].
+/// [`IndexError::Log`], [`IndexError::NoIndex`], [`IndexError::Open`].
 pub fn stats(data: &Path) -> Result<Facts, IndexError> {
-    let path = data.join(INDEX_FOLDER);
+    let path = data.join(OpenedLog::of(data)?.contract.folder);
     if !path.is_dir() {
         return Err(IndexError::NoIndex { path });
     }

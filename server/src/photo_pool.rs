@@ -3,6 +3,7 @@
 
 use crate::error::ApiError;
 use crate::pb;
+use crate::vision::{InService, LoadedModels};
 use rollcall_index::Embedding;
 use rollcall_ingest::photo::{self, PhotoLimits};
 use rollcall_ingest::{PhotoFace, PhotoReader, Picture};
@@ -21,6 +22,8 @@ pub struct PhotoAnswer {
     pub faces: Vec<pb::QueryFace>,
     /// Those that were asked for, each with its embedding; never empty.
     pub embedded: Vec<(u32, Embedding)>,
+    /// The models that made it.
+    pub models: Arc<LoadedModels>,
     /// Time to read the picture.
     pub decode: Duration,
     /// Time to find faces.
@@ -55,17 +58,21 @@ impl PhotoPool {
     /// Starts `threads` threads and waits until each has its models.
     ///
     /// # Errors
-    /// What `make` says.
-    pub fn start(threads: usize, limits: PhotoLimits, make: &MakeReader) -> Result<Self, String> {
+    /// What making a reader says.
+    pub fn start(
+        threads: usize,
+        limits: PhotoLimits,
+        models: &Arc<InService>,
+    ) -> Result<Self, String> {
         let (jobs, inbox) = mpsc::channel();
         let inbox = Arc::new(Mutex::new(inbox));
         let (ready, readiness) = mpsc::channel();
         for number in 0..threads {
-            let (make, inbox) = (Arc::clone(make), Arc::clone(&inbox));
+            let (models, inbox) = (Arc::clone(models), Arc::clone(&inbox));
             let (limits, ready) = (limits, ready.clone());
             std::thread::Builder::new()
                 .name(format!("photo-{number}"))
-                .spawn(move || work(&make, &inbox, &limits, &ready))
+                .spawn(move || work(&models, &inbox, &limits, &ready))
                 .map_err(|error| format!("a photo thread cannot be started: {error}"))?;
         }
         for _ in 0..threads {
@@ -103,13 +110,33 @@ impl PhotoPool {
     }
 }
 
+/// A thread's reader, and the models it was made of.
+struct Reader {
+    reader: PhotoReader,
+    models: Arc<LoadedModels>,
+}
+
+impl Reader {
+    /// One of the models in service: `kept`, if it is.
+    fn newest(models: &InService, kept: Option<Self>) -> Result<Self, String> {
+        let models = models.newest();
+        match kept.filter(|kept| Arc::ptr_eq(&kept.models, &models)) {
+            Some(kept) => Ok(kept),
+            None => Ok(Self {
+                reader: (models.make_reader)()?,
+                models,
+            }),
+        }
+    }
+}
+
 fn work(
-    make: &MakeReader,
+    models: &InService,
     inbox: &Mutex<mpsc::Receiver<Job>>,
     limits: &PhotoLimits,
     ready: &mpsc::Sender<Result<(), String>>,
 ) {
-    let mut reader = match make() {
+    let mut reader = match Reader::newest(models, None) {
         Ok(reader) => Some(reader),
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -123,11 +150,7 @@ fn work(
         if job.reply.is_closed() {
             continue;
         }
-        let ours = match reader.take() {
-            Some(reader) => Ok(reader),
-            None => make(),
-        };
-        let Ok(mut ours) = ours else {
+        let Ok(mut ours) = Reader::newest(models, reader.take()) else {
             let _ = job
                 .reply
                 .send(Err(ApiError::Internal("the models cannot be loaded again")));
@@ -146,7 +169,7 @@ fn work(
 }
 
 fn look(
-    reader: &mut PhotoReader,
+    Reader { reader, models }: &mut Reader,
     job: &Job,
     limits: &PhotoLimits,
 ) -> Result<PhotoAnswer, ApiError> {
@@ -172,6 +195,7 @@ fn look(
     Ok(PhotoAnswer {
         faces,
         embedded: numbers.zip(embeddings).collect(),
+        models: Arc::clone(models),
         decode,
         detect,
         embed,

@@ -2,11 +2,12 @@
 
 use crate::calibration::{self, Calibration};
 use crate::config::Config;
-use crate::core::{CatalogError, Core, CoreMetrics, CoreOptions, OpenError};
+use crate::core::{CatalogError, Contract, Core, CoreMetrics, CoreOptions, OpenError, Opening};
 use crate::edge::Edge;
 use crate::grpc_layer::GrpcLayer;
 use crate::http::{HttpState, Readiness, router};
 use crate::metrics::EdgeMetrics;
+use crate::migration::{self, Migrations};
 use crate::pb;
 use crate::photo_pool::PhotoPool;
 use crate::pool::{PoolError, SearchPool};
@@ -16,11 +17,12 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::supervisor::{Supervisor, WorkerSetup};
 use crate::time::now_us;
-use crate::vision::Vision;
-use crate::webhook::{self, RuleNews, WebhookRules};
+use crate::vision::{InService, LoadedModels, Vision};
 use crate::web::{self, Site};
+use crate::webhook::{self, RuleNews, WebhookRules};
 use axum::Router;
 use axum::serve::ListenerExt as _;
+use rollcall_ingest::ModelError;
 use rollcall_ingest::photo::PhotoLimits;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -76,6 +78,16 @@ pub enum StartError {
     /// Models cannot be loaded.
     #[error("{0}")]
     Models(String),
+    /// The model that the collection went over to cannot be loaded.
+    #[error(
+        "this collection went over to the embedder {embedder}, which is needed to serve it: {source}"
+    )]
+    Embedder {
+        /// Its id.
+        embedder: String,
+        /// Why not.
+        source: ModelError,
+    },
     /// The threads for searches cannot be had.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -102,6 +114,7 @@ pub struct Server {
     http_task: JoinHandle<()>,
     calibration_task: JoinHandle<()>,
     alert_task: JoinHandle<()>,
+    migration_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -114,14 +127,12 @@ impl Server {
         let registry = prometheus::Registry::new();
         let metrics = EdgeMetrics::register(&registry)?;
         let core_metrics = CoreMetrics::register(&registry)?;
-        let options = CoreOptions {
-            data: config.data.clone(),
-            contract: vision.collection.contract.clone(),
-            dimension: vision.collection.dimension,
-            same_cosine: vision.collection.same_cosine,
-            writer_queue: config.writer.queue_max,
-        };
-        let core = blocking(move || Core::open(options, core_metrics)).await??;
+        let migrations = Migrations::new(vision.clone(), &registry)?;
+        let (data, queue_max) = (config.data.clone(), config.writer.queue_max);
+        let load = vision.clone();
+        let open = move || open(&data, queue_max, &load, core_metrics);
+        let (core, models) = blocking(open).await??;
+        let models = Arc::new(InService::new(core.clone(), models));
         let grpc_listener = listen(config.grpc.listen, "grpc.listen").await?;
         let http_listener = listen(config.http.listen, "http.listen").await?;
         let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
@@ -144,8 +155,8 @@ impl Server {
             bytes_max: config.grpc.message_bytes_max,
             ..PhotoLimits::default()
         };
-        let make = Arc::clone(&vision.make_reader);
-        let photos = blocking(move || PhotoPool::start(threads, limits, &make)).await?;
+        let of = Arc::clone(&models);
+        let photos = blocking(move || PhotoPool::start(threads, limits, &of)).await?;
         let photos = photos.map_err(StartError::Models)?;
         let pool = SearchPool::new(threads, config.search.queue_max, photos, metrics.clone())?;
 
@@ -153,8 +164,13 @@ impl Server {
         let sources = Arc::new(Sources::new(metrics.clone()));
         let rules = SourceRules::new(&config);
         let setup = worker_setup(&config, grpc, &vision, rules.clone());
-        let supervisor =
-            Supervisor::new(core.clone(), Arc::clone(&sources), setup, signal.clone())?;
+        let supervisor = Supervisor::new(
+            core.clone(),
+            Arc::clone(&models),
+            Arc::clone(&sources),
+            setup,
+            signal.clone(),
+        )?;
         let subscribers = config.watch.subscribers_max.min(Semaphore::MAX_PERMITS);
         let edge = Arc::new(Edge {
             core,
@@ -166,7 +182,8 @@ impl Server {
             rules,
             webhook_rules: WebhookRules::new(&config),
             rule_news: RuleNews::new(),
-            collection: vision.collection,
+            models,
+            migrations,
             shutdown: signal.clone(),
             subscribers: Arc::new(Semaphore::new(subscribers)),
             started_us: now_us(),
@@ -183,6 +200,7 @@ impl Server {
         let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
         edge.supervisor.resume().await?;
         let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
+        let migration_task = tokio::spawn(migration::run(Arc::clone(&edge)));
         set_health(&health, ServingStatus::Serving).await;
         if let Some(site) = site {
             site.open(Arc::clone(&edge));
@@ -199,6 +217,7 @@ impl Server {
             http_task,
             calibration_task,
             alert_task,
+            migration_task,
         })
     }
 
@@ -239,10 +258,42 @@ impl Server {
         let _ = self.calibration_task.await;
         // It hears the switch as well, and waits for nobody outside.
         let _ = self.alert_task.await;
+        let _ = self.migration_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;
     }
+}
+
+/// Opens the collection and the models of its contract.
+fn open(
+    data: &Path,
+    writer_queue: usize,
+    vision: &Vision,
+    metrics: CoreMetrics,
+) -> Result<(Core, LoadedModels), StartError> {
+    let opening = Opening::of(data)?;
+    let models = models_of(opening.contract(), vision)?;
+    let options = CoreOptions {
+        data: data.to_owned(),
+        contract: models.collection.contract.clone(),
+        dimension: models.collection.dimension,
+        same_cosine: models.collection.same_cosine,
+        writer_queue,
+    };
+    Ok((Core::start(opening, options, metrics)?, models))
+}
+
+/// The models of a collection: those that it went over to, or the default ones.
+fn models_of(contract: Option<&Contract>, vision: &Vision) -> Result<LoadedModels, StartError> {
+    let embedder = contract.and_then(|contract| contract.embedder.as_deref());
+    (vision.load)(embedder).map_err(|source| match embedder {
+        Some(embedder) => StartError::Embedder {
+            embedder: embedder.to_owned(),
+            source,
+        },
+        None => StartError::Models(source.to_string()),
+    })
 }
 
 async fn blocking<T: Send + 'static>(

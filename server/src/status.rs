@@ -7,6 +7,7 @@ use crate::page::PageError;
 use crate::source_uri::UriError;
 use crate::url_mask::masked;
 use rollcall_index::{EmbeddingError, SearchError};
+use rollcall_ingest::ModelError;
 use rollcall_ingest::photo::PhotoError;
 use rollcall_log::BlobError;
 use std::collections::HashMap;
@@ -163,6 +164,19 @@ fn classify(error: &ApiError) -> Answer {
                 .with("found", found)
                 .with("expected", expected)
         }
+        ApiError::Model(error) => answer(Code::FailedPrecondition, model_reason(error)),
+        ApiError::SameModel { .. } => answer(Code::FailedPrecondition, "MIGRATION_SAME_MODEL"),
+        ApiError::WouldLose {
+            identities,
+            exemplars,
+        } => answer(Code::FailedPrecondition, "MIGRATION_WOULD_LOSE")
+            .with("identities", identities)
+            .with("exemplars", exemplars),
+        ApiError::NoSpace { needed, free, .. } => {
+            answer(Code::FailedPrecondition, "MIGRATION_NO_SPACE")
+                .with("needed", needed)
+                .with("free", free)
+        }
         ApiError::InvalidField { field, .. } => {
             answer(Code::InvalidArgument, "INVALID_ARGUMENT").field(field)
         }
@@ -309,6 +323,12 @@ fn write_error(error: &WriteError) -> Answer {
                 .field("request_id")
                 .with("sequence", sequence)
         }
+        WriteError::MigrationRunning { number, .. } => {
+            answer(Code::FailedPrecondition, "MIGRATION_RUNNING").with("migration", number)
+        }
+        WriteError::NoMigration => answer(Code::NotFound, "MIGRATION_NOT_FOUND"),
+        WriteError::MigrationState { .. } => answer(Code::FailedPrecondition, "MIGRATION_STATE"),
+        WriteError::Switching => answer(Code::Unavailable, "MIGRATION_SWITCHING").retry(RETRY_SOON),
         WriteError::Protocol { .. } => answer(Code::InvalidArgument, "PROTOCOL_VIOLATION"),
         WriteError::Embedding { .. } => answer(Code::InvalidArgument, "INVALID_EMBEDDING"),
         WriteError::ReadOnly { reason, .. } => answer(Code::Unavailable, reason).retry(RETRY_LATER),
@@ -322,6 +342,22 @@ fn write_error(error: &WriteError) -> Answer {
 fn listed(ids: &[u64]) -> String {
     let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     ids.join(",")
+}
+
+fn model_reason(error: &ModelError) -> &'static str {
+    match error {
+        ModelError::Missing { .. } | ModelError::NoAssets { .. } => "MODEL_NOT_FOUND",
+        ModelError::Unreadable { .. }
+        | ModelError::Runtime { .. }
+        | ModelError::Manifest { .. }
+        | ModelError::WrongHash { .. }
+        | ModelError::WrongShape { .. }
+        | ModelError::Load { .. }
+        | ModelError::SelfTest { .. }
+        | ModelError::NoClassifier { .. }
+        | ModelError::SeveralClassifiers { .. }
+        | ModelError::Infer(_) => "MODEL_UNUSABLE",
+    }
 }
 
 fn blob_error(error: &BlobError) -> Answer {

@@ -6,6 +6,7 @@ use crate::pb::{SourceKind, SourceState};
 use crate::shutdown::Shutdown;
 use crate::source_uri::SourceRules;
 use crate::sources::Sources;
+use crate::vision::InService;
 use crate::worker::{Spawner, Worker, WorkerOrder};
 use rand::Rng as _;
 use rollcall_ingest::Provider;
@@ -82,6 +83,7 @@ struct Task {
 #[derive(Debug)]
 struct Care {
     core: Core,
+    models: Arc<InService>,
     sources: Arc<Sources>,
     setup: WorkerSetup,
     /// Files, which end, never wait for live sources, which do not.
@@ -109,6 +111,7 @@ impl Supervisor {
     /// If the system gives no thread.
     pub fn new(
         core: Core,
+        models: Arc<InService>,
         sources: Arc<Sources>,
         setup: WorkerSetup,
         shutdown: Shutdown,
@@ -118,6 +121,7 @@ impl Supervisor {
         let (files, live) = (places(setup.workers_max), places(setup.live_max));
         let care = Care {
             core,
+            models,
             sources,
             setup,
             files,
@@ -236,7 +240,7 @@ impl Care {
                 Life::Over | Life::Stopped => return,
                 Life::Died(last_words) => last_words,
             };
-            // A full disk is not the worker's fault: such a source is never given up.
+            // Neither a full disk nor a change of models is the worker's fault: such a source is never given up.
             (failures, refusals) = if self.sources.take_refusal(id) {
                 (failures, refusals + 1)
             } else if self.sources.progress(id) > before {
@@ -327,6 +331,7 @@ impl Care {
             assets: setup.assets.clone(),
             attributes: setup.attributes.clone(),
             detector: setup.detector.clone(),
+            embedder: self.models.newest().embedder.embedder.clone(),
             detect_sizes: setup.detect_sizes.iter().map(DetectSize::get).collect(),
             open_timeout_s: setup.open_timeout_s,
             read_timeout_s: setup.read_timeout_s,

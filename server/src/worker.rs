@@ -55,6 +55,8 @@ pub(crate) struct WorkerOrder {
     pub attributes: Vec<String>,
     /// The detector's id.
     pub detector: String,
+    /// The embedder's id.
+    pub embedder: String,
     /// Longest sides at which it sees each frame, in pixels.
     pub detect_sizes: Vec<u32>,
     /// Time to open the source.
@@ -216,6 +218,7 @@ mod tests {
             assets: "/assets".into(),
             attributes: vec!["age".into()],
             detector: "centerface".into(),
+            embedder: "mobilefacenet".into(),
             detect_sizes: vec![640],
             open_timeout_s: 1,
             read_timeout_s: 1,
@@ -251,6 +254,7 @@ mod tests {
         assert_eq!(json["provider"], "cuda");
         assert_eq!(json["file_roots"][0], "/");
         assert_eq!(json["attributes"][0], "age");
+        assert_eq!(json["embedder"], "mobilefacenet");
     }
 
     #[tokio::test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use rollcall_client::ClientOptions;
 
+mod admin;
 mod alert;
 mod identity;
 
+pub(crate) use admin::{Admin, Migrate};
 pub(crate) use alert::{
     Alert, AlertAdd, AlertHistory, AlertKind, AlertSet, AlertSettings, Webhook,
 };
@@ -140,6 +142,9 @@ pub(crate) enum Command {
     Watch(Watch),
     /// How the server is doing.
     Status,
+    /// What is done to the collection as a whole.
+    #[command(subcommand)]
+    Admin(Admin),
     /// Prints the completion script of a shell.
     Completions {
         /// The shell.

@@ -19,9 +19,9 @@ pub(crate) enum Failure {
         reason: &'static str,
         message: String,
     },
-    /// The source that was waited for came to grief; the reason is the server's.
+    /// What was waited for came to grief; the reason is the server's.
     #[error("{message}")]
-    Source { reason: String, message: String },
+    Awaited { reason: String, message: String },
     /// Standard output.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
@@ -56,7 +56,7 @@ impl Failure {
         match self {
             Failure::Client(error) | Failure::Search { error, .. } => error.reason(),
             Failure::Local { reason, .. } => reason,
-            Failure::Source { reason, .. } => reason,
+            Failure::Awaited { reason, .. } => reason,
             Failure::Output(_) => "OUTPUT_ERROR",
         }
     }
@@ -64,7 +64,7 @@ impl Failure {
     pub(crate) fn client(&self) -> Option<&Error> {
         match self {
             Failure::Client(error) | Failure::Search { error, .. } => Some(error),
-            Failure::Local { .. } | Failure::Source { .. } | Failure::Output(_) => None,
+            Failure::Local { .. } | Failure::Awaited { .. } | Failure::Output(_) => None,
         }
     }
 }

@@ -172,6 +172,73 @@ impl From<&pb::Edit> for Edit {
 }
 
 #[derive(Debug, Serialize)]
+struct EmbeddingModel {
+    contract: String,
+    embedder: String,
+    version: String,
+    dimension: u32,
+    same_cosine: f32,
+}
+
+impl From<&pb::EmbeddingModel> for EmbeddingModel {
+    fn from(from: &pb::EmbeddingModel) -> Self {
+        Self {
+            contract: from.contract.clone(),
+            embedder: from.embedder.clone(),
+            version: from.version.clone(),
+            dimension: from.dimension,
+            same_cosine: from.same_cosine,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Migration {
+    number: Option<u64>,
+    state: Option<String>,
+    from: Option<EmbeddingModel>,
+    to: Option<EmbeddingModel>,
+    started: Option<String>,
+    author: Option<String>,
+    allow_loss: bool,
+    exemplars: u64,
+    exemplars_done: u64,
+    exemplars_lost: u64,
+    identities_lost: Option<u64>,
+    disk_bytes: Option<u64>,
+    fault: Option<String>,
+    fault_message: Option<String>,
+}
+
+impl From<&pb::Migration> for Migration {
+    fn from(from: &pb::Migration) -> Self {
+        let dry = from.number == 0;
+        Self {
+            number: id(from.number),
+            state: migration_state(from.state()),
+            from: from.from.as_ref().map(EmbeddingModel::from),
+            to: from.to.as_ref().map(EmbeddingModel::from),
+            started: moment(from.start_time.as_ref()),
+            author: text(&from.author),
+            allow_loss: from.allow_loss,
+            exemplars: from.exemplars_total,
+            exemplars_done: from.exemplars_done,
+            exemplars_lost: from.exemplars_lost,
+            identities_lost: dry.then_some(from.identities_lost),
+            disk_bytes: dry.then_some(from.disk_bytes),
+            fault: text(&from.fault),
+            fault_message: text(&from.fault_message),
+        }
+    }
+}
+
+/// Nothing if it is not said.
+pub(crate) fn migration_state(state: pb::MigrationState) -> Option<String> {
+    let said = state != pb::MigrationState::Unspecified;
+    said.then(|| enum_name(state.as_str_name(), "MIGRATION_STATE_"))
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct Sighting {
     identity_id: u64,
     track_id: u64,

@@ -37,6 +37,7 @@ pub(crate) struct Seen {
     pub(crate) merges: Mutex<Vec<pb::MergeIdentitiesRequest>>,
     pub(crate) rules: Mutex<Vec<pb::CreateAlertRuleRequest>>,
     pub(crate) rule_updates: Mutex<Vec<pb::UpdateAlertRuleRequest>>,
+    pub(crate) migrations: Mutex<Vec<pb::StartMigrationRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
 }
@@ -129,6 +130,74 @@ impl AdminService for Fake {
             write_state: "ok".into(),
             ..status
         }))
+    }
+
+    async fn start_migration(
+        &self,
+        r: Request<pb::StartMigrationRequest>,
+    ) -> Answer<pb::Migration> {
+        let r = r.into_inner();
+        self.0.migrations.lock().unwrap().push(r.clone());
+        if r.embedder == "gone" {
+            let what = "gone.toml: no such file";
+            return Err(error(Code::FailedPrecondition, "MODEL_NOT_FOUND", what));
+        }
+        if r.dry_run {
+            return Ok(Response::new(pb::Migration {
+                number: 0,
+                identities_lost: 2,
+                disk_bytes: 2048,
+                ..migration(pb::MigrationState::Unspecified)
+            }));
+        }
+        Ok(Response::new(migration(pb::MigrationState::Reembedding)))
+    }
+
+    /// Switched as soon as it is asked after.
+    async fn get_migration(&self, _: Request<pb::GetMigrationRequest>) -> Answer<pb::Migration> {
+        Ok(Response::new(migration(pb::MigrationState::Switched)))
+    }
+
+    async fn cancel_migration(&self, _: Request<pb::EndMigrationRequest>) -> Answer<pb::Migration> {
+        let what = "it has switched already: roll it back, or finish it";
+        Err(error(Code::FailedPrecondition, "MIGRATION_STATE", what))
+    }
+
+    async fn roll_back_migration(
+        &self,
+        _: Request<pb::EndMigrationRequest>,
+    ) -> Answer<pb::Migration> {
+        let faulty = pb::Migration {
+            fault: "MODEL_UNUSABLE".into(),
+            fault_message: "wrong file".into(),
+            ..migration(pb::MigrationState::RollingBack)
+        };
+        Ok(Response::new(faulty))
+    }
+
+    async fn finish_migration(&self, _: Request<pb::EndMigrationRequest>) -> Answer<pb::Migration> {
+        Ok(Response::new(migration(pb::MigrationState::Done)))
+    }
+}
+
+fn migration(state: pb::MigrationState) -> pb::Migration {
+    let model = |embedder: &str| pb::EmbeddingModel {
+        embedder: embedder.to_owned(),
+        version: "1".to_owned(),
+        dimension: 512,
+        same_cosine: 0.4,
+        ..Default::default()
+    };
+    pb::Migration {
+        number: 23,
+        state: state.into(),
+        from: Some(model("old")),
+        to: Some(model("new")),
+        author: "ada".to_owned(),
+        exemplars_total: 10,
+        exemplars_done: 4,
+        exemplars_lost: 1,
+        ..Default::default()
     }
 }
 

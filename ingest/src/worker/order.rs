@@ -50,6 +50,9 @@ pub struct WorkerOrder {
     /// The detector's id; without it, the default one.
     #[serde(default)]
     pub detector: Option<String>,
+    /// The embedder's id; without it, the default one.
+    #[serde(default)]
+    pub embedder: Option<String>,
     /// Longest sides at which the detector sees each picture, in pixels; none: 640.
     #[serde(default)]
     pub detect_sizes: Vec<u32>,
@@ -175,9 +178,12 @@ mod tests {
         assert_eq!(order.gates, GateRule::Streamface);
         assert_eq!(order.shots, ShotRule::Facerec);
         assert!(order.detector.is_none() && order.detect_sizes.is_empty());
-        let asked = r#""detector":"yunet-2023mar","detect_sizes":[640,1280],"kind""#;
+        assert!(order.embedder.is_none());
+        let asked =
+            r#""detector":"yunet-2023mar","embedder":"other","detect_sizes":[640,1280],"kind""#;
         let order = check(&ORDER.replace(r#""kind""#, asked)).unwrap();
         assert_eq!(order.detector.as_deref(), Some("yunet-2023mar"));
+        assert_eq!(order.embedder.as_deref(), Some("other"));
         assert_eq!(order.detect_sizes, [640, 1280]);
     }
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub search: Search,
     /// Reading sources.
     pub ingest: Ingest,
+    /// Going over to another model.
+    pub migration: Migration,
     /// Live updates.
     pub watch: Watch,
     /// Telling of people who appear.
@@ -135,6 +137,14 @@ pub struct Ingest {
     pub stop_timeout_s: u64,
 }
 
+/// Going over to another model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migration {
+    /// Of one core, for embedding faces again.
+    pub share_percent: u32,
+}
+
 /// Live updates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -230,6 +240,7 @@ impl Default for Config {
                 read_timeout_s: 15,
                 stop_timeout_s: 5,
             },
+            migration: Migration { share_percent: 50 },
             watch: Watch {
                 subscribers_max: 64,
                 heartbeat_ms: 5000,

@@ -1,13 +1,16 @@
 //! The writer's state: log, index and catalog, changed by records and nothing else.
 
 use super::catalog::{CatalogError, CatalogWriter};
+use super::index_folder::checkpoint;
 use super::marks::mark;
 use super::{View, alert, edit};
 use rollcall_index::{
     ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, TrackId,
 };
-use rollcall_log::record::{Body, Record, TrackObserved};
+use rollcall_log::record::{Body, ExemplarsReembedded, MigrationOutcome, Record, TrackObserved};
 use rollcall_log::{AppendError, Log, ReadError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Why a record could not be written or applied. The writer goes back to the last commit.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,10 @@ pub(crate) enum Failure {
 /// Log, index and catalog in the state of the last record appended, durable or not.
 pub(crate) struct Truth {
     pub(crate) log: Log,
+    /// Of the contract in service.
     pub(crate) index: Index,
+    /// Of the other contract, while there is one.
+    pub(crate) other: Option<Index>,
     pub(crate) catalog: CatalogWriter,
     /// The alert rules in force.
     pub(crate) alerts: alert::Watchlist,
@@ -44,14 +50,65 @@ impl Truth {
         let sequence = self.log.append(record.clone())?;
         record.sequence = sequence;
         self.catalog.apply(&record)?;
-        self.alerts.follow(&record, &embeddings, &self.catalog)?;
+        let of_other = matches!(record.body, Some(Body::ExemplarsReembedded(_)));
+        let (ours, others) = if of_other {
+            (Vec::new(), embeddings)
+        } else {
+            (embeddings, Vec::new())
+        };
+        self.alerts.follow(&record, &ours, &self.catalog)?;
         let hidden = |identity| self.catalog.is_hidden(identity);
-        let operations = index_operations(&self.index, &record, embeddings, &hidden);
+        let operations = index_operations(&self.index, &record, ours, &hidden);
         self.index.apply(sequence, &operations)?;
         let raised = alert::raised_by(self, &record)?;
+        if let Some(other) = &mut self.other {
+            let operations = index_operations(other, &record, others, &hidden);
+            other.apply(sequence, &operations)?;
+        }
+        self.turn(&record);
         self.uncommitted.push(record);
         alert::append(self, raised)?;
         Ok(sequence)
+    }
+
+    /// The indexes after a record that says which contract is in service.
+    fn turn(&mut self, record: &Record) {
+        let (swaps, ends) = match &record.body {
+            Some(Body::MigrationSwitched(_)) => (true, false),
+            Some(Body::MigrationEnded(ended)) => {
+                (ended.outcome() == MigrationOutcome::RolledBack, true)
+            }
+            Some(
+                Body::CollectionOpened(_)
+                | Body::SourceAdded(_)
+                | Body::SourceStateChanged(_)
+                | Body::SourceProgress(_)
+                | Body::TrackObserved(_)
+                | Body::TrackRetracted(_)
+                | Body::IdentityRenamed(_)
+                | Body::SourceRunStarted(_)
+                | Body::Edited(_)
+                | Body::AlertRuleChanged(_)
+                | Body::AlertRaised(_)
+                | Body::AlertDelivered(_)
+                | Body::MigrationStarted(_)
+                | Body::ExemplarsReembedded(_),
+            )
+            | None => (false, false),
+        };
+        if let Some(other) = self.other.as_mut().filter(|_| swaps) {
+            std::mem::swap(&mut self.index, other);
+        }
+        if ends {
+            self.other = None;
+        }
+    }
+
+    /// Writes what is new in the indexes to their folders.
+    pub(crate) fn checkpoint(&mut self) {
+        for index in std::iter::once(&mut self.index).chain(&mut self.other) {
+            checkpoint(index);
+        }
     }
 
     /// The record of that sequence, durable or not; `None` if there is none.
@@ -69,12 +126,15 @@ impl Truth {
             sequence: self.log.durable_sequence(),
             index: self.index.publish(),
             any_hidden: self.catalog.hidden().next().is_some(),
+            contracts: Arc::clone(self.catalog.contracts()),
+            progress: self.catalog.progress(),
         }
     }
 }
 
 /// What a record changes in an index that has everything before it. `embeddings` belong to the
-/// record's exemplars, in their order. `hidden` says who is hidden after it, or in the end.
+/// record's exemplars, in their order; there are none if they are of another contract than the index.
+/// `hidden` says who is hidden after it, or in the end.
 pub(crate) fn index_operations(
     index: &Index,
     record: &Record,
@@ -90,6 +150,7 @@ pub(crate) fn index_operations(
                 .collect();
         }
         Some(Body::Edited(edited)) => return edit::operations(index.newest(), edited, hidden),
+        Some(Body::ExemplarsReembedded(batch)) => return reembedded(batch, embeddings, hidden),
         Some(
             Body::CollectionOpened(_)
             | Body::SourceAdded(_)
@@ -99,11 +160,40 @@ pub(crate) fn index_operations(
             | Body::SourceRunStarted(_)
             | Body::AlertRuleChanged(_)
             | Body::AlertRaised(_)
-            | Body::AlertDelivered(_),
+            | Body::AlertDelivered(_)
+            | Body::MigrationStarted(_)
+            | Body::MigrationSwitched(_)
+            | Body::MigrationEnded(_),
         )
         | None => return Vec::new(),
     };
     observed(index, track, embeddings, hidden)
+}
+
+fn reembedded(
+    batch: &ExemplarsReembedded,
+    embeddings: Vec<Embedding>,
+    hidden: &dyn Fn(u64) -> bool,
+) -> Vec<Operation> {
+    let found = batch.exemplars.iter().filter(|e| e.embedding.is_some());
+    let mut identities = BTreeSet::new();
+    let mut all: Vec<Operation> = Vec::with_capacity(embeddings.len());
+    for (exemplar, embedding) in found.zip(embeddings) {
+        identities.insert(exemplar.identity_id);
+        all.push(Operation::Insert {
+            face: FaceId::new(exemplar.exemplar_id),
+            identity: IdentityId::new(exemplar.identity_id),
+            track: TrackId::new(exemplar.track_id),
+            source: SourceId::new(exemplar.source_id),
+            seen_us: exemplar.seen_us,
+            quality: exemplar.quality,
+            attributes: 0,
+            embedding,
+        });
+    }
+    let marked = identities.into_iter().filter(|identity| hidden(*identity));
+    all.extend(marked.map(|identity| mark(identity, true)));
+    all
 }
 
 fn observed(
@@ -127,10 +217,11 @@ fn observed(
         });
         all.extend(marked.clone());
     }
-    let drop = |dropped: &u64| Operation::Remove {
-        face: FaceId::new(*dropped),
-    };
-    all.extend(track.dropped_exemplar_ids.iter().map(drop));
+    // One that could not be embedded again is not here.
+    let dropped = track.dropped_exemplar_ids.iter().copied().map(FaceId::new);
+    let here = dropped.filter(|face| index.newest().face(*face).is_some());
+    all.extend(here.map(|face| Operation::Remove { face }));
+    let before = all.len();
     let inserts = track.exemplars.iter().zip(embeddings);
     all.extend(inserts.map(|(exemplar, embedding)| Operation::Insert {
         face: FaceId::new(exemplar.exemplar_id),
@@ -142,7 +233,7 @@ fn observed(
         attributes: 0,
         embedding,
     }));
-    if !track.exemplars.is_empty() {
+    if all.len() > before {
         all.extend(marked);
     }
     all

@@ -2,6 +2,7 @@
 
 use super::alert::AlertCommand;
 use super::edit::Edit;
+use super::migrate::Step;
 use crate::pb;
 use tokio::sync::oneshot;
 
@@ -276,6 +277,28 @@ pub enum WriteError {
         /// What it stands for.
         sequence: u64,
     },
+    /// A migration is on.
+    #[error(
+        "a migration to {embedder} is on, number {number}: finish it, roll it back or cancel it first"
+    )]
+    MigrationRunning {
+        /// The record that began it.
+        number: u64,
+        /// The embedder it goes to.
+        embedder: String,
+    },
+    /// None is on.
+    #[error("no migration is on")]
+    NoMigration,
+    /// A migration is not far enough for that, or too far.
+    #[error("{what}")]
+    MigrationState {
+        /// What can be done.
+        what: &'static str,
+    },
+    /// Observations are held up for the moment in which the models change.
+    #[error("the collection is going over to another model: try again in a moment")]
+    Switching,
     /// The run's messages do not make sense.
     #[error("observation refused: {what}")]
     Protocol {
@@ -338,6 +361,7 @@ pub(crate) enum Action {
         source_id: u64,
         run: u64,
     },
+    Migrate(Step),
     Close,
 }
 

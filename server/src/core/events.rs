@@ -6,7 +6,8 @@ use crate::pb::{self, watch_event::Event};
 use crate::time::{duration, timestamp};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rollcall_log::record::{
-    Body, Decision, DecisionKind, Record, SourceState, SourceStateChanged, TrackObserved,
+    Body, Decision, DecisionKind, MigrationOutcome, Record, SourceState, SourceStateChanged,
+    TrackObserved,
 };
 use rollcall_log::{Log, LogReader, ReadError};
 use std::collections::HashMap;
@@ -146,6 +147,15 @@ impl EventSource {
                     ..alert::as_raised(record.sequence, record.time_us, raised)
                 }),
             })],
+            Some(
+                Body::MigrationStarted(_)
+                | Body::ExemplarsReembedded(_)
+                | Body::MigrationSwitched(_)
+                | Body::MigrationEnded(_),
+            ) => migration(record)
+                .map(Event::MigrationChanged)
+                .into_iter()
+                .collect(),
         };
         (0u32..)
             .zip(events)
@@ -262,6 +272,69 @@ impl EventSource {
                 String::new()
             }
         }
+    }
+}
+
+/// What a record says of a migration. Of exemplars that were embedded again, each whole percent is told.
+fn migration(record: &Record) -> Option<pb::MigrationChanged> {
+    let told = |migration: u64, state: pb::MigrationState| pb::MigrationChanged {
+        migration,
+        state: state.into(),
+        ..pb::MigrationChanged::default()
+    };
+    match record.body.as_ref()? {
+        Body::MigrationStarted(started) => {
+            let state = if started.rolls_back {
+                pb::MigrationState::RollingBack
+            } else {
+                pb::MigrationState::Reembedding
+            };
+            let number = Some(started.migration).filter(|number| *number != 0);
+            Some(pb::MigrationChanged {
+                contract: started.to.clone().unwrap_or_default().contract,
+                ..told(number.unwrap_or(record.sequence), state)
+            })
+        }
+        Body::ExemplarsReembedded(batch) => {
+            let percent = |done: u64| done.saturating_mul(100) / batch.total.max(1);
+            let these = u64::try_from(batch.exemplars.len()).unwrap_or(u64::MAX);
+            let before = percent(batch.done.saturating_sub(these));
+            (percent(batch.done) > before).then(|| pb::MigrationChanged {
+                exemplars_total: batch.total,
+                exemplars_done: batch.done,
+                exemplars_lost: batch.lost,
+                ..told(batch.migration, pb::MigrationState::Unspecified)
+            })
+        }
+        Body::MigrationSwitched(switched) => Some(pb::MigrationChanged {
+            contract: switched.contract.clone(),
+            ..told(switched.migration, pb::MigrationState::Switched)
+        }),
+        Body::MigrationEnded(ended) => {
+            let state = match ended.outcome() {
+                MigrationOutcome::Done => pb::MigrationState::Done,
+                MigrationOutcome::RolledBack => pb::MigrationState::RolledBack,
+                MigrationOutcome::Cancelled | MigrationOutcome::Unspecified => {
+                    pb::MigrationState::Cancelled
+                }
+            };
+            Some(pb::MigrationChanged {
+                contract: ended.contract.clone(),
+                ..told(ended.migration, state)
+            })
+        }
+        Body::CollectionOpened(_)
+        | Body::SourceAdded(_)
+        | Body::SourceStateChanged(_)
+        | Body::SourceProgress(_)
+        | Body::TrackObserved(_)
+        | Body::TrackRetracted(_)
+        | Body::IdentityRenamed(_)
+        | Body::SourceRunStarted(_)
+        | Body::Edited(_)
+        | Body::AlertRuleChanged(_)
+        | Body::AlertRaised(_)
+        | Body::AlertDelivered(_) => None,
     }
 }
 

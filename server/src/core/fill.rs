@@ -1,13 +1,17 @@
 //! The index, made from the log alone.
 
 use super::apply::seen_us;
+use super::contracts::Side;
 use super::marks::mark;
 use super::replay::{OpenError, embedding_of};
 use rayon::prelude::*;
 use rollcall_index::{
     Builder, FaceId, IdentityId, Index, MemoryBudget, Operation, SourceId, TrackId,
 };
-use rollcall_log::record::{BlobRef, Body, Edited, IdentityState, Record, TrackObserved};
+use rollcall_log::record::{
+    BlobRef, Body, Edited, ExemplarsReembedded, IdentityState, MigrationOutcome, Record,
+    TrackObserved,
+};
 use rollcall_log::{LogReader, ReadError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -41,7 +45,7 @@ impl Survivor {
     }
 }
 
-/// What is still there after a record.
+/// What is still there after a record, in the eyes of one contract.
 pub(crate) struct Survivors {
     /// By identity, then by id.
     pub(crate) faces: Vec<Survivor>,
@@ -49,9 +53,13 @@ pub(crate) struct Survivors {
     pub(crate) hidden: BTreeSet<u64>,
 }
 
-/// What is still there after record `sequence`. A replay of its own, which shares nothing with that of
-/// records as they come: each is a check of the other.
-pub(crate) fn survivors(log: &LogReader, sequence: u64) -> Result<Survivors, ReadError> {
+/// What is still there after record `sequence`: faces that have an embedding of the contract on `side`. A
+/// replay of its own, which shares nothing with that of records as they come: each is a check of the other.
+pub(crate) fn survivors(
+    log: &LogReader,
+    sequence: u64,
+    side: Side,
+) -> Result<Survivors, ReadError> {
     let mut replay = Replay::default();
     for record in log.read_after(0) {
         let record = record?;
@@ -60,12 +68,25 @@ pub(crate) fn survivors(log: &LogReader, sequence: u64) -> Result<Survivors, Rea
         }
         replay.apply(record);
     }
-    Ok(replay.finish())
+    Ok(replay.finish(side))
+}
+
+/// A face that is still there; in a survivor's place until it is known whose it is, and under which
+/// contract.
+struct Known {
+    track: u64,
+    source: u64,
+    seen_us: i64,
+    quality: f32,
+    /// Of the two contracts that there can be.
+    embeddings: [Option<BlobRef>; 2],
 }
 
 #[derive(Default)]
 struct Replay {
-    faces: BTreeMap<u64, Survivor>,
+    faces: BTreeMap<u64, Known>,
+    /// Which of the two embeddings is of the contract in service.
+    in_service: usize,
     /// Whose a track is, and the faces it ever had.
     tracks: HashMap<u64, (u64, Vec<u64>)>,
     hidden: BTreeSet<u64>,
@@ -81,6 +102,17 @@ impl Replay {
                 }
             }
             Some(Body::Edited(edited)) => self.edited(&edited),
+            Some(Body::ExemplarsReembedded(batch)) => self.reembedded(batch),
+            Some(Body::MigrationSwitched(_)) => self.in_service = 1 - self.in_service,
+            Some(Body::MigrationEnded(ended)) => {
+                if ended.outcome() == MigrationOutcome::RolledBack {
+                    self.in_service = 1 - self.in_service;
+                }
+                let other = 1 - self.in_service;
+                for face in self.faces.values_mut() {
+                    face.embeddings[other] = None;
+                }
+            }
             Some(
                 Body::CollectionOpened(_)
                 | Body::SourceAdded(_)
@@ -90,9 +122,19 @@ impl Replay {
                 | Body::SourceRunStarted(_)
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
-                | Body::AlertDelivered(_),
+                | Body::AlertDelivered(_)
+                | Body::MigrationStarted(_),
             )
             | None => {}
+        }
+    }
+
+    fn reembedded(&mut self, batch: ExemplarsReembedded) {
+        let other = 1 - self.in_service;
+        for done in batch.exemplars {
+            if let Some(face) = self.faces.get_mut(&done.exemplar_id) {
+                face.embeddings[other] = done.embedding;
+            }
         }
     }
 
@@ -108,16 +150,16 @@ impl Replay {
             };
             let time_us = exemplar.face.map_or(track.start_us, |f| f.time_us);
             entry.1.push(exemplar.exemplar_id);
-            let survivor = Survivor {
-                face: exemplar.exemplar_id,
-                identity: 0,
+            let mut embeddings = [None, None];
+            embeddings[self.in_service] = Some(embedding);
+            let known = Known {
                 track: track.track_id,
                 source: track.source_id,
                 seen_us: seen_us(track, time_us),
                 quality: exemplar.quality,
-                embedding,
+                embeddings,
             };
-            self.faces.insert(survivor.face, survivor);
+            self.faces.insert(exemplar.exemplar_id, known);
         }
     }
 
@@ -139,12 +181,25 @@ impl Replay {
         }
     }
 
-    fn finish(self) -> Survivors {
-        let mut faces: Vec<Survivor> = self.faces.into_values().collect();
-        // Whose a track is may have changed since a face of it was seen.
-        for face in &mut faces {
-            face.identity = self.tracks.get(&face.track).map_or(0, |track| track.0);
-        }
+    fn finish(self, side: Side) -> Survivors {
+        let which = match side {
+            Side::InService => self.in_service,
+            Side::Other => 1 - self.in_service,
+        };
+        let tracks = &self.tracks;
+        let survivor = |(face, mut known): (u64, Known)| {
+            Some(Survivor {
+                face,
+                // Whose a track is may have changed since a face of it was seen.
+                identity: tracks.get(&known.track).map_or(0, |track| track.0),
+                track: known.track,
+                source: known.source,
+                seen_us: known.seen_us,
+                quality: known.quality,
+                embedding: known.embeddings[which].take()?,
+            })
+        };
+        let mut faces: Vec<Survivor> = self.faces.into_iter().filter_map(survivor).collect();
         faces.sort_unstable_by_key(|face| (face.identity, face.face));
         Survivors {
             faces,
@@ -153,16 +208,17 @@ impl Replay {
     }
 }
 
-/// Fills an empty index from the log, and makes it durable: first who is still there and whose each
-/// track is, then one read an embedding. `progress` gets how many faces are done, and of how many.
+/// Fills an empty index of the contract on `side` from the log, and makes it durable: first who is still there
+/// and whose each track is, then one read an embedding. `progress` gets how many faces are done, and of how
+/// many.
 pub(crate) fn fill_index(
     index: Index,
-    log: &LogReader,
+    (log, side): (&LogReader, Side),
     budget: MemoryBudget,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Index, OpenError> {
     let sequence = log.durable_sequence();
-    let Survivors { faces, hidden } = survivors(log, sequence)?;
+    let Survivors { faces, hidden } = survivors(log, sequence, side)?;
     let mut builder = Builder::new(index, budget.bytes())?;
     let mut done = 0;
     // An identity's faces together: they then lie together, and are summed up once.

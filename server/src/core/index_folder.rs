@@ -1,52 +1,107 @@
 //! The index in its folder: opened and brought up to the log, or made anew from it.
 
-use super::CoreOptions;
 use super::apply::index_operations;
+use super::catalog::CatalogWriter;
+use super::contracts::{Contract, Contracts, LATER_FOLDERS, Side};
 use super::fill::fill_index;
 use super::replay::{OpenError, embedding_of};
-use rollcall_index::{BuildError, Index, MemoryBudget};
-use rollcall_log::Log;
-use rollcall_log::record::{Body, Record};
+use rollcall_index::{BuildError, Embedding, Index, MemoryBudget};
+use rollcall_log::record::{BlobRef, Body, Record};
+use rollcall_log::{Log, LogReader};
 use std::path::Path;
 
-/// The index's folder in the data folder.
+/// The folder of the index of a collection's first contract, in the data folder.
 pub(crate) const INDEX_FOLDER: &str = "index";
 
-/// What the index is made for. Sequences of another log, or of this one before it was rebuilt, mean
+/// What an index is made for. Sequences of another log, or of this one before it was rebuilt, mean
 /// other records.
 pub(crate) fn made_for(log: &Log, contract: &str) -> String {
     format!("{contract}, log {} epoch {}", log.id(), log.epoch())
 }
 
-/// The index as of the last durable record. One that cannot be used, for whatever reason, is made
-/// anew; one whose folder cannot be written lives in memory alone. `hidden` says who is hidden in the end.
+/// The index of the contract on `side`, which there is, as of the last durable record. One that cannot be
+/// used, for whatever reason, is made anew; one whose folder cannot be written lives in memory alone.
 pub(crate) fn open_index(
     log: &Log,
-    options: &CoreOptions,
-    hidden: &dyn Fn(u64) -> bool,
-) -> Result<Index, OpenError> {
-    let folder = options.data.join(INDEX_FOLDER);
-    let contract = made_for(log, &options.contract);
-    match open_and_catch_up(log, &folder, (&contract, options.dimension), hidden) {
-        Ok(index) => return Ok(index),
+    data: &Path,
+    catalog: &CatalogWriter,
+    side: Side,
+) -> Result<Option<Index>, OpenError> {
+    let Some(contract) = catalog.contracts().side(side) else {
+        return Ok(None);
+    };
+    let folder = data.join(&contract.folder);
+    match open_and_catch_up(log, &folder, contract, catalog) {
+        Ok(index) => return Ok(Some(index)),
         Err(Unusable::Empty) => {}
         Err(Unusable::Why(why)) => {
-            tracing::warn!(why, "the index is made anew from the log");
+            tracing::warn!(
+                why,
+                folder = contract.folder,
+                "the index is made anew from the log"
+            );
         }
     }
-    delete(&folder);
     let reader = log.reader();
-    let fill = |index| fill_index(index, &reader, MemoryBudget::default(), &mut |_, _| {});
-    let opened = Index::open(&folder, &contract, options.dimension).map_err(BuildError::Store);
-    match opened.map_err(OpenError::Build).and_then(fill) {
+    let fill = |index| {
+        let budget = MemoryBudget::default();
+        fill_index(index, (&reader, side), budget, &mut |_, _| {})
+    };
+    match empty(log, data, contract)
+        .map_err(OpenError::Build)
+        .and_then(fill)
+    {
         Err(OpenError::Build(error @ (BuildError::Store(_) | BuildError::NotEmpty { .. }))) => {
-            tracing::warn!(%error, "the index lives in memory alone");
-            // What is left of it takes room that the log may need.
-            delete(&folder);
-            fill(Index::new(options.dimension))
+            in_memory(&folder, &error);
+            fill(Index::new(contract.dimension)).map(Some)
         }
-        index => index,
+        index => index.map(Some),
     }
+}
+
+/// An index with nothing in it, for a contract that comes into being with record `sequence`.
+pub(crate) fn begin_index(log: &Log, data: &Path, contract: &Contract, sequence: u64) -> Index {
+    let begun = empty(log, data, contract).and_then(|mut index| {
+        index.apply(sequence, &[])?;
+        index.checkpoint()?;
+        Ok(index)
+    });
+    begun.unwrap_or_else(|error| {
+        in_memory(&data.join(&contract.folder), &error);
+        Index::new(contract.dimension)
+    })
+}
+
+/// Deletes indexes of contracts that the collection no longer has.
+pub(crate) fn sweep(data: &Path, contracts: &Contracts) {
+    let Ok(entries) = std::fs::read_dir(data) else {
+        return;
+    };
+    let kept = [Side::InService, Side::Other];
+    let kept = kept.map(|side| contracts.side(side).map(|contract| &contract.folder));
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let number = name.strip_prefix(LATER_FOLDERS).map(str::parse::<u64>);
+        let is_index = name == INDEX_FOLDER || number.is_some_and(|number| number.is_ok());
+        if is_index && !kept.iter().flatten().any(|folder| *folder == name) {
+            delete(&entry.path());
+        }
+    }
+}
+
+/// An empty index in the contract's folder, whatever was there.
+fn empty(log: &Log, data: &Path, contract: &Contract) -> Result<Index, BuildError> {
+    let folder = data.join(&contract.folder);
+    delete(&folder);
+    let made_for = made_for(log, &contract.id);
+    Ok(Index::open(&folder, &made_for, contract.dimension)?)
+}
+
+fn in_memory(folder: &Path, error: &BuildError) {
+    tracing::warn!(%error, "the index lives in memory alone");
+    // What is left of it takes room that the log may need.
+    delete(folder);
 }
 
 fn delete(folder: &Path) {
@@ -88,10 +143,10 @@ impl<E: std::error::Error> From<E> for Unusable {
 fn open_and_catch_up(
     log: &Log,
     folder: &Path,
-    (contract, dimension): (&str, usize),
-    hidden: &dyn Fn(u64) -> bool,
+    contract: &Contract,
+    catalog: &CatalogWriter,
 ) -> Result<Index, Unusable> {
-    let mut index = Index::open(folder, contract, dimension)?;
+    let mut index = Index::open(folder, &made_for(log, &contract.id), contract.dimension)?;
     let (sequence, durable) = (index.newest().sequence(), log.durable_sequence());
     if sequence == 0 {
         return Err(Unusable::Empty);
@@ -105,23 +160,41 @@ fn open_and_catch_up(
         .check()
         .map_err(|damage| Unusable::Why(damage.to_string()))?;
     let reader = log.reader();
+    let mut contracts = catalog.contracts_after(sequence);
     for record in reader.read_after(sequence) {
         let record: Record = record?;
-        let mut embeddings = Vec::new();
-        if let Some(Body::TrackObserved(track)) = &record.body {
-            for exemplar in &track.exemplars {
-                let reference = exemplar.embedding.as_ref();
-                let reference = reference.ok_or_else(|| {
-                    Unusable::Why(format!(
-                        "exemplar {} has no embedding",
-                        exemplar.exemplar_id
-                    ))
-                })?;
-                embeddings.push(embedding_of(&reader, exemplar.exemplar_id, reference)?);
-            }
-        }
-        let operations = index_operations(&index, &record, embeddings, hidden);
+        let embeddings = embeddings_for(&contract.id, &reader, &record, &contracts)?;
+        let hidden = |identity| catalog.is_hidden(identity);
+        let operations = index_operations(&index, &record, embeddings, &hidden);
         index.apply(record.sequence, &operations)?;
+        contracts.apply(&record);
     }
     Ok(index)
+}
+
+/// The embeddings of a record, if they are of that contract; `contracts` is what there was before it.
+fn embeddings_for(
+    contract: &str,
+    log: &LogReader,
+    record: &Record,
+    contracts: &Contracts,
+) -> Result<Vec<Embedding>, Unusable> {
+    let of = |side| contracts.side(side).is_some_and(|of| of.id == contract);
+    let read = |exemplar: u64, reference: &BlobRef| embedding_of(log, exemplar, reference);
+    match &record.body {
+        Some(Body::TrackObserved(track)) if of(Side::InService) => {
+            let exemplars = track.exemplars.iter().map(|exemplar| {
+                let id = exemplar.exemplar_id;
+                let missing = || Unusable::Why(format!("exemplar {id} has no embedding"));
+                Ok(read(id, exemplar.embedding.as_ref().ok_or_else(missing)?)?)
+            });
+            exemplars.collect()
+        }
+        Some(Body::ExemplarsReembedded(batch)) if of(Side::Other) => {
+            let exemplars = batch.exemplars.iter();
+            let found = exemplars.filter_map(|e| Some((e.exemplar_id, e.embedding.as_ref()?)));
+            found.map(|(id, at)| Ok(read(id, at)?)).collect()
+        }
+        Some(_) | None => Ok(Vec::new()),
+    }
 }

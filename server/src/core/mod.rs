@@ -11,6 +11,7 @@ mod apply;
 mod attributes;
 mod catalog;
 mod command;
+mod contracts;
 mod edit;
 mod events;
 mod fact;
@@ -18,6 +19,7 @@ mod fill;
 mod index_folder;
 mod marks;
 mod metrics;
+mod migrate;
 mod observe;
 mod replay;
 mod withheld;
@@ -35,18 +37,22 @@ pub use alert::{RuleChange, RuleEdit, RuleUpdate, WebhookUpdate};
 pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub use catalog::{
     AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
-    FactQuery, IdentityQuery, ReviewItem, SightingKey, SightingQuery, SourceRow,
+    FactQuery, IdentityQuery, Lost, Pending, Progress, ReviewItem, SightingKey, SightingQuery,
+    SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
+pub(crate) use contracts::Side;
+pub use contracts::{Contract, Contracts, Migration, Phase};
 pub use edit::{Change, Edit, ProfileUpdate, Target};
 pub(crate) use edit::{METADATA_KEYS_MAX, as_shown};
 pub use events::{Cursor, EventSource};
 pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};
-pub(crate) use index_folder::{INDEX_FOLDER, made_for};
+pub(crate) use index_folder::made_for;
 pub(crate) use marks::{is_hidden, shown};
 pub use metrics::CoreMetrics;
-pub(crate) use replay::LOG_FOLDER;
-pub use replay::OpenError;
+pub use migrate::{Asked, NewMigration, Reembedding, Step};
+pub(crate) use replay::{LOG_FOLDER, contracts_of};
+pub use replay::{OpenError, Opening};
 
 use crate::pb;
 use alert::AlertCommand;
@@ -62,7 +68,7 @@ const BROADCAST_COMMITS: usize = 1024;
 pub struct CoreOptions {
     /// The data folder; made when it does not exist.
     pub data: PathBuf,
-    /// The collection's contract: embeddings of any other are refused.
+    /// The contract in service: embeddings of any other are refused.
     pub contract: String,
     /// Values of an embedding.
     pub dimension: usize,
@@ -81,6 +87,17 @@ pub struct View {
     pub index: Arc<rollcall_index::Snapshot>,
     /// Whether anybody is hidden.
     pub any_hidden: bool,
+    /// Which contract the index is of, and what becomes of it.
+    pub contracts: Arc<Contracts>,
+    /// How far the last migration is.
+    pub progress: Progress,
+}
+
+impl View {
+    /// The contract that the index is of.
+    pub fn contract(&self) -> &Contract {
+        self.contracts.in_service()
+    }
 }
 
 /// What one group commit brought, sent after the view that shows it is published.
@@ -127,8 +144,20 @@ impl Core {
     /// # Errors
     /// [`OpenError`]: the folder is in use, the log is damaged, the contract is another one.
     pub fn open(options: CoreOptions, metrics: CoreMetrics) -> Result<Self, OpenError> {
+        Self::start(Opening::of(&options.data)?, options, metrics)
+    }
+
+    /// As [`Core::open`], with the log already open.
+    ///
+    /// # Errors
+    /// As [`Core::open`].
+    pub fn start(
+        opening: Opening,
+        options: CoreOptions,
+        metrics: CoreMetrics,
+    ) -> Result<Self, OpenError> {
         let (commands, inbox) = mpsc::channel(options.writer_queue.max(1));
-        let opened = replay::open(&options)?;
+        let opened = opening.finish(&options)?;
         let catalog = Catalog::open(&options.data.join(replay::CATALOG_FILE))?;
         let events = EventSource::new(&opened.log, catalog.clone());
         let (commits, _) = broadcast::channel(BROADCAST_COMMITS);
@@ -277,6 +306,15 @@ impl Core {
             items,
         })
         .await
+    }
+
+    /// Takes a migration a step further and returns the sequence at which that is so. A `request_id` seen before
+    /// returns that of the step it made then.
+    ///
+    /// # Errors
+    /// Those of the step: see [`Step`].
+    pub async fn migrate(&self, step: Step) -> Result<u64, WriteError> {
+        self.sequence(Action::Migrate(step)).await
     }
 
     /// The run's stream is over, however it ended: the source may begin another.

@@ -32,6 +32,8 @@ pub(super) struct Runs {
     rules: AssignRules,
     dimension: usize,
     metrics: CoreMetrics,
+    /// No run begins, none goes on.
+    held: bool,
 }
 
 struct ActiveRun {
@@ -51,11 +53,35 @@ impl Runs {
             rules,
             dimension,
             metrics,
+            held: false,
         }
+    }
+
+    /// Ends all runs and lets none begin, or lets them begin again.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
+        if held {
+            self.active.clear();
+        }
+    }
+
+    /// From here on embeddings are of another contract. Runs of the old one are over.
+    pub(super) fn go_over(&mut self, same_cosine: f32, dimension: usize) {
+        self.rules = AssignRules::for_contract(same_cosine);
+        self.dimension = dimension;
+        self.clear();
+    }
+
+    fn check_held(&self) -> Result<(), WriteError> {
+        if self.held {
+            return Err(WriteError::Switching);
+        }
+        Ok(())
     }
 
     pub(super) fn clear(&mut self) {
         self.active.clear();
+        self.held = false;
     }
 
     pub(super) fn forget(&mut self, source_id: u64) {
@@ -78,6 +104,7 @@ impl Runs {
         source_id: u64,
         pipeline: String,
     ) -> Result<Run, Refusal> {
+        self.check_held()?;
         let Some(source) = truth.catalog.source(source_id)? else {
             return Err(WriteError::SourceNotFound { id: source_id }.into());
         };
@@ -141,6 +168,7 @@ impl Runs {
         run: u64,
         items: Vec<Observed>,
     ) -> Result<u64, Refusal> {
+        self.check_held()?;
         for item in items {
             let active = self
                 .active

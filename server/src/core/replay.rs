@@ -4,12 +4,13 @@ use super::CoreOptions;
 use super::alert::Watchlist;
 use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, CatalogWriter};
-use super::index_folder::open_index;
+use super::contracts::{Contract, Contracts, Side};
+use super::index_folder::{open_index, sweep};
 use crate::time::now_us;
 use rollcall_index::{ApplyError, BuildError, Embedding};
 use rollcall_log::record::{BlobRef, Body, CollectionOpened, Record};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The catalog's file in the data folder.
@@ -87,66 +88,115 @@ pub enum OpenError {
     },
 }
 
-/// Opens the log and brings index and catalog up to it.
-pub(crate) fn open(options: &CoreOptions) -> Result<Truth, OpenError> {
-    std::fs::create_dir_all(&options.data).map_err(|source| OpenError::Folder {
-        path: options.data.clone(),
-        source,
-    })?;
-    let storage = FileStorage::open(options.data.join(LOG_FOLDER))?;
-    let (mut log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
-    tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
-    open_collection(&mut log, options)?;
-    let catalog = catch_up(&log, options)?;
-    let index = open_index(&log, options, &|identity| catalog.is_hidden(identity))?;
-    let alerts = Watchlist::load(&catalog, &log.reader())?;
-    Ok(Truth {
-        log,
-        index,
-        catalog,
-        alerts,
-        uncommitted: Vec::new(),
-    })
+/// A log with its catalog, before anything is known of models: it says which ones are needed.
+pub struct Opening {
+    data: PathBuf,
+    log: Log,
+    catalog: CatalogWriter,
 }
 
-/// Writes the first record, or checks that it is of our contract.
-fn open_collection(log: &mut Log, options: &CoreOptions) -> Result<(), OpenError> {
-    let first = log.reader().read_after(0).next().transpose()?;
-    if let Some(record) = first {
-        let Some(Body::CollectionOpened(opened)) = record.body else {
+impl Opening {
+    /// Opens the log in the data folder `data`, or makes one, and brings the catalog up to it. Blocking.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the folder is in use, the log is damaged, it was not made by a server.
+    pub fn of(data: &Path) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(data).map_err(|source| OpenError::Folder {
+            path: data.to_owned(),
+            source,
+        })?;
+        let storage = FileStorage::open(data.join(LOG_FOLDER))?;
+        let (log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
+        tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
+        let catalog = catch_up(&log, data)?;
+        if log.durable_sequence() > 0 && catalog.contracts().in_service().id.is_empty() {
             return Err(OpenError::Write {
-                path: options.data.clone(),
+                path: data.to_owned(),
                 what: "this log was not made by a server: its first record opens no collection"
                     .to_owned(),
             });
-        };
-        if opened.contract != options.contract {
-            return Err(OpenError::ContractMismatch {
-                path: options.data.clone(),
-                found: opened.contract,
-                expected: options.contract.clone(),
-            });
         }
-        return Ok(());
+        Ok(Self {
+            data: data.to_owned(),
+            log,
+            catalog,
+        })
     }
-    let record = Record {
-        time_us: now_us(),
-        author: "system".to_owned(),
-        body: Some(Body::CollectionOpened(CollectionOpened {
-            contract: options.contract.clone(),
-            dimension: u32::try_from(options.dimension).unwrap_or(u32::MAX),
-        })),
-        ..Record::default()
-    };
-    let written = log.append(record).and_then(|_| log.sync());
-    written.map(|_| ()).map_err(|error| OpenError::Write {
-        path: options.data.clone(),
-        what: error.to_string(),
-    })
+
+    /// The contract in service; `None` if the collection is to be made yet.
+    pub fn contract(&self) -> Option<&Contract> {
+        let contract = self.catalog.contracts().in_service();
+        (!contract.id.is_empty()).then_some(contract)
+    }
+
+    /// The contracts, by the log.
+    pub(crate) fn contracts(&self) -> &Contracts {
+        self.catalog.contracts()
+    }
+
+    /// Writes the first record, or checks that what is in service is of our contract; opens the indexes.
+    pub(crate) fn finish(mut self, options: &CoreOptions) -> Result<Truth, OpenError> {
+        match self.contract().map(|contract| contract.id.clone()) {
+            None => self.begin(options)?,
+            Some(found) if found == options.contract => {}
+            Some(found) => {
+                return Err(OpenError::ContractMismatch {
+                    path: self.data,
+                    found,
+                    expected: options.contract.clone(),
+                });
+            }
+        }
+        let Self { data, log, catalog } = self;
+        sweep(&data, catalog.contracts());
+        let open = |side| open_index(&log, &data, &catalog, side);
+        let (index, other) = (open(Side::InService)?, open(Side::Other)?);
+        let alerts = Watchlist::load(&catalog, &log.reader())?;
+        Ok(Truth {
+            index: index.expect("a contract is in service, by its record"),
+            other,
+            log,
+            catalog,
+            alerts,
+            uncommitted: Vec::new(),
+        })
+    }
+
+    fn begin(&mut self, options: &CoreOptions) -> Result<(), OpenError> {
+        let mut record = Record {
+            time_us: now_us(),
+            author: "system".to_owned(),
+            body: Some(Body::CollectionOpened(CollectionOpened {
+                contract: options.contract.clone(),
+                dimension: u32::try_from(options.dimension).unwrap_or(u32::MAX),
+            })),
+            ..Record::default()
+        };
+        let written = self.log.append(record.clone()).and_then(|sequence| {
+            self.log.sync()?;
+            Ok(sequence)
+        });
+        record.sequence = written.map_err(|error| OpenError::Write {
+            path: self.data.clone(),
+            what: error.to_string(),
+        })?;
+        self.catalog.apply(&record)?;
+        self.catalog.commit(record.sequence)?;
+        Ok(())
+    }
 }
 
-fn catch_up(log: &Log, options: &CoreOptions) -> Result<CatalogWriter, OpenError> {
-    let path = options.data.join(CATALOG_FILE);
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening")
+            .field("data", &self.data)
+            .field("contract", &self.contract())
+            .finish_non_exhaustive()
+    }
+}
+
+fn catch_up(log: &Log, data: &Path) -> Result<CatalogWriter, OpenError> {
+    let path = data.join(CATALOG_FILE);
     let durable = log.durable_sequence();
     let (mut catalog, applied) =
         CatalogWriter::open(&path, &log.id().to_string(), log.epoch(), durable)?;
@@ -155,6 +205,19 @@ fn catch_up(log: &Log, options: &CoreOptions) -> Result<CatalogWriter, OpenError
     }
     catalog.commit(durable)?;
     Ok(catalog)
+}
+
+/// The contracts of a log after record `sequence`, by its records alone. Cost: all up to there are read.
+pub(crate) fn contracts_of(log: &LogReader, sequence: u64) -> Result<Contracts, ReadError> {
+    let mut contracts = Contracts::default();
+    for record in log.read_after(0) {
+        let record = record?;
+        if record.sequence > sequence {
+            break;
+        }
+        contracts.apply(&record);
+    }
+    Ok(contracts)
 }
 
 /// The embedding of an exemplar.

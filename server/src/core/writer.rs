@@ -4,10 +4,13 @@ use super::alert;
 use super::apply::{Failure, Truth};
 use super::catalog::{Earlier, RequestKind};
 use super::command::{Action, Command, Done, NewSource, SourceChange, WriteError, WriteState};
+use super::contracts::Contracts;
 use super::edit;
 use super::index_folder;
+use super::migrate;
 use super::observe::Runs;
-use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared, replay};
+use super::replay::{OpenError, Opening};
+use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared};
 use crate::time::now_us;
 use rollcall_log::AppendError;
 use rollcall_log::record::{
@@ -108,7 +111,7 @@ impl Writer {
         // Whoever still waits learns from the dropped channel that the writer has gone.
         self.inbox.close();
         if let Some(truth) = self.truth.as_mut().filter(|t| t.uncommitted.is_empty()) {
-            index_folder::checkpoint(&mut truth.index);
+            truth.checkpoint();
         }
     }
 
@@ -176,6 +179,10 @@ impl Writer {
                 self.runs.end(source_id, run);
                 Ok(Done::Sequence(0))
             }
+            Action::Migrate(step) => {
+                migrate::carry_out(truth, &mut self.runs, &mut self.options, step)
+                    .map(Done::Sequence)
+            }
             Action::Close => {
                 self.closing = true;
                 Ok(Done::Sequence(0))
@@ -223,8 +230,15 @@ impl Writer {
             .commits
             .send(Arc::new(Committed { sequence, events }));
         if sequence >= self.checkpointed.saturating_add(CHECKPOINT_RECORDS) {
-            index_folder::checkpoint(&mut truth.index);
+            truth.checkpoint();
             self.checkpointed = sequence;
+        }
+        if records
+            .iter()
+            .any(|record| Contracts::concerns(record.body.as_ref()))
+        {
+            // Durable now: an index that was dropped is not needed any more.
+            index_folder::sweep(&self.options.data, truth.catalog.contracts());
         }
         self.show_sizes();
         Ok(())
@@ -266,7 +280,7 @@ impl Writer {
             if self.closing {
                 return;
             }
-            match replay::open(&self.options) {
+            match self.reopen() {
                 Ok(truth) => {
                     self.resume(truth);
                     return;
@@ -277,6 +291,13 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// As at the start, but for a switch of contracts: whether the log has it or not, that is so.
+    fn reopen(&mut self) -> Result<Truth, OpenError> {
+        let opening = Opening::of(&self.options.data)?;
+        migrate::go_over(opening.contracts(), &mut self.runs, &mut self.options);
+        opening.finish(&self.options)
     }
 
     fn resume(&mut self, truth: Truth) {

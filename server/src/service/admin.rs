@@ -1,14 +1,16 @@
 //! `AdminService`.
 
-use crate::core::WriteState;
-use crate::edge::Edge;
+use super::edit::checked_reason;
+use crate::core::{Asked, WriteState};
+use crate::edge::{Edge, checked_author, checked_request_id};
 use crate::error::ApiError;
+use crate::migration;
 use crate::pb::{self, SourceState};
 use crate::time::timestamp;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-/// How the server is doing.
+/// How the server is doing, and what is done to the collection as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin(pub Arc<Edge>);
 
@@ -20,6 +22,74 @@ impl pb::admin_service_server::AdminService for Admin {
     ) -> Result<Response<pb::Status>, Status> {
         Ok(Response::new(self.status().await?))
     }
+
+    async fn start_migration(
+        &self,
+        request: Request<pb::StartMigrationRequest>,
+    ) -> Result<Response<pb::Migration>, Status> {
+        let request = request.into_inner();
+        checked_embedder(&request.embedder)?;
+        let asked = asked(&request.author, &request.reason, &request.request_id)?;
+        Ok(Response::new(
+            migration::start(&self.0, request, asked).await?,
+        ))
+    }
+
+    async fn get_migration(
+        &self,
+        _: Request<pb::GetMigrationRequest>,
+    ) -> Result<Response<pb::Migration>, Status> {
+        Ok(Response::new(migration::get(&self.0)?))
+    }
+
+    async fn cancel_migration(
+        &self,
+        request: Request<pb::EndMigrationRequest>,
+    ) -> Result<Response<pb::Migration>, Status> {
+        let request = request.into_inner();
+        let asked = asked(&request.author, &request.reason, &request.request_id)?;
+        Ok(Response::new(migration::cancel(&self.0, asked).await?))
+    }
+
+    async fn roll_back_migration(
+        &self,
+        request: Request<pb::EndMigrationRequest>,
+    ) -> Result<Response<pb::Migration>, Status> {
+        let request = request.into_inner();
+        let asked = asked(&request.author, &request.reason, &request.request_id)?;
+        let rolled_back = migration::roll_back(&self.0, request.allow_loss, asked);
+        Ok(Response::new(rolled_back.await?))
+    }
+
+    async fn finish_migration(
+        &self,
+        request: Request<pb::EndMigrationRequest>,
+    ) -> Result<Response<pb::Migration>, Status> {
+        let request = request.into_inner();
+        let asked = asked(&request.author, &request.reason, &request.request_id)?;
+        Ok(Response::new(migration::finish(&self.0, asked).await?))
+    }
+}
+
+fn asked(author: &str, reason: &str, request_id: &str) -> Result<Asked, ApiError> {
+    Ok(Asked {
+        author: checked_author(author)?,
+        reason: checked_reason(reason)?,
+        request_id: checked_request_id(request_id)?,
+    })
+}
+
+/// An embedder's id is also the name of a file.
+fn checked_embedder(id: &str) -> Result<(), ApiError> {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=64).contains(&id.len()) && !id.starts_with('.') && id.chars().all(known) {
+        return Ok(());
+    }
+    Err(ApiError::InvalidField {
+        field: "embedder",
+        what: "is the id of a manifest in the models folder: letters, digits, `-`, `_`, `.`"
+            .to_owned(),
+    })
 }
 
 impl Admin {
@@ -38,7 +108,8 @@ impl Admin {
             }
         });
         let (counts, sources_running) = read.await?;
-        let (log, collection) = (edge.core.log(), &edge.collection);
+        let (log, models) = (edge.core.log(), edge.in_service());
+        let collection = &models.collection;
         let size = log.size();
         let write_state = match edge.core.write_state() {
             WriteState::Ok => "ok",
@@ -70,12 +141,15 @@ impl Admin {
                 .get()
                 .try_into()
                 .unwrap_or_default(),
-            calibration: edge.calibration.now().map(|fitted| pb::Calibration {
-                identities: fitted.identities,
-                trials: fitted.trials,
-                cosine_at_1_percent: fitted.confidence.threshold(0.01),
-                cosine_at_1_permille: fitted.confidence.threshold(0.001),
-            }),
+            calibration: edge
+                .calibration
+                .of(&collection.contract)
+                .map(|fitted| pb::Calibration {
+                    identities: fitted.identities,
+                    trials: fitted.trials,
+                    cosine_at_1_percent: fitted.confidence.threshold(0.01),
+                    cosine_at_1_permille: fitted.confidence.threshold(0.001),
+                }),
         })
     }
 }

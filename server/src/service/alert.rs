@@ -3,10 +3,11 @@
 use super::alert_check::{checked_rule, checked_update};
 use super::edit::Said;
 use crate::core::{AlertQuery, Core, RuleChange, RuleEdit, as_shown_alert, as_shown_rule};
-use crate::edge::Edge;
+use crate::edge::{Edge, check_contract};
 use crate::error::ApiError;
 use crate::page::{cut, page_size};
 use crate::pb::{self, AlertKind, create_alert_rule_request::Watches};
+use crate::photo_pool::Wanted;
 use crate::time::timestamp_us;
 use rollcall_index::Embedding;
 use std::sync::Arc;
@@ -85,18 +86,27 @@ impl Alerts {
             std::mem::take(&mut request.request_id),
         );
         let rule = Box::new(checked_rule(&self.0, request)?);
-        let photos = self.faces(images).await?;
+        let photo = rule.photo.as_ref();
+        let contract = photo.map_or_else(String::new, |photo| photo.contract.clone());
+        let photos = self.faces(images, &contract).await?;
         let change = RuleChange::Create { rule, photos };
         let id = self.edit(said, change).await?;
         self.get(id).await
     }
 
-    /// The face of each picture.
-    async fn faces(&self, images: Vec<Vec<u8>>) -> Result<Vec<Embedding>, ApiError> {
+    /// The face of each picture, by models of that contract.
+    async fn faces(
+        &self,
+        images: Vec<Vec<u8>>,
+        contract: &str,
+    ) -> Result<Vec<Embedding>, ApiError> {
         let mut faces = Vec::with_capacity(images.len());
         for image in images {
             let _place = self.0.pool.admit()?;
-            faces.push(self.0.pool.photo(image, None).await?.embedding);
+            let answer = self.0.pool.photo(image, Wanted::Largest(1)).await?;
+            // Another model may have taken the place of the one that the rule was checked by.
+            check_contract(&answer.models.collection.contract, contract)?;
+            faces.extend(answer.embedded.into_iter().map(|(_, face)| face));
         }
         Ok(faces)
     }

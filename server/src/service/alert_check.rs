@@ -60,8 +60,9 @@ pub(super) fn checked_rule(
             }
         }
         Some(Watches::Photos(_)) => {
-            rule.photo = Some(photo_of(&edge.collection.contract));
-            rule.min_cosine.get_or_insert(edge.collection.same_cosine);
+            let collection = &edge.in_service().collection;
+            rule.photo = Some(photo_of(&collection.contract));
+            rule.min_cosine.get_or_insert(collection.same_cosine);
         }
         None => {
             let what = "is missing: say whom to watch for: identities, strangers or photos";

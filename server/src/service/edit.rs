@@ -43,20 +43,25 @@ impl Said {
 
     /// Author, reason and request id, if they may be such.
     pub(super) fn checked(self) -> Result<(String, String, String), ApiError> {
-        let reason = self.reason.trim().to_owned();
-        if reason.chars().count() > REASON_CHARS_MAX {
-            let what = format!("is longer than {REASON_CHARS_MAX} characters");
-            return Err(unfit_field("reason", &what));
-        }
-        if reason.chars().any(char::is_control) {
-            return Err(unfit_field("reason", "has control characters"));
-        }
         Ok((
             checked_author(&self.author)?,
-            reason,
+            checked_reason(&self.reason)?,
             checked_request_id(&self.request_id)?,
         ))
     }
+}
+
+/// Why something is done, in the author's words; may be empty.
+pub(super) fn checked_reason(reason: &str) -> Result<String, ApiError> {
+    let reason = reason.trim();
+    if reason.chars().count() > REASON_CHARS_MAX {
+        let what = format!("is longer than {REASON_CHARS_MAX} characters");
+        return Err(unfit_field("reason", &what));
+    }
+    if reason.chars().any(char::is_control) {
+        return Err(unfit_field("reason", "has control characters"));
+    }
+    Ok(reason.to_owned())
 }
 
 impl Identities {

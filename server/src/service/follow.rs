@@ -2,7 +2,7 @@
 
 use super::now;
 use super::query::{Options, Query};
-use crate::edge::{Edge, Subscription};
+use crate::edge::{Edge, Subscription, check_contract};
 use crate::error::ApiError;
 use crate::feed::{Feed, Item};
 use crate::pb::{self, follow_request, follow_response, watch_event::Event};
@@ -39,12 +39,14 @@ pub(super) async fn start(
         follow_request::Query::Embedding(embedding) => Query::of_embedding(edge, embedding)?,
     };
     let (embedding, options) = (Arc::clone(&query.embedding), query.options.clone());
+    let contract = query.models.collection.contract.clone();
     let past = query.look_up(edge).await?;
     drop(place);
     let (replies, stream) = mpsc::channel(edge.config.watch.buffer_max);
     let follower = Follower {
         edge: Arc::clone(edge),
         embedding,
+        contract,
         options,
         seen_up_to: past.sequence,
         told: HashMap::new(),
@@ -66,6 +68,8 @@ fn response(event: follow_response::Event) -> pb::FollowResponse {
 struct Follower {
     edge: Arc<Edge>,
     embedding: Arc<Embedding>,
+    /// What the embedding is of.
+    contract: String,
     options: Options,
     /// What the past result has seen.
     seen_up_to: u64,
@@ -134,7 +138,8 @@ impl Follower {
             | Event::IdentityRestored(_)
             | Event::TracksMoved(_)
             | Event::FactChanged(_)
-            | Event::AlertRaised(_) => return None,
+            | Event::AlertRaised(_)
+            | Event::MigrationChanged(_) => return None,
         };
         if sequence <= self.seen_up_to || !self.takes(&sighting) {
             return None;
@@ -177,6 +182,7 @@ impl Follower {
         sequence: u64,
     ) -> Result<Option<pb::FollowHit>, ApiError> {
         let (core, view) = (self.edge.core.clone(), self.edge.core.view());
+        check_contract(&self.contract, &view.contract().id)?;
         let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
         let job = move || {
             let faces = view.index.track_faces(TrackId::new(sighting.track_id));

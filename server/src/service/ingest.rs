@@ -2,7 +2,7 @@
 
 use super::observe_check::{Checked, Checker, Unfit};
 use crate::core::{Observed, Run, SourceChange, SourceRow, WriteError};
-use crate::edge::Edge;
+use crate::edge::{Edge, check_contract};
 use crate::error::ApiError;
 use crate::pb::{
     self, SourceKind, SourceState, observe_request::Message, observe_response as response,
@@ -61,7 +61,7 @@ fn reply(message: response::Message) -> Reply {
 
 /// Notes a run that broke off because nothing can be written: its worker is not to blame.
 fn refused(edge: &Edge, source: u64, error: WriteError) -> ApiError {
-    if let WriteError::ReadOnly { .. } = error {
+    if let WriteError::ReadOnly { .. } | WriteError::Switching = error {
         edge.sources.writes_refused(source);
     }
     error.into()
@@ -98,12 +98,15 @@ async fn observe(
     if !edge.sources.admits(row.id, row.kind, token.as_deref()) {
         return Err(ApiError::WrongWorker { id: row.id }.into());
     }
-    edge.check_contract(&hello.contract)?;
+    // Before the look at the contract: a switch from here on ends the run.
+    let cut = edge.migrations.cut();
+    let models = edge.in_service();
+    check_contract(&hello.contract, &models.collection.contract)?;
     let run = edge.core.begin_run(row.id, hello.pipeline).await;
     let run = run.map_err(|error| refused(edge, row.id, error))?;
     let stop = edge.sources.stream_opened(row.id);
     let stream = Stream {
-        checker: Checker::new(edge.collection.dimension),
+        checker: Checker::new(models.collection.dimension),
         edge: Arc::clone(edge),
         state: row.state,
         row,
@@ -113,6 +116,7 @@ async fn observe(
         received: 0,
         acknowledged: 0,
         finished: false,
+        cut,
     };
     stream.run(messages, replies, stop).await
 }
@@ -132,6 +136,8 @@ struct Stream {
     received: u64,
     acknowledged: u64,
     finished: bool,
+    /// Changes when the collection goes over to another model.
+    cut: watch::Receiver<()>,
 }
 
 impl Stream {
@@ -190,6 +196,7 @@ impl Stream {
         let edge = Arc::clone(&self.edge);
         let (id, run) = (self.row.id, self.run.id);
         let window = u64::from(edge.config.ingest.window);
+        let mut cut = self.cut.clone();
         let (mut open, mut told_to_stop) = (true, false);
         let mut writing = None;
         loop {
@@ -225,6 +232,9 @@ impl Stream {
                     }
                 }
                 () = edge.shutdown.wait() => return Err(ApiError::ShuttingDown.into()),
+                Ok(()) = cut.changed() => {
+                    return Err(refused(&edge, id, WriteError::Switching).into());
+                }
                 () = stopped(&mut stop), if !told_to_stop => {
                     told_to_stop = true;
                     let reason = stop.borrow().clone().unwrap_or_default();

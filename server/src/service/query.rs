@@ -1,11 +1,12 @@
 //! A search: who in the index is like the query, and where were they seen.
 
 use crate::core::{Catalog, SightingQuery, View, shown};
-use crate::edge::{Collection, Edge};
+use crate::edge::{Collection, Edge, check_contract};
 use crate::error::ApiError;
 use crate::pb::{self, Verdict};
 use crate::photo_pool::Wanted;
 use crate::time::{duration, timestamp_us};
+use crate::vision::LoadedModels;
 use rollcall_index::{Effort, Embedding, Filter, IdentityHit, Similarity, SourceId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -111,6 +112,10 @@ fn or_default(asked: u32, default: u32, most: u32) -> u32 {
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(super) embedding: Arc<Embedding>,
+    /// The models that the embedding is of.
+    pub(super) models: Arc<LoadedModels>,
+    /// From before that: an embedding of the contract of then can be looked up here whatever has happened since.
+    view: Arc<View>,
     pub(super) options: Options,
     kind: &'static str,
     faces: Vec<pb::QueryFace>,
@@ -142,8 +147,9 @@ impl Query {
         wanted: Wanted,
         options: Option<pb::SearchOptions>,
     ) -> Result<Vec<Self>, ApiError> {
-        let begun = Instant::now();
-        let options = Options::check(options, &edge.collection)?;
+        let (begun, view) = (Instant::now(), edge.core.view());
+        let asked = options;
+        Options::check(asked.clone(), &edge.in_service().collection)?;
         let answer = edge.pool.photo(image, wanted).await?;
         for (stage, time) in [
             ("decode", answer.decode),
@@ -158,10 +164,13 @@ impl Query {
             embed: Some(length(answer.embed)),
             ..pb::SearchTimings::default()
         };
+        let options = Options::check(asked, &answer.models.collection)?;
         let embedded = answer.embedded.into_iter();
         let queries = embedded.map(|(used_face, embedding)| Self {
             embedding: Arc::new(embedding),
             options: options.clone(),
+            models: Arc::clone(&answer.models),
+            view: Arc::clone(&view),
             kind: "image",
             faces: answer.faces.clone(),
             used_face,
@@ -176,14 +185,19 @@ impl Query {
         edge: &Edge,
         request: pb::SearchEmbeddingRequest,
     ) -> Result<Self, ApiError> {
-        let begun = Instant::now();
-        let options = Options::check(request.options, &edge.collection)?;
+        let (begun, view) = (Instant::now(), edge.core.view());
+        let models = edge.models.of(&view.contract().id);
+        let models = models.unwrap_or_else(|| edge.in_service());
+        let collection = &models.collection;
+        let options = Options::check(request.options, collection)?;
         if !request.contract.is_empty() {
-            edge.check_contract(&request.contract)?;
+            check_contract(&request.contract, &collection.contract)?;
         }
         Ok(Self {
             embedding: Arc::new(Embedding::normalise(request.embedding)?),
             options,
+            models,
+            view,
             kind: "embedding",
             faces: Vec::new(),
             used_face: 0,
@@ -192,10 +206,22 @@ impl Query {
         })
     }
 
-    /// Looks the query up in the newest view.
+    /// Cosine from which two faces are taken for the same person, of the models that it is asked by.
+    pub(crate) fn same_cosine(&self) -> f32 {
+        self.models.collection.same_cosine
+    }
+
+    /// Looks the query up in the newest view whose index is of its contract.
     pub(crate) async fn look_up(mut self, edge: &Edge) -> Result<pb::SearchResponse, ApiError> {
-        let (core, view) = (edge.core.clone(), edge.core.view());
-        let collection = edge.collection.clone();
+        let (core, newest) = (edge.core.clone(), edge.core.view());
+        let collection = self.models.collection.clone();
+        let contract = collection.contract.clone();
+        let view = if newest.contract().id == collection.contract {
+            newest
+        } else {
+            check_contract(&collection.contract, &self.view.contract().id)?;
+            Arc::clone(&self.view)
+        };
         let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
         let searching = Instant::now();
         let sequence = view.sequence;
@@ -206,7 +232,7 @@ impl Query {
         let (verdict, mut hits) = found.await?;
         if let Some(hit) = hits.first_mut()
             && asks_all
-            && let Some(fitted) = edge.calibration.now()
+            && let Some(fitted) = edge.calibration.of(&contract)
         {
             let confidence = &fitted.confidence;
             hit.confidence = Some(confidence.probability(hit.cosine, hit.margin));

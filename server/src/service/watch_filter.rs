@@ -93,6 +93,10 @@ impl About {
                     identities: [alert.identity_id, 0],
                 }
             }
+            Event::MigrationChanged(_) => Self {
+                kind: EventKind::MigrationChanged,
+                ..Self::default()
+            },
             Event::SightingStarted(e) => sighting(EventKind::SightingStarted, &e.sighting),
             Event::SightingChanged(e) => sighting(EventKind::SightingChanged, &e.sighting),
             Event::SightingEnded(e) => sighting(EventKind::SightingEnded, &e.sighting),

@@ -72,6 +72,7 @@ pub(super) async fn undo(Path(sequence): Path<u64>, posted: Posted) -> Result<Re
     let request = pb::UndoEditRequest {
         sequence,
         allow_duplicate_name: posted.fields.is_set("allow_duplicate_name"),
+        partial: posted.fields.is_set("partial"),
         author: posted.visit.author.clone(),
         reason: posted.fields.text("reason").to_owned(),
         request_id: posted.fields.text("request_id").to_owned(),

@@ -99,6 +99,26 @@ pub(super) fn row(core: &Core, event: &pb::WatchEvent) -> Result<Option<Row>, Ap
             let text = format!("got a track of person {}", moved.from_identity_id);
             Some(about(core, base, "moved", moved.to_identity_id, text)?)
         }
+        Event::FactChanged(changed) => {
+            let fact = changed.fact.unwrap_or_default();
+            let identity = [fact.identity_id, fact.other_identity_id];
+            let identity = identity.into_iter().find(|id| *id != 0);
+            let said = ["no longer holds", "was said of who is who"][usize::from(changed.holds)];
+            match identity {
+                Some(id) => Some(about(core, base, "edit", id, said.to_owned())?),
+                None => None,
+            }
+        }
+        Event::AlertRaised(raised) => {
+            let alert = raised.alert.clone().unwrap_or_default();
+            let what = match alert.kind() {
+                pb::AlertKind::Left => "has left",
+                pb::AlertKind::Appeared | pb::AlertKind::Unspecified => "has appeared",
+            };
+            let text = format!("{what}: alert {}", alert.rule_name);
+            Some(about(core, base, "alert", alert.identity_id, text)?)
+        }
+        Event::MigrationChanged(_) => None,
         Event::SightingRetracted(gone) => {
             let key = track_key(gone.track_id);
             let text = "was not seen there after all".to_owned();

@@ -134,6 +134,7 @@ async fn look(visit: &Visit, upload: Multipart) -> Result<Answer, Trouble> {
     let queries = service::Query::of_faces(edge, photo, wanted, Some(options)).await?;
     let (mut faces, mut boxes, mut milliseconds) = (Vec::new(), Vec::new(), 0);
     for query in queries {
+        let same_cosine = query.same_cosine();
         let found = query.look_up(edge).await?;
         if boxes.is_empty() {
             boxes = outlines(&found.faces);
@@ -144,7 +145,7 @@ async fn look(visit: &Visit, upload: Multipart) -> Result<Answer, Trouble> {
             .iter()
             .find(|outline| outline.index == found.used_face_index);
         let number = number.map_or(1, |outline| outline.number);
-        faces.push(face(&found, number, edge.collection.same_cosine));
+        faces.push(face(&found, number, same_cosine));
     }
     faces.sort_by_key(|face| face.number);
     Ok(Answer {

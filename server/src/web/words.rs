@@ -136,17 +136,28 @@ pub(super) fn edit(edit: &pb::Edit) -> String {
     match edit.kind() {
         EditKind::Create | EditKind::Update => profiles(edit),
         EditKind::Merge => {
-            let tracks: u64 = edit.moves.iter().map(|moved| moved.track_count).sum();
             let merged = edit.redirects.iter().map(|change| {
                 let (from, into) = (change.identity_id, change.after);
                 format!("Person {from} became a part of person {into}")
             });
             let merged: Vec<String> = merged.collect();
-            format!("{} ({})", merged.join("; "), count(tracks, "track"))
+            format!("{} ({})", merged.join("; "), tracks(edit))
         }
+        EditKind::Move => format!("{} moved", tracks(edit)),
+        EditKind::Split => format!("{} split off", tracks(edit)),
+        EditKind::MustLink => "Tracks were said to be one person's".to_owned(),
+        EditKind::CannotLink => "Two were said to be two people".to_owned(),
+        EditKind::NotThisPerson => "Tracks were said to be somebody else's".to_owned(),
+        EditKind::ForgetFact => "Something said of who is who was taken back".to_owned(),
         EditKind::Undo => format!("Edit {} was taken back", edit.undoes),
         EditKind::Unspecified => "Something was changed".to_owned(),
     }
+}
+
+/// The tracks that it moved, counted.
+fn tracks(edit: &pb::Edit) -> String {
+    let moved = edit.moves.iter().map(|moved| moved.track_count).sum();
+    count(moved, "track")
 }
 
 fn profiles(edit: &pb::Edit) -> String {

@@ -7,13 +7,14 @@
     reason = "helpers of tests, used by tests alone"
 )]
 
-mod confidence;
 mod alerts;
+mod confidence;
 mod edits;
 mod endpoint;
 mod errors;
 mod http;
 mod live;
+mod migration;
 mod offline_index;
 mod page;
 mod people;

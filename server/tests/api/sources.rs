@@ -267,7 +267,12 @@ async fn a_folder_or_a_port_in_use_is_named() {
         "{message}"
     );
     let mut vision = crate::support::vision();
-    vision.collection.contract = "another".to_owned();
+    let load = vision.load;
+    vision.load = std::sync::Arc::new(move |embedder| {
+        let mut models = load(embedder)?;
+        models.collection.contract = "another".to_owned();
+        Ok(models)
+    });
     let Fixture { folder, server, .. } = fixture;
     server.stop().await;
     let error = match start(&config(folder.path()), vision).await {

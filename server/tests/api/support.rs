@@ -2,11 +2,12 @@
 
 use prost::Message;
 use rollcall_index::Embedding;
-use rollcall_ingest::fake::{FAKE_DIMENSION, FakeDetector, FakeEmbedder, embedding_of, paint_face};
-use rollcall_ingest::{FaceGates, PhotoReader, Picture, Rect};
+use rollcall_ingest::fake::{FakeDetector, FakeEmbedder, OtherEmbedder, embedding_of, paint_face};
+use rollcall_ingest::{Embedder, FaceGates, ModelError, PhotoReader, Picture, Rect};
+use rollcall_log::record::Model;
 use rollcall_server::config::Config;
 use rollcall_server::pb::{self, observe_request, observe_response, watch_event};
-use rollcall_server::{Collection, Server, Vision};
+use rollcall_server::{Collection, LoadedModels, Server, Vision};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -35,22 +36,57 @@ pub fn config(folder: &Path) -> Config {
     config
 }
 
+/// The embedder that collections begin with, and the one that they may go over to.
+pub const EMBEDDER: &str = "fake";
+pub const OTHER_EMBEDDER: &str = "other";
+pub const OTHER_CONTRACT: &str = "fake-2";
+
 /// Fake models: people are hues.
 pub fn vision() -> Vision {
     Vision {
+        assets: "/no/assets".into(),
+        load: Arc::new(|embedder| match embedder.unwrap_or(EMBEDDER) {
+            EMBEDDER => Ok(models(EMBEDDER, CONTRACT, FakeEmbedder)),
+            OTHER_EMBEDDER => Ok(models(OTHER_EMBEDDER, OTHER_CONTRACT, OtherEmbedder)),
+            "damaged" => Err(ModelError::Load {
+                model: "damaged".to_owned(),
+                why: "it is not one".to_owned(),
+            }),
+            missing => Err(ModelError::Missing {
+                path: format!("/no/assets/models/{missing}.toml").into(),
+            }),
+        }),
+    }
+}
+
+fn models<E: Embedder + Clone + Sync + 'static>(
+    id: &str,
+    contract: &str,
+    embedder: E,
+) -> LoadedModels {
+    let (reader, alone) = (embedder.clone(), embedder.clone());
+    LoadedModels {
         collection: Collection {
-            contract: CONTRACT.to_owned(),
+            contract: contract.to_owned(),
             detector: "fake".to_owned(),
-            embedder: "fake".to_owned(),
-            dimension: FAKE_DIMENSION,
+            embedder: id.to_owned(),
+            dimension: embedder.dimension(),
             same_cosine: SAME_COSINE,
             margin: 0.05,
         },
-        assets: "/no/assets".into(),
-        make_reader: Arc::new(|| {
-            let (detector, embedder) = (Box::new(FakeDetector), Box::new(FakeEmbedder));
+        embedder: Model {
+            contract: contract.to_owned(),
+            embedder: id.to_owned(),
+            version: "1".to_owned(),
+            dimension: u32::try_from(embedder.dimension()).unwrap(),
+            same_cosine: SAME_COSINE,
+            ..Model::default()
+        },
+        make_reader: Arc::new(move || {
+            let (detector, embedder) = (Box::new(FakeDetector), Box::new(reader.clone()));
             Ok(PhotoReader::new(detector, embedder, FaceGates::default()))
         }),
+        make_embedder: Arc::new(move || Ok(Box::new(alone.clone()))),
     }
 }
 

@@ -15,6 +15,7 @@ mod extract;
 mod full_disk;
 mod kill;
 mod metrics;
+mod migration;
 mod python;
 mod restart;
 mod watch;

@@ -1,5 +1,6 @@
 //! One file a noun.
 
+mod admin;
 mod alert;
 mod edit;
 mod identity;
@@ -29,6 +30,7 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<Outcome, Failure> 
         Command::Thumbnail(thumbnail) => thumbnail::run(args, thumbnail, out).await,
         Command::Watch(watch) => watch::run(args, watch, out).await,
         Command::Status => status::run(args, out).await,
+        Command::Admin(admin) => admin::run(args, admin, out).await,
     }
 }
 

@@ -56,12 +56,12 @@ pub(crate) fn judge(source: &pb::Source, out: &Out) -> Result<Outcome, Failure> 
             } else {
                 reason
             };
-            Err(Failure::Source {
+            Err(Failure::Awaited {
                 reason,
                 message: format!("{what}: {why}"),
             })
         }
-        pb::SourceState::Stopped => Err(Failure::Source {
+        pb::SourceState::Stopped => Err(Failure::Awaited {
             reason: "SOURCE_STOPPED".to_owned(),
             message: format!(
                 "{what} was stopped at {}; what was seen stays",

@@ -94,6 +94,7 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::IdentityRestored(_)) => "identity_restored",
         Some(Event::TracksMoved(_)) => "tracks_moved",
         Some(Event::AlertRaised(_)) => "alert",
+        Some(Event::MigrationChanged(_)) => "migration_changed",
         // A newer server's kind.
         None => "unknown",
     }
@@ -198,6 +199,14 @@ fn body(event: &Event) -> Value {
             "tracks": e.track_count,
         }),
         Event::AlertRaised(e) => json!({ "alert": e.alert.as_ref().map(view::Alert::from) }),
+        Event::MigrationChanged(e) => json!({
+            "migration": e.migration,
+            "state": view::migration_state(e.state()),
+            "contract": view::text(&e.contract),
+            "exemplars": view::id(e.exemplars_total),
+            "exemplars_done": view::id(e.exemplars_total).map(|_| e.exemplars_done),
+            "exemplars_lost": view::id(e.exemplars_total).map(|_| e.exemplars_lost),
+        }),
     }
 }
 
@@ -278,6 +287,13 @@ fn sentence(event: &pb::WatchEvent) -> String {
                 printable(&alert.source_name)
             )
         }
+        Some(Event::MigrationChanged(e)) => match view::migration_state(e.state()) {
+            Some(state) => format!("migration {} is {}", e.migration, state.replace('_', " ")),
+            None => format!(
+                "migration {}: {} of {} faces",
+                e.migration, e.exemplars_done, e.exemplars_total
+            ),
+        },
         None => "an event this client does not know".to_owned(),
     }
 }

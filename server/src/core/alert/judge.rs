@@ -119,7 +119,11 @@ impl Sighting<'_> {
 
     /// Whether the rule watches for whoever this is, and the similarity that goes with it.
     fn watched_for(&self, rule: &Rule) -> Option<f32> {
-        if rule.says.photo.is_some() {
+        if let Some(photo) = &rule.says.photo {
+            if photo.contract != self.catalog.contracts().in_service().id {
+                // Embeddings of two models have nothing to do with each other.
+                return None;
+            }
             let mean = self.mean.get_or_init(|| mean_of(self.state, self.track.id));
             return like(rule, mean.as_ref()?);
         }

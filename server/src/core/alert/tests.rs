@@ -308,6 +308,7 @@ async fn merging_raises_nothing_and_the_rule_follows() {
         change: crate::core::Change::Undo {
             sequence: merged,
             allow_duplicate_name: false,
+            partial: false,
         },
         author: String::new(),
         reason: String::new(),

@@ -117,7 +117,11 @@ impl Watchlist {
                 | Body::IdentityRenamed(_)
                 | Body::SourceRunStarted(_)
                 | Body::AlertRaised(_)
-                | Body::AlertDelivered(_),
+                | Body::AlertDelivered(_)
+                | Body::MigrationStarted(_)
+                | Body::ExemplarsReembedded(_)
+                | Body::MigrationSwitched(_)
+                | Body::MigrationEnded(_),
             )
             | None => {}
         }

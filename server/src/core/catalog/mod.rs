@@ -7,6 +7,7 @@ mod alerts;
 mod edits;
 mod facts;
 mod history;
+mod migration;
 mod read;
 mod review;
 mod write;
@@ -20,6 +21,7 @@ pub(crate) use alerts::{Confirm, Near, OpenAlert, RuleRow, Seen};
 pub(crate) use edits::name_key;
 pub use facts::FactQuery;
 pub use history::EditPlace;
+pub use migration::{Lost, Pending, Progress};
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
 pub use review::ReviewItem;
 pub(crate) use write::{
@@ -90,8 +92,10 @@ CREATE TABLE decisions (
   PRIMARY KEY (track_id, sequence)) WITHOUT ROWID;
 CREATE TABLE exemplars (
   id INTEGER PRIMARY KEY, track_id INTEGER NOT NULL, number INTEGER NOT NULL, quality REAL NOT NULL,
-  crop BLOB, loose_crop BLOB);
+  crop BLOB, loose_crop BLOB, pass INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX exemplars_track ON exemplars (track_id);
+CREATE INDEX exemplars_pass ON exemplars (pass, lost);
+CREATE TABLE contracts (sequence INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE requests (
   request_id TEXT PRIMARY KEY, kind INTEGER NOT NULL, sequence INTEGER NOT NULL,
   result_id INTEGER NOT NULL);

@@ -1,15 +1,17 @@
 //! The writer's connection: applies records, and answers what the writer must know to decide.
 
-use super::{CatalogError, SCHEMA, SCHEMA_VERSION, sql, unsql};
+use super::{CatalogError, Progress, SCHEMA, SCHEMA_VERSION, sql, unsql};
 use crate::core::attributes;
+use crate::core::contracts::Contracts;
 use prost::Message as _;
 use rollcall_log::record::{
-    Attribute, BlobRef, Body, EditKind, Exemplar, Record, SourceAdded, SourceKind, SourceProgress,
-    SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
+    Attribute, BlobRef, Body, EditKind, Exemplar, MigrationOutcome, Record, SourceAdded,
+    SourceKind, SourceProgress, SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A track as the writer needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +64,10 @@ pub(crate) enum RequestKind {
     CreateAlertRule,
     UpdateAlertRule,
     DeleteAlertRule,
+    StartMigration,
+    CancelMigration,
+    RollBackMigration,
+    FinishMigration,
 }
 
 impl RequestKind {
@@ -75,9 +81,21 @@ impl RequestKind {
                 (Some(_), Some(_)) => Self::UpdateAlertRule,
                 (Some(_), None) => Self::DeleteAlertRule,
             }),
+            Some(Body::MigrationStarted(started)) => Some(if started.rolls_back {
+                Self::RollBackMigration
+            } else {
+                Self::StartMigration
+            }),
+            Some(Body::MigrationEnded(ended)) => match ended.outcome() {
+                MigrationOutcome::Done => Some(Self::FinishMigration),
+                MigrationOutcome::Cancelled => Some(Self::CancelMigration),
+                MigrationOutcome::RolledBack | MigrationOutcome::Unspecified => None,
+            },
             None
             | Some(
                 Body::CollectionOpened(_)
+                | Body::ExemplarsReembedded(_)
+                | Body::MigrationSwitched(_)
                 | Body::SourceStateChanged(_)
                 | Body::SourceProgress(_)
                 | Body::TrackObserved(_)
@@ -97,6 +115,10 @@ impl RequestKind {
             Self::CreateAlertRule => 1001,
             Self::UpdateAlertRule => 1002,
             Self::DeleteAlertRule => 1003,
+            Self::StartMigration => 101,
+            Self::CancelMigration => 102,
+            Self::RollBackMigration => 103,
+            Self::FinishMigration => 104,
         }
     }
 }
@@ -138,6 +160,11 @@ pub(crate) struct CatalogWriter {
     pub(super) ids: LastIds,
     /// Hidden identities, as the table has them.
     pub(super) hidden: HashSet<u64>,
+    /// What the records of the table of contracts come to, and these.
+    pub(super) contracts: Arc<Contracts>,
+    pub(super) contract_records: Vec<Record>,
+    /// How far the last migration is, by the table of exemplars.
+    pub(super) progress: Progress,
 }
 
 impl CatalogWriter {
@@ -169,15 +196,7 @@ impl CatalogWriter {
             params![log_id, sql(epoch)],
         )?;
         db.execute_batch("COMMIT")?;
-        Ok((
-            Self {
-                db,
-                open: false,
-                ids: LastIds::default(),
-                hidden: HashSet::new(),
-            },
-            0,
-        ))
+        Ok((Self::empty(db), 0))
     }
 
     fn open_existing(
@@ -212,15 +231,23 @@ impl CatalogWriter {
             tracing::warn!("the catalog does not belong to this state of the log and is made anew");
             return Ok(None);
         }
-        let mut writer = Self {
+        let mut writer = Self::empty(db);
+        writer.load_ids()?;
+        writer.load_hidden()?;
+        writer.load_contracts()?;
+        Ok(Some((writer, unsql(applied))))
+    }
+
+    fn empty(db: Connection) -> Self {
+        Self {
             db,
             open: false,
             ids: LastIds::default(),
             hidden: HashSet::new(),
-        };
-        writer.load_ids()?;
-        writer.load_hidden()?;
-        Ok(Some((writer, unsql(applied))))
+            contracts: Arc::default(),
+            contract_records: Vec::new(),
+            progress: Progress::default(),
+        }
     }
 
     pub(crate) fn begin(&mut self) -> Result<(), CatalogError> {
@@ -279,7 +306,14 @@ impl CatalogWriter {
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), CatalogError> {
         self.begin()?;
         match &record.body {
-            None | Some(Body::CollectionOpened(_)) => {}
+            None => {}
+            Some(
+                Body::CollectionOpened(_)
+                | Body::MigrationStarted(_)
+                | Body::MigrationSwitched(_)
+                | Body::MigrationEnded(_),
+            ) => self.contract_said(record)?,
+            Some(Body::ExemplarsReembedded(batch)) => self.reembedded(batch)?,
             Some(Body::SourceAdded(added)) => self.source_added(record, added)?,
             Some(Body::SourceRunStarted(run)) => self.run_started(record, run)?,
             Some(Body::SourceStateChanged(change)) => self.source_changed(record, change)?,
@@ -415,9 +449,7 @@ impl CatalogWriter {
             self.put_exemplar(track.track_id, exemplar)?;
         }
         for dropped in &track.dropped_exemplar_ids {
-            self.db
-                .prepare_cached("DELETE FROM exemplars WHERE id = ?1")?
-                .execute([sql(*dropped)])?;
+            self.delete_exemplars("id = ?1", *dropped)?;
         }
         let same = before
             .as_ref()
@@ -494,7 +526,7 @@ impl CatalogWriter {
     fn put_exemplar(&mut self, track: u64, exemplar: &Exemplar) -> Result<(), CatalogError> {
         let blob = |reference: &Option<BlobRef>| reference.as_ref().map(BlobRef::encode_to_vec);
         self.db
-            .prepare_cached("INSERT INTO exemplars VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .prepare_cached("INSERT INTO exemplars VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)")?
             .execute(params![
                 sql(exemplar.exemplar_id),
                 sql(track),
@@ -503,6 +535,7 @@ impl CatalogWriter {
                 blob(&exemplar.crop),
                 blob(&exemplar.loose_crop)
             ])?;
+        self.progress.total += 1;
         Ok(())
     }
 
@@ -561,9 +594,7 @@ impl CatalogWriter {
     }
 
     fn track_retracted(&mut self, track: u64, identity: u64) -> Result<(), CatalogError> {
-        self.db
-            .prepare_cached("DELETE FROM exemplars WHERE track_id = ?1")?
-            .execute([sql(track)])?;
+        self.delete_exemplars("track_id = ?1", track)?;
         self.db
             .prepare_cached("DELETE FROM decisions WHERE track_id = ?1")?
             .execute([sql(track)])?;

@@ -129,7 +129,11 @@ pub(crate) fn edit(record: &Record, undone_by: Option<u64>) -> Option<pb::Edit> 
         | Body::SourceRunStarted(_)
         | Body::AlertRuleChanged(_)
         | Body::AlertRaised(_)
-        | Body::AlertDelivered(_) => None,
+        | Body::AlertDelivered(_)
+        | Body::MigrationStarted(_)
+        | Body::ExemplarsReembedded(_)
+        | Body::MigrationSwitched(_)
+        | Body::MigrationEnded(_) => None,
     }
 }
 

@@ -363,7 +363,11 @@ fn as_edited(truth: &Truth, sequence: u64) -> Result<Option<Edited>, Failure> {
             | Body::SourceRunStarted(_)
             | Body::AlertRuleChanged(_)
             | Body::AlertRaised(_)
-            | Body::AlertDelivered(_),
+            | Body::AlertDelivered(_)
+            | Body::MigrationStarted(_)
+            | Body::ExemplarsReembedded(_)
+            | Body::MigrationSwitched(_)
+            | Body::MigrationEnded(_),
         )
         | None => None,
     })

@@ -179,7 +179,11 @@ fn tracks(records: &[Record], reader: &LogReader) -> BTreeMap<(u64, u64), Track>
                 | Body::SourceRunStarted(_)
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
-                | Body::AlertDelivered(_),
+                | Body::AlertDelivered(_)
+                | Body::MigrationStarted(_)
+                | Body::ExemplarsReembedded(_)
+                | Body::MigrationSwitched(_)
+                | Body::MigrationEnded(_),
             )
             | None => {}
         }

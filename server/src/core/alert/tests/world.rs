@@ -224,6 +224,7 @@ impl World {
                 self.edit(Change::Undo {
                     sequence,
                     allow_duplicate_name: true,
+                    partial: false,
                 })
                 .await;
             }

@@ -7,6 +7,7 @@ use super::{
 use crate::core::alert::Watchlist;
 use crate::core::apply::Truth;
 use crate::core::catalog::CatalogWriter;
+use crate::core::contracts::Side;
 use crate::core::edit::{Edit, carry_out};
 use crate::core::fill::{fill_index, survivors};
 use crate::core::tests::{DIMENSION, face};
@@ -31,11 +32,18 @@ pub(in crate::core) fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempD
     }
     catalog.commit(durable).unwrap();
     let (index, budget) = (Index::new(DIMENSION), MemoryBudget::default());
-    let index = fill_index(index, &log.reader(), budget, &mut |_, _| {}).unwrap();
+    let index = fill_index(
+        index,
+        (&log.reader(), Side::InService),
+        budget,
+        &mut |_, _| {},
+    )
+    .unwrap();
     let alerts = Watchlist::load(&catalog, &log.reader()).unwrap();
     let truth = Truth {
         log,
         index,
+        other: None,
         catalog,
         alerts,
         uncommitted: Vec::new(),
@@ -97,7 +105,9 @@ fn state(truth: &Truth) -> String {
     let facts =
         (1..=4).map(|id| format!("{:?}\n", catalog.fact(id).map(|it| it.map(|it| it.fact))));
     let sequence = truth.log.durable_sequence();
-    let faces = survivors(&truth.log.reader(), sequence).unwrap().faces;
+    let faces = survivors(&truth.log.reader(), sequence, Side::InService)
+        .unwrap()
+        .faces;
     let faces = faces
         .iter()
         .map(|face| format!("{}:{} ", face.face, face.identity));

@@ -1,8 +1,9 @@
 //! A core and the model beside it, in random steps.
 
-use super::model::{Field, Kind, Model, Side};
+use super::model::{Field, Kind, Model, Side as Party};
 use super::track_steps::{TrackStep, track_steps};
 use super::{create, merge, partial_undo, reason, undo, update};
+use crate::core::contracts::Side;
 use crate::core::edit::{Edit, ProfileUpdate};
 use crate::core::fill::{Survivors, survivors};
 use crate::core::index_folder::INDEX_FOLDER;
@@ -281,8 +282,8 @@ impl World {
         };
         let facts = self.core.catalog().facts(&query).unwrap();
         let side = |track, identity| match track {
-            0 => Side::Identity(identity),
-            track => Side::Track(track),
+            0 => Party::Identity(identity),
+            track => Party::Track(track),
         };
         let facts = facts.iter().map(|fact| {
             let kind = match fact.kind() {
@@ -375,7 +376,7 @@ impl World {
             }
         }
         assert_eq!(view.index.stats().faces, faces);
-        let replayed = survivors(&self.core.log(), view.sequence).unwrap();
+        let replayed = survivors(&self.core.log(), view.sequence, Side::InService).unwrap();
         let Survivors {
             faces: survived,
             hidden: hidden_ones,
