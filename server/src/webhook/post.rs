@@ -9,6 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// What an endpoint said.
@@ -89,14 +90,19 @@ impl Poster {
 
 /// The system's certificates; without any, https fails and says so.
 fn tls() -> ClientConfig {
-    match ClientConfig::builder().with_native_roots() {
+    let builder = || {
+        // Named, so that it does not depend on what else is linked.
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(ring)
+            .with_safe_default_protocol_versions()
+            .expect("ring has what TLS 1.2 and 1.3 need")
+    };
+    match builder().with_native_roots() {
         Ok(config) => config.with_no_client_auth(),
         Err(error) => {
             tracing::warn!(%error, "no certificates are installed: webhooks over https will fail");
             let none = RootCertStore::empty();
-            ClientConfig::builder()
-                .with_root_certificates(none)
-                .with_no_client_auth()
+            builder().with_root_certificates(none).with_no_client_auth()
         }
     }
 }
@@ -125,6 +131,29 @@ fn pause(value: &HeaderValue) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn https_to_somebody_who_does_not_speak_it_is_no_answer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let letter = Letter {
+            url: format!("https://{}/", listener.local_addr().unwrap()),
+            body: Vec::new(),
+            signature: None,
+            id: String::new(),
+        };
+        let answering = async {
+            use tokio::io::AsyncWriteExt as _;
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            stream
+        };
+        let poster = Poster::new(Duration::from_secs(60));
+        let (answer, _stream) = tokio::join!(poster.post(letter), answering);
+        assert!(
+            matches!(answer, Err(PostError::Connection(_))),
+            "{answer:?}"
+        );
+    }
 
     #[test]
     fn pauses_are_seconds_or_dates() {

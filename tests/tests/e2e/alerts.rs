@@ -24,23 +24,32 @@ async fn newest(client: &Client) -> Vec<pb::Alert> {
         .unwrap()
 }
 
-/// Alerts and deliveries in the log: by whom and for which track each was raised; which were delivered.
-fn logged(data: &Path) -> (Vec<(u64, u64, i32)>, Vec<u64>, Vec<u64>) {
+/// Alerts and deliveries in the log.
+#[derive(Default)]
+struct Logged {
+    /// Whom each alert was raised for, by which track, and of which kind.
+    raised: Vec<(u64, u64, i32)>,
+    sequences: Vec<u64>,
+    /// The alerts of the deliveries.
+    delivered: Vec<u64>,
+}
+
+fn logged(data: &Path) -> Logged {
     let storage = FileStorage::open(data.join("log")).unwrap();
     let (log, _) = Log::open(Arc::new(storage), LogOptions::default()).unwrap();
-    let (mut raised, mut sequences, mut delivered) = (Vec::new(), Vec::new(), Vec::new());
+    let mut logged = Logged::default();
     for record in log.reader().read_after(0) {
         let record = record.unwrap();
-        match record.body {
-            Some(Body::AlertRaised(alert)) => {
-                raised.push((alert.identity_id, alert.track_id, alert.kind));
-                sequences.push(record.sequence);
-            }
-            Some(Body::AlertDelivered(done)) => delivered.push(done.alert_sequence),
-            _ => {}
+        if let Some(Body::AlertRaised(alert)) = &record.body {
+            let told = (alert.identity_id, alert.track_id, alert.kind);
+            logged.raised.push(told);
+            logged.sequences.push(record.sequence);
+        }
+        if let Some(Body::AlertDelivered(done)) = &record.body {
+            logged.delivered.push(done.alert_sequence);
         }
     }
-    (raised, sequences, delivered)
+    logged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,13 +170,10 @@ async fn every_alert_arrives_although_the_server_is_killed() {
         listed.len() / 2
     );
     assert_eq!(server.terminate().await, Some(0), "{}", server.logged());
-    let (raised, sequences, delivered) = logged(server.data());
-    assert_eq!(
-        raised.iter().collect::<BTreeSet<_>>().len(),
-        raised.len(),
-        "{raised:?}"
-    );
-    assert_eq!((&sequences, &delivered), (&listed, &listed));
+    let logged = logged(server.data());
+    let once: BTreeSet<_> = logged.raised.iter().collect();
+    assert_eq!(once.len(), logged.raised.len(), "{:?}", logged.raised);
+    assert_eq!((&logged.sequences, &logged.delivered), (&listed, &listed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
