@@ -7,7 +7,10 @@ use rollcall_client::ClientOptions;
 
 mod identity;
 
-pub(crate) use identity::{Identity, IdentityCreate, IdentityMerge, IdentitySet, Why};
+pub(crate) use identity::{
+    FactsList, Identity, IdentityCreate, IdentityMerge, IdentitySet, IdentitySplit, Separate,
+    TracksLink, TracksMove, TracksReject, Why,
+};
 
 use super::input::{Limit, Moment, parse_limit, parse_moment_now};
 

@@ -9,6 +9,7 @@
 
 mod edits;
 mod errors;
+mod facts;
 mod http;
 mod live;
 mod offline_index;

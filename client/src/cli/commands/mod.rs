@@ -1,6 +1,8 @@
 //! One file a noun.
 
 mod edit;
+mod explain;
+mod facts;
 mod identity;
 mod search;
 mod sightings;

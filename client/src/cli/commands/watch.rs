@@ -6,6 +6,7 @@ use rollcall_client::{WatchFrom, WatchItem, WatchOptions};
 use serde_json::{Value, json};
 
 use super::connect;
+use super::facts::in_words as fact_in_words;
 use super::sightings::place;
 use crate::cli::Outcome;
 use crate::cli::args::{Args, Format, Watch};
@@ -93,6 +94,7 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::SightingRetracted(_)) => "sighting_retracted",
         Some(Event::IdentityRestored(_)) => "identity_restored",
         Some(Event::TracksMoved(_)) => "tracks_moved",
+        Some(Event::FactChanged(_)) => "fact_changed",
         // A newer server's kind.
         None => "unknown",
     }
@@ -196,6 +198,9 @@ fn body(event: &Event) -> Value {
             "track_ids": e.track_ids,
             "tracks": e.track_count,
         }),
+        Event::FactChanged(e) => json!({
+            "fact": e.fact.as_ref().map(view::Fact::from), "holds": e.holds,
+        }),
     }
 }
 
@@ -265,6 +270,14 @@ fn sentence(event: &pb::WatchEvent) -> String {
                 "{} tracks of identity {} are those of {}",
                 e.track_count, e.from_identity_id, e.to_identity_id
             )
+        }
+        Some(Event::FactChanged(e)) => {
+            let words = fact_in_words(&e.fact.unwrap_or_default());
+            if e.holds {
+                words
+            } else {
+                format!("no longer: {words}")
+            }
         }
         None => "an event this client does not know".to_owned(),
     }
