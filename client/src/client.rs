@@ -264,7 +264,107 @@ impl Client {
         )
     }
 
-    /// Takes an edit back, whole.
+    /// Makes tracks those of another identity, or of a new one.
+    pub async fn move_tracks(
+        &self,
+        mut request: pb::MoveTracksRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.move_tracks(request)
+        )
+    }
+
+    /// Makes a new identity of some of an identity's tracks.
+    pub async fn split_identity(
+        &self,
+        mut request: pb::SplitIdentityRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.split_identity(request)
+        )
+    }
+
+    /// Says that tracks are one person's: they become those of the first one's identity.
+    pub async fn link_tracks(
+        &self,
+        mut request: pb::LinkTracksRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.link_tracks(request)
+        )
+    }
+
+    /// Says that two identities, or two tracks, are two people.
+    pub async fn separate(
+        &self,
+        mut request: pb::SeparateRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.separate(request)
+        )
+    }
+
+    /// Says that tracks are not this person.
+    pub async fn reject_tracks(
+        &self,
+        mut request: pb::RejectTracksRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.reject_tracks(request)
+        )
+    }
+
+    /// Takes a fact back; tracks stay where they are.
+    pub async fn forget_fact(
+        &self,
+        mut request: pb::ForgetFactRequest,
+    ) -> Result<pb::EditResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.forget_fact(request)
+        )
+    }
+
+    /// One page of facts that hold, oldest first; [`Client::all_facts`] turns the pages.
+    pub async fn list_facts(
+        &self,
+        request: pb::ListFactsRequest,
+    ) -> Result<pb::ListFactsResponse, Error> {
+        call!(
+            self,
+            read,
+            identity_service_client::IdentityServiceClient.list_facts(request)
+        )
+    }
+
+    /// Why a track belongs to its identity.
+    pub async fn explain_track(&self, track_id: u64) -> Result<pb::TrackExplanation, Error> {
+        let request = pb::ExplainTrackRequest { track_id };
+        call!(
+            self,
+            read,
+            identity_service_client::IdentityServiceClient.explain_track(request)
+        )
+    }
+
+    /// Takes an edit back, whole or as far as can be.
     pub async fn undo_edit(
         &self,
         mut request: pb::UndoEditRequest,

@@ -121,6 +121,28 @@ impl Client {
         }
     }
 
+    /// Facts from the first page on, at most `limit`; the request's page fields are ignored.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_facts(
+        &self,
+        mut request: pb::ListFactsRequest,
+        limit: usize,
+    ) -> Result<Vec<pb::Fact>, Error> {
+        let mut facts = Vec::new();
+        request.page_token.clear();
+        loop {
+            request.page_size = page_size(limit - facts.len());
+            let page = self.list_facts(request.clone()).await?;
+            facts.extend(page.facts);
+            facts.truncate(limit);
+            if page.next_page_token.is_empty() || facts.len() >= limit {
+                return Ok(facts);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
     /// Sources from the first page on, at most `limit`.
     ///
     /// Cost: a call per 1000.

@@ -652,3 +652,117 @@ async fn a_migration_is_asked_for_told_and_waited_for() {
         assert!(text(&output.stderr).contains(reason), "{output:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_who_is_said_and_explained() {
+    let (fake, endpoint) = fake::start().await;
+    let run = async |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let author = ["--author", "ada", "--reason", "glasses"];
+        rollcall(
+            &endpoint,
+            &[&["identity"], &words[..], &author[..]].concat(),
+        )
+        .await
+    };
+    let output = run("move 4 5 --into 1 --into-etag e1 --format table").await;
+    assert_eq!(
+        text(&output.stdout),
+        "edit 57  track 4 from 2 to 1; track 4 and identity 2 are two people\n\
+         identity 1  Ada Lovelace, 2 tracks\n"
+    );
+    let told = text(&output.stderr);
+    assert!(told.contains("1 tracks had joined or been moved"), "{told}");
+    assert!(
+        told.contains("identity 1: external id was changed"),
+        "{told}"
+    );
+    let asked = fake.0.moves.lock().unwrap()[0].clone();
+    assert_eq!(
+        (&asked.track_ids[..], asked.into_identity_id),
+        (&[4, 5][..], 1)
+    );
+    assert_eq!(
+        (&*asked.into_etag, &*asked.author, &*asked.reason),
+        ("e1", "ada", "glasses")
+    );
+    assert_eq!(asked.request_id.len(), 36);
+    assert!(run("move 4 --new --name Eve").await.status.success());
+    let asked = fake.0.moves.lock().unwrap()[1].clone();
+    assert_eq!((asked.into_identity_id, &*asked.name), (0, "Eve"));
+
+    let answer = json(&run("split 2 4 5 --name Eve --etag e2").await);
+    assert_eq!(answer["edit"]["moves"][0]["track_ids"][0], 4);
+    assert_eq!(answer["edit"]["facts"][0]["fact"]["kind"], "two_people");
+    assert_eq!(answer["edit"]["parts_left"][0]["part"], "EXTERNAL_ID");
+    let asked = fake.0.splits.lock().unwrap()[0].clone();
+    assert_eq!(
+        (asked.identity_id, &*asked.name, &*asked.etag),
+        (2, "Eve", "e2")
+    );
+    assert_eq!(asked.track_ids, [4, 5]);
+
+    assert!(run("link 4 5 6").await.status.success());
+    assert_eq!(fake.0.links.lock().unwrap()[0].track_ids, [4, 5, 6]);
+    assert!(run("separate 1 2").await.status.success());
+    assert!(run("separate 4 5 --tracks").await.status.success());
+    let asked = fake.0.separations.lock().unwrap().clone();
+    let ids = |it: &pb::SeparateRequest| {
+        let identities = (it.identity_id, it.other_identity_id);
+        (identities, (it.track_id, it.other_track_id))
+    };
+    assert_eq!(ids(&asked[0]), ((1, 2), (0, 0)));
+    assert_eq!(ids(&asked[1]), ((0, 0), (4, 5)));
+    assert!(run("reject 2 4").await.status.success());
+    let asked = fake.0.rejections.lock().unwrap()[0].clone();
+    assert_eq!((asked.identity_id, &asked.track_ids[..]), (2, &[4][..]));
+    assert!(run("forget 1").await.status.success());
+    let said = text(&run("forget 7").await.stderr);
+    assert!(
+        said.contains("identity facts` shows them [FACT_NOT_FOUND]"),
+        "{said}"
+    );
+    assert!(run("undo 57 --partial").await.status.success());
+    assert!(fake.0.undoings.lock().unwrap()[0].partial);
+    for wrong in [
+        "move 4",
+        "move --into 1",
+        "move 4 --into 1 --new",
+        "move 4 --into 1 --name Eve",
+        "split 1",
+        "link 4",
+        "reject 1",
+        "separate 1",
+    ] {
+        assert_eq!(run(wrong).await.status.code(), Some(2), "{wrong}");
+    }
+
+    let facts = |args: &[&'static str]| [&["identity", "facts"], args].concat();
+    let output = rollcall(&endpoint, &facts(&["--format", "json"])).await;
+    let listed = json(&output)["facts"].clone();
+    assert_eq!((&listed[0]["id"], &listed[1]["id"]), (&1.into(), &2.into()));
+    assert_eq!(listed[0]["other_identity_id"], 2);
+    let table = facts(&["--track", "4", "--format", "table"]);
+    let output = rollcall(&endpoint, &table).await;
+    assert_eq!(
+        text(&output.stdout),
+        "FACT  EDIT  WHAT\n   2    57  track 4 and identity 2 are two people\n"
+    );
+
+    let explain = ["identity", "explain", "4"];
+    let why = json(&rollcall(&endpoint, &explain).await);
+    assert_eq!(why["decisions"][0]["reason"], "ABOVE_THRESHOLD");
+    assert_eq!(why["nearest"][0]["barred"], true);
+    let table = [&explain[..], &["--format", "table"]].concat();
+    let told = text(&rollcall(&endpoint, &table).await.stdout);
+    for part in [
+        "track 4 is of identity 1, cosine 0.700",
+        "join: identity 2, similar enough, and clearly more so than to anybody else, cosine 0.610; \
+         next: identity 1, cosine 0.410",
+        "edit 57 by ada: track 4 from 2 to 1",
+        "track 4 and identity 2 are two people",
+        "cosine 0.450 to identity 2 (unnamed), which it is not",
+    ] {
+        assert!(told.contains(part), "{part}:\n{told}");
+    }
+}

@@ -13,7 +13,10 @@ pub(crate) use admin::{Admin, Migrate};
 pub(crate) use alert::{
     Alert, AlertAdd, AlertHistory, AlertKind, AlertSet, AlertSettings, Webhook,
 };
-pub(crate) use identity::{Identity, IdentityCreate, IdentityMerge, IdentitySet, Why};
+pub(crate) use identity::{
+    FactsList, Identity, IdentityCreate, IdentityMerge, IdentitySet, IdentitySplit, Separate,
+    TracksLink, TracksMove, TracksReject, Why,
+};
 
 use super::input::{Limit, Moment, parse_limit, parse_moment_now};
 

@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::format::enum_name;
 
 mod alert;
+mod edits;
 
 pub(crate) use alert::{Alert, AlertRule};
+pub(crate) use edits::{Edit, Explanation, Fact};
 
 /// Seconds of stream time.
 pub(crate) fn seconds(at: Option<&Duration>) -> Option<f64> {
@@ -74,101 +76,6 @@ impl From<&pb::Identity> for Identity {
 
 fn sorted(map: &HashMap<String, String>) -> BTreeMap<String, String> {
     map.clone().into_iter().collect()
-}
-
-/// What people said about an identity.
-#[derive(Debug, Serialize)]
-struct Profile {
-    name: Option<String>,
-    external_id: Option<String>,
-    state: String,
-    confirmed: bool,
-    metadata: BTreeMap<String, String>,
-}
-
-impl From<&pb::Profile> for Profile {
-    fn from(from: &pb::Profile) -> Self {
-        Self {
-            name: text(&from.name),
-            external_id: text(&from.external_id),
-            state: enum_name(from.state().as_str_name(), "IDENTITY_STATE_"),
-            confirmed: from.confirmed,
-            metadata: sorted(&from.metadata),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct ProfileChange {
-    identity_id: u64,
-    created: bool,
-    before: Option<Profile>,
-    after: Option<Profile>,
-}
-
-#[derive(Debug, Serialize)]
-struct TrackMove {
-    from_identity_id: u64,
-    into_identity_id: u64,
-    tracks: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct RedirectChange {
-    identity_id: u64,
-    before: Option<u64>,
-    after: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Edit {
-    id: u64,
-    time: Option<String>,
-    author: String,
-    reason: Option<String>,
-    kind: String,
-    undoes: Option<u64>,
-    undone_by: Option<u64>,
-    profiles: Vec<ProfileChange>,
-    moves: Vec<TrackMove>,
-    redirects: Vec<RedirectChange>,
-    left_track_ids: Vec<u64>,
-    left_tracks: u64,
-}
-
-impl From<&pb::Edit> for Edit {
-    fn from(from: &pb::Edit) -> Self {
-        let profiles = from.profiles.iter().map(|change| ProfileChange {
-            identity_id: change.identity_id,
-            created: change.created,
-            before: change.before.as_ref().map(Profile::from),
-            after: change.after.as_ref().map(Profile::from),
-        });
-        let moves = from.moves.iter().map(|moved| TrackMove {
-            from_identity_id: moved.from_identity_id,
-            into_identity_id: moved.into_identity_id,
-            tracks: moved.track_count,
-        });
-        let redirects = from.redirects.iter().map(|change| RedirectChange {
-            identity_id: change.identity_id,
-            before: id(change.before),
-            after: id(change.after),
-        });
-        Self {
-            id: from.sequence,
-            time: moment(from.time.as_ref()),
-            author: from.author.clone(),
-            reason: text(&from.reason),
-            kind: enum_name(from.kind().as_str_name(), "EDIT_KIND_"),
-            undoes: id(from.undoes),
-            undone_by: id(from.undone_by),
-            profiles: profiles.collect(),
-            moves: moves.collect(),
-            redirects: redirects.collect(),
-            left_track_ids: from.left_track_ids.clone(),
-            left_tracks: from.left_track_count,
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]

@@ -38,6 +38,13 @@ pub(crate) struct Seen {
     pub(crate) rules: Mutex<Vec<pb::CreateAlertRuleRequest>>,
     pub(crate) rule_updates: Mutex<Vec<pb::UpdateAlertRuleRequest>>,
     pub(crate) migrations: Mutex<Vec<pb::StartMigrationRequest>>,
+    pub(crate) moves: Mutex<Vec<pb::MoveTracksRequest>>,
+    pub(crate) splits: Mutex<Vec<pb::SplitIdentityRequest>>,
+    pub(crate) links: Mutex<Vec<pb::LinkTracksRequest>>,
+    pub(crate) separations: Mutex<Vec<pb::SeparateRequest>>,
+    pub(crate) rejections: Mutex<Vec<pb::RejectTracksRequest>>,
+    pub(crate) forgotten: Mutex<Vec<pb::ForgetFactRequest>>,
+    pub(crate) undoings: Mutex<Vec<pb::UndoEditRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
 }
@@ -278,7 +285,9 @@ impl IdentityService for Fake {
     }
 
     async fn undo_edit(&self, r: Request<pb::UndoEditRequest>) -> Answer<pb::EditResponse> {
-        match r.into_inner().sequence {
+        let r = r.into_inner();
+        self.0.undoings.lock().unwrap().push(r.clone());
+        match r.sequence {
             57 => Ok(Response::new(edit(pb::EditKind::Undo))),
             _ => Err(error(
                 Code::NotFound,
@@ -286,6 +295,83 @@ impl IdentityService for Fake {
                 "record 1 is no edit",
             )),
         }
+    }
+
+    async fn move_tracks(&self, r: Request<pb::MoveTracksRequest>) -> Answer<pb::EditResponse> {
+        self.0.moves.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(moved(pb::EditKind::Move)))
+    }
+
+    async fn split_identity(
+        &self,
+        r: Request<pb::SplitIdentityRequest>,
+    ) -> Answer<pb::EditResponse> {
+        self.0.splits.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(moved(pb::EditKind::Split)))
+    }
+
+    async fn link_tracks(&self, r: Request<pb::LinkTracksRequest>) -> Answer<pb::EditResponse> {
+        self.0.links.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(moved(pb::EditKind::MustLink)))
+    }
+
+    async fn separate(&self, r: Request<pb::SeparateRequest>) -> Answer<pb::EditResponse> {
+        self.0.separations.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(moved(pb::EditKind::CannotLink)))
+    }
+
+    async fn reject_tracks(&self, r: Request<pb::RejectTracksRequest>) -> Answer<pb::EditResponse> {
+        self.0.rejections.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(moved(pb::EditKind::NotThisPerson)))
+    }
+
+    async fn forget_fact(&self, r: Request<pb::ForgetFactRequest>) -> Answer<pb::EditResponse> {
+        let r = r.into_inner();
+        self.0.forgotten.lock().unwrap().push(r.clone());
+        match r.fact_id {
+            1 | 2 => Ok(Response::new(moved(pb::EditKind::ForgetFact))),
+            _ => Err(error(Code::NotFound, "FACT_NOT_FOUND", "there is no fact")),
+        }
+    }
+
+    /// Two facts, one a page.
+    async fn list_facts(&self, r: Request<pb::ListFactsRequest>) -> Answer<pb::ListFactsResponse> {
+        let r = r.into_inner();
+        let last = r.page_token == "1" || r.track_id != 0;
+        Ok(Response::new(pb::ListFactsResponse {
+            facts: vec![fact(1 + u64::from(last))],
+            next_page_token: if last { "" } else { "1" }.to_owned(),
+        }))
+    }
+
+    async fn explain_track(
+        &self,
+        r: Request<pb::ExplainTrackRequest>,
+    ) -> Answer<pb::TrackExplanation> {
+        let track = r.into_inner().track_id;
+        let decision = pb::TrackDecision {
+            sequence: 50,
+            kind: pb::DecisionKind::Join.into(),
+            identity_id: 2,
+            cosine: 0.61,
+            runner_up_identity_id: 1,
+            runner_up_cosine: 0.41,
+            reason: "ABOVE_THRESHOLD".to_owned(),
+            ..Default::default()
+        };
+        Ok(Response::new(pb::TrackExplanation {
+            sighting: Some(sighting(track)),
+            decisions: vec![decision],
+            edits: vec![moved(pb::EditKind::Move).edit.unwrap()],
+            facts: vec![fact(1)],
+            cosine: Some(0.7),
+            nearest: vec![pb::NearIdentity {
+                identity: Some(identity(2)),
+                cosine: 0.45,
+                barred: true,
+            }],
+            sequence: 60,
+        }))
     }
 
     /// Three edits, one a page.
@@ -303,6 +389,50 @@ impl IdentityService for Fake {
                 (sequence - 1).to_string()
             },
         }))
+    }
+}
+
+fn fact(id: u64) -> pb::Fact {
+    pb::Fact {
+        id,
+        kind: pb::FactKind::TwoPeople.into(),
+        track_id: 4,
+        other_identity_id: 2,
+        sequence: 57,
+        current_identity_id: 1,
+        other_current_identity_id: 2,
+        ..Default::default()
+    }
+}
+
+/// An edit that moves a track and says that it is not the one whose it was.
+fn moved(kind: pb::EditKind) -> pb::EditResponse {
+    let edit = pb::Edit {
+        sequence: 57,
+        author: "ada".to_owned(),
+        kind: kind.into(),
+        moves: vec![pb::TrackMove {
+            from_identity_id: 2,
+            into_identity_id: 1,
+            track_count: 1,
+            track_ids: vec![4],
+        }],
+        facts: vec![pb::FactChange {
+            fact: Some(fact(1)),
+            holds: true,
+        }],
+        fact_count: 1,
+        left_track_ids: vec![9],
+        left_track_count: 1,
+        parts_left: vec![pb::PartLeft {
+            identity_id: 1,
+            part: "EXTERNAL_ID".to_owned(),
+        }],
+        ..Default::default()
+    };
+    pb::EditResponse {
+        edit: Some(edit),
+        identities: vec![identity(1)],
     }
 }
 
@@ -330,6 +460,7 @@ fn edit(kind: pb::EditKind) -> pb::EditResponse {
             from_identity_id: 2,
             into_identity_id: 1,
             track_count: 3,
+            ..Default::default()
         }],
         redirects: vec![pb::RedirectChange {
             identity_id: 2,

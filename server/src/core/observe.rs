@@ -610,7 +610,7 @@ impl Said {
         let identity = catalog.identity(track.identity)?;
         if let Some(identity) = identity.filter(|identity| identity.tracks <= 1) {
             // Somebody has said who this very track is: that is never lost by the machine's own doing.
-            let named = || catalog.facts_of_identity(identity.id);
+            let named = || catalog.facts_of_identity(identity.id, None);
             said.pinned |= identity.held || !named()?.is_empty();
         }
         Ok(said)

@@ -6,17 +6,17 @@ use rollcall_server::pb::{self, watch_event::Event};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-const GET: &str = "/rollcall.v1.IdentityService/GetIdentity";
+pub(crate) const GET: &str = "/rollcall.v1.IdentityService/GetIdentity";
 const LIST: &str = "/rollcall.v1.IdentityService/ListIdentities";
 const RENAME: &str = "/rollcall.v1.IdentityService/RenameIdentity";
-const CREATE: &str = "/rollcall.v1.IdentityService/CreateIdentity";
-const UPDATE: &str = "/rollcall.v1.IdentityService/UpdateIdentity";
-const MERGE: &str = "/rollcall.v1.IdentityService/MergeIdentities";
-const UNDO: &str = "/rollcall.v1.IdentityService/UndoEdit";
-const EDITS: &str = "/rollcall.v1.IdentityService/ListEdits";
+pub(crate) const CREATE: &str = "/rollcall.v1.IdentityService/CreateIdentity";
+pub(crate) const UPDATE: &str = "/rollcall.v1.IdentityService/UpdateIdentity";
+pub(crate) const MERGE: &str = "/rollcall.v1.IdentityService/MergeIdentities";
+pub(crate) const UNDO: &str = "/rollcall.v1.IdentityService/UndoEdit";
+pub(crate) const EDITS: &str = "/rollcall.v1.IdentityService/ListEdits";
 
 /// Two people, 1 and 2, of hues 0 and 120.
-async fn two_people() -> Fixture {
+pub(crate) async fn two_people() -> Fixture {
     let fixture = Fixture::start().await;
     let source = fixture.api.add_remote("studio feed").await;
     let mut run = fixture.api.run(source.id).await;
@@ -28,7 +28,7 @@ async fn two_people() -> Fixture {
 }
 
 impl Fixture {
-    async fn edit<Q: Message + 'static>(
+    pub(crate) async fn edit<Q: Message + 'static>(
         &self,
         method: &'static str,
         request: Q,
@@ -37,13 +37,13 @@ impl Fixture {
     }
 
     /// Makes an edit and returns its sequence.
-    async fn made<Q: Message + 'static>(&self, method: &'static str, request: Q) -> u64 {
+    pub(crate) async fn made<Q: Message + 'static>(&self, method: &'static str, request: Q) -> u64 {
         let answer = self.edit(method, request).await.unwrap();
         answer.edit.unwrap().sequence
     }
 
     /// The edit is refused, with this code and reason.
-    async fn refused<Q: Message + 'static>(
+    pub(crate) async fn refused<Q: Message + 'static>(
         &self,
         method: &'static str,
         request: Q,
@@ -55,17 +55,17 @@ impl Fixture {
         status
     }
 
-    async fn identity(&self, identity_id: u64) -> pb::Identity {
+    pub(crate) async fn identity(&self, identity_id: u64) -> pb::Identity {
         let request = pb::GetIdentityRequest { identity_id };
         self.api.call(GET, request).await.unwrap()
     }
 
-    async fn edits(&self, request: pb::ListEditsRequest) -> pb::ListEditsResponse {
+    pub(crate) async fn edits(&self, request: pb::ListEditsRequest) -> pb::ListEditsResponse {
         self.api.call(EDITS, request).await.unwrap()
     }
 }
 
-fn create(name: &str) -> pb::CreateIdentityRequest {
+pub(crate) fn create(name: &str) -> pb::CreateIdentityRequest {
     pb::CreateIdentityRequest {
         name: name.to_owned(),
         author: "ada".to_owned(),
@@ -74,7 +74,7 @@ fn create(name: &str) -> pb::CreateIdentityRequest {
     }
 }
 
-fn rename(identity_id: u64, name: &str) -> pb::UpdateIdentityRequest {
+pub(crate) fn rename(identity_id: u64, name: &str) -> pb::UpdateIdentityRequest {
     pb::UpdateIdentityRequest {
         identity_id,
         name: Some(name.to_owned()),
@@ -90,7 +90,7 @@ fn hide(identity_id: u64, hidden: bool) -> pb::UpdateIdentityRequest {
     }
 }
 
-fn merge(from_identity_id: u64, into_identity_id: u64) -> pb::MergeIdentitiesRequest {
+pub(crate) fn merge(from_identity_id: u64, into_identity_id: u64) -> pb::MergeIdentitiesRequest {
     pb::MergeIdentitiesRequest {
         from_identity_id,
         into_identity_id,
@@ -98,7 +98,7 @@ fn merge(from_identity_id: u64, into_identity_id: u64) -> pb::MergeIdentitiesReq
     }
 }
 
-fn undo(sequence: u64) -> pb::UndoEditRequest {
+pub(crate) fn undo(sequence: u64) -> pb::UndoEditRequest {
     pb::UndoEditRequest {
         sequence,
         ..Default::default()

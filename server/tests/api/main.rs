@@ -12,6 +12,7 @@ mod confidence;
 mod edits;
 mod endpoint;
 mod errors;
+mod facts;
 mod http;
 mod live;
 mod migration;

@@ -11,6 +11,7 @@ mod bad_photo;
 mod bad_start;
 mod bad_video;
 mod clip;
+mod edits;
 mod extract;
 mod full_disk;
 mod kill;

@@ -55,10 +55,37 @@ pub(crate) enum Identity {
     Set(IdentitySet),
     /// Two are one person: makes the first a part of the second.
     Merge(IdentityMerge),
+    /// Tracks are another person's: moves them, for good.
+    Move(TracksMove),
+    /// Some of a person's tracks are another one's: makes a new identity of them.
+    Split(IdentitySplit),
+    /// Tracks are one person's, whoever that is: they stay together, where the first one is.
+    Link(TracksLink),
+    /// Two are two people, for good.
+    Separate(Separate),
+    /// Tracks are not this person: takes them away, for good.
+    Reject(TracksReject),
+    /// Lists what people said about who is who.
+    Facts(FactsList),
+    /// Takes back one thing that was said; tracks stay where they are.
+    Forget {
+        /// The fact, as `facts` shows it.
+        fact: u64,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Why does a track belong to its person?
+    Explain {
+        /// Id of the track, as `sightings` shows it.
+        track: u64,
+    },
     /// Takes an edit back, whole; an undo can be undone.
     Undo {
         /// The edit, as `history` shows it.
         edit: u64,
+        /// Take back what can be, and leave what was changed since.
+        #[arg(long)]
+        partial: bool,
         /// Although somebody else bears a name that comes back.
         #[arg(long)]
         allow_duplicate_name: bool,
@@ -164,4 +191,115 @@ pub(crate) struct IdentityMerge {
     pub(crate) into_etag: String,
     #[command(flatten)]
     pub(crate) why: Why,
+}
+
+#[derive(Debug, ClapArgs)]
+#[group(id = "target", required = true, multiple = false, args = ["into", "new"])]
+pub(crate) struct TracksMove {
+    /// Ids of tracks, as `sightings` shows them.
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) tracks: Vec<u64>,
+    /// Id of the identity whose they are.
+    #[arg(long, value_name = "ID")]
+    pub(crate) into: Option<u64>,
+    /// They are somebody's who has no identity yet.
+    #[arg(long)]
+    pub(crate) new: bool,
+    /// The new identity's name.
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "into"
+    )]
+    pub(crate) name: String,
+    /// Although somebody else bears that name.
+    #[arg(long)]
+    pub(crate) allow_duplicate_name: bool,
+    /// Only if the identity still has this etag.
+    #[arg(
+        long,
+        value_name = "ETAG",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "new"
+    )]
+    pub(crate) into_etag: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct IdentitySplit {
+    /// Id of the identity.
+    pub(crate) id: u64,
+    /// Ids of those of its tracks that are another person's.
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) tracks: Vec<u64>,
+    /// The new identity's name.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) name: String,
+    /// Although somebody else bears that name.
+    #[arg(long)]
+    pub(crate) allow_duplicate_name: bool,
+    /// Only if the identity still has this etag.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) etag: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TracksLink {
+    /// Ids of tracks; the others go where the first one is.
+    #[arg(required = true, num_args = 2.., value_name = "TRACK")]
+    pub(crate) tracks: Vec<u64>,
+    /// Only if the first track's identity still has this etag.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) etag: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Separate {
+    /// Id of an identity, or of a track.
+    pub(crate) one: u64,
+    /// Id of another.
+    pub(crate) other: u64,
+    /// The ids are those of tracks; of one person's, the first leaves.
+    #[arg(long)]
+    pub(crate) tracks: bool,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TracksReject {
+    /// Id of the identity that they are not.
+    pub(crate) id: u64,
+    /// Ids of tracks.
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) tracks: Vec<u64>,
+    /// Only if the identity still has this etag.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) etag: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FactsList {
+    /// Id of the identity [default: everybody].
+    #[arg(default_value_t = 0, hide_default_value = true)]
+    pub(crate) id: u64,
+    /// Only what was said about this track.
+    #[arg(long, value_name = "TRACK", conflicts_with = "id")]
+    pub(crate) track: Option<u64>,
+    /// Also that tracks were put where they are.
+    #[arg(long)]
+    pub(crate) placed: bool,
+    /// Facts at most, 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) limit: usize,
 }

@@ -2,14 +2,18 @@
 use rollcall_client::{Client, pb};
 use serde_json::json;
 
+use super::facts::in_words as fact_in_words;
 use super::{found, limit};
 use crate::cli::Outcome;
-use crate::cli::args::{Format, IdentityCreate, IdentityMerge, IdentitySet, Why};
+use crate::cli::args::{Format, IdentityCreate, IdentityMerge, IdentitySet};
 use crate::cli::failure::Failure;
 use crate::cli::format::{enum_name, name, printable, wall_time};
 use crate::cli::out::Out;
 use crate::cli::table::{Side, Table};
 use crate::cli::view;
+
+/// Facts told of one edit.
+const FACTS_SHOWN: usize = 3;
 
 /// Who edits, on which connection.
 pub(super) struct Editor<'a> {
@@ -71,23 +75,6 @@ impl Editor<'_> {
         };
         show(&self.client.merge_identities(request).await?, out)
     }
-
-    pub(super) async fn undo(
-        &self,
-        edit: u64,
-        allow_duplicate_name: bool,
-        why: &Why,
-        out: &mut Out,
-    ) -> Result<Outcome, Failure> {
-        let request = pb::UndoEditRequest {
-            sequence: edit,
-            allow_duplicate_name,
-            author: self.author.to_owned(),
-            reason: why.reason.clone(),
-            ..Default::default()
-        };
-        show(&self.client.undo_edit(request).await?, out)
-    }
 }
 
 /// What two opposite flags ask for; neither: nothing.
@@ -141,7 +128,7 @@ fn table(edits: &[pb::Edit], out: &Out) -> String {
 }
 
 /// An edit and whom it named.
-fn show(answer: &pb::EditResponse, out: &mut Out) -> Result<Outcome, Failure> {
+pub(super) fn show(answer: &pb::EditResponse, out: &mut Out) -> Result<Outcome, Failure> {
     let edit = answer.edit.clone().unwrap_or_default();
     match out.format {
         Format::Json | Format::Jsonl => out.json(&json!({
@@ -162,15 +149,23 @@ fn show(answer: &pb::EditResponse, out: &mut Out) -> Result<Outcome, Failure> {
     }
     if edit.left_track_count > 0 {
         out.note(&format!(
-            "{} tracks had joined meanwhile, and stay",
+            "{} tracks had joined or been moved meanwhile, and stay",
             edit.left_track_count
+        ));
+    }
+    for left in &edit.parts_left {
+        let part = left.part.to_ascii_lowercase().replace('_', " ");
+        out.note(&format!(
+            "identity {}: {} was changed meanwhile, and stays",
+            left.identity_id,
+            printable(&part)
         ));
     }
     Ok(Outcome::Found)
 }
 
 /// What an edit did, in a few words.
-fn sentence(edit: &pb::Edit) -> String {
+pub(super) fn sentence(edit: &pb::Edit) -> String {
     let mut parts: Vec<String> = Vec::new();
     if edit.undoes != 0 {
         parts.push(format!("undo of {}", edit.undoes));
@@ -182,8 +177,16 @@ fn sentence(edit: &pb::Edit) -> String {
         });
     }
     for moved in &edit.moves {
-        parts.push(format!("{} tracks", moved.track_count));
+        let (from, into) = (moved.from_identity_id, moved.into_identity_id);
+        let mut redirects = edit.redirects.iter();
+        let merged = redirects.any(|it| it.identity_id == from || it.identity_id == into);
+        parts.push(match (moved.track_count, &moved.track_ids[..]) {
+            (count, _) if merged => format!("{count} tracks"),
+            (1, [track]) => format!("track {track} from {from} to {into}"),
+            (count, _) => format!("{count} tracks from {from} to {into}"),
+        });
     }
+    parts.extend(said(edit));
     for change in &edit.profiles {
         let before = change.before.clone().unwrap_or_default();
         let after = change.after.clone().unwrap_or_default();
@@ -195,6 +198,30 @@ fn sentence(edit: &pb::Edit) -> String {
         });
     }
     parts.join("; ")
+}
+
+/// The facts that an edit changed, but for those that go with its moves.
+fn said(edit: &pb::Edit) -> Vec<String> {
+    let mut moved: Vec<u64> = edit
+        .moves
+        .iter()
+        .flat_map(|it| it.track_ids.clone())
+        .collect();
+    moved.sort_unstable();
+    let told = |change: &&pb::FactChange| {
+        let fact = change.fact.unwrap_or_default();
+        fact.kind() != pb::FactKind::Placed || moved.binary_search(&fact.track_id).is_err()
+    };
+    let facts = edit.facts.iter().filter(told).take(FACTS_SHOWN);
+    let facts = facts.map(|change| {
+        let words = fact_in_words(&change.fact.unwrap_or_default());
+        if change.holds {
+            words
+        } else {
+            format!("no longer: {words}")
+        }
+    });
+    facts.collect()
 }
 
 fn differences(before: &pb::Profile, after: &pb::Profile) -> String {

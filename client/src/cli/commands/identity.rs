@@ -3,7 +3,7 @@ use rollcall_client::{Identities, pb};
 use serde_json::json;
 
 use super::edit::{self, Editor};
-use super::{connect, found, limit};
+use super::{connect, explain, facts, found, limit};
 use crate::cli::Outcome;
 use crate::cli::args::{Args, Format, Identity};
 use crate::cli::failure::Failure;
@@ -61,11 +61,30 @@ pub(crate) async fn run(
         Identity::Create(command) => editor.create(command, out).await,
         Identity::Set(command) => editor.set(command, out).await,
         Identity::Merge(command) => editor.merge(command, out).await,
+        Identity::Move(command) => editor.move_tracks(command, out).await,
+        Identity::Split(command) => editor.split(command, out).await,
+        Identity::Link(command) => editor.link(command, out).await,
+        Identity::Separate(command) => editor.separate(command, out).await,
+        Identity::Reject(command) => editor.reject(command, out).await,
+        Identity::Forget { fact, why } => editor.forget(*fact, why, out).await,
+        Identity::Facts(command) => facts::list(&client, command, out).await,
+        Identity::Explain { track } => explain::show(&client.explain_track(*track).await?, out),
         Identity::Undo {
             edit,
+            partial,
             allow_duplicate_name,
             why,
-        } => editor.undo(*edit, *allow_duplicate_name, why, out).await,
+        } => {
+            let request = pb::UndoEditRequest {
+                sequence: *edit,
+                allow_duplicate_name: *allow_duplicate_name,
+                partial: *partial,
+                author: args.global.author.clone(),
+                reason: why.reason.clone(),
+                ..Default::default()
+            };
+            edit::show(&client.undo_edit(request).await?, out)
+        }
         Identity::History { id, limit } => edit::history(&client, *id, *limit, out).await,
     }
 }

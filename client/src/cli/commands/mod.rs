@@ -3,6 +3,8 @@
 mod admin;
 mod alert;
 mod edit;
+mod explain;
+mod facts;
 mod identity;
 mod search;
 mod sightings;

@@ -6,6 +6,7 @@ use rollcall_client::{WatchFrom, WatchItem, WatchOptions};
 use serde_json::{Value, json};
 
 use super::connect;
+use super::facts::in_words as fact_in_words;
 use super::sightings::place;
 use crate::cli::Outcome;
 use crate::cli::args::{Args, Format, Watch};
@@ -95,6 +96,7 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::TracksMoved(_)) => "tracks_moved",
         Some(Event::AlertRaised(_)) => "alert",
         Some(Event::MigrationChanged(_)) => "migration_changed",
+        Some(Event::FactChanged(_)) => "fact_changed",
         // A newer server's kind.
         None => "unknown",
     }
@@ -207,6 +209,9 @@ fn body(event: &Event) -> Value {
             "exemplars_done": view::id(e.exemplars_total).map(|_| e.exemplars_done),
             "exemplars_lost": view::id(e.exemplars_total).map(|_| e.exemplars_lost),
         }),
+        Event::FactChanged(e) => json!({
+            "fact": e.fact.as_ref().map(view::Fact::from), "holds": e.holds,
+        }),
     }
 }
 
@@ -294,6 +299,14 @@ fn sentence(event: &pb::WatchEvent) -> String {
                 e.migration, e.exemplars_done, e.exemplars_total
             ),
         },
+        Some(Event::FactChanged(e)) => {
+            let words = fact_in_words(&e.fact.unwrap_or_default());
+            if e.holds {
+                words
+            } else {
+                format!("no longer: {words}")
+            }
+        }
         None => "an event this client does not know".to_owned(),
     }
 }

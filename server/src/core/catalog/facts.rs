@@ -80,7 +80,10 @@ impl Catalog {
             {
                 barred.extend(other_side(db, &fact.fact, Side::Track(track))?);
             }
-            let all = own.into_iter().chain(of_identity(db, identity)?);
+            // What is said of the identity itself; not that some other track is not its.
+            let mut whole = of_identity(db, identity, Some(FactKind::TwoPeople))?;
+            whole.retain(|it| it.fact.track_id == 0 && it.fact.other_track_id == 0);
+            let all = own.into_iter().chain(whole);
             let all: Result<Vec<_>, _> = all.map(|fact| shown(db, &fact)).collect();
             let mut all = all?;
             all.sort_by_key(|fact| fact.id);
@@ -139,9 +142,13 @@ impl CatalogWriter {
         of_track(&self.db, track)
     }
 
-    /// Facts about an identity, and about whoever is a part of it.
-    pub(crate) fn facts_of_identity(&self, id: u64) -> Result<Vec<Stated>, CatalogError> {
-        of_identity(&self.db, id)
+    /// Facts about an identity, and about whoever is a part of it: all, or those of one kind.
+    pub(crate) fn facts_of_identity(
+        &self,
+        id: u64,
+        kind: Option<FactKind>,
+    ) -> Result<Vec<Stated>, CatalogError> {
+        of_identity(&self.db, id, kind)
     }
 
     /// The identity that a side of a fact stands for; `None` if the track no longer counts.
@@ -152,20 +159,22 @@ impl CatalogWriter {
 
 fn of_track(db: &Connection, track: u64) -> Result<Vec<Stated>, CatalogError> {
     let text = format!("{FACT} WHERE track_id = ?1 OR other_track_id = ?1 ORDER BY id");
-    many(db, &text, track)
+    let mut statement = db.prepare_cached(&text)?;
+    let rows = statement.query_map([sql(track)], stated)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn of_identity(db: &Connection, id: u64) -> Result<Vec<Stated>, CatalogError> {
+fn of_identity(
+    db: &Connection,
+    id: u64,
+    kind: Option<FactKind>,
+) -> Result<Vec<Stated>, CatalogError> {
     let text = format!(
-        "{PARTS} {FACT} WHERE identity_id IN (SELECT id FROM part) OR \
-         other_identity_id IN (SELECT id FROM part) ORDER BY id"
+        "{PARTS} {FACT} WHERE (identity_id IN (SELECT id FROM part) OR \
+         other_identity_id IN (SELECT id FROM part)) AND (?2 IS NULL OR kind = ?2) ORDER BY id"
     );
-    many(db, &text, id)
-}
-
-fn many(db: &Connection, text: &str, id: u64) -> Result<Vec<Stated>, CatalogError> {
-    let mut statement = db.prepare_cached(text)?;
-    let rows = statement.query_map([sql(id)], stated)?;
+    let mut statement = db.prepare_cached(&text)?;
+    let rows = statement.query_map(params![sql(id), kind.map(i32::from)], stated)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -75,7 +75,7 @@ impl<'a> Draft<'a> {
         let wanted = self.sides_now(both)?;
         let known = match both[0] {
             Side::Track(track) => self.catalog.facts_of_track(track)?,
-            Side::Identity(id) => self.catalog.facts_of_identity(id)?,
+            Side::Identity(id) => self.catalog.facts_of_identity(id, Some(kind))?,
         };
         for stated in known.into_iter().filter(|it| it.fact.kind() == kind) {
             if self.sides_now(sides(&stated.fact))? == wanted {

@@ -47,9 +47,7 @@ fn refuse_two_people(
     (track, identity): (u64, u64),
     (other_track, other): (u64, u64),
 ) -> Result<(), Refusal> {
-    let mut said = catalog.facts_of_identity(identity)?;
-    said.retain(|it| it.fact.kind() == FactKind::TwoPeople);
-    for stated in said {
+    for stated in catalog.facts_of_identity(identity, Some(FactKind::TwoPeople))? {
         let both = sides(&stated.fact);
         if both.iter().any(|side| matches!(side, Side::Track(_))) {
             continue;
@@ -262,7 +260,7 @@ pub(super) fn broken(
         add(catalog.facts_of_track(*track)?);
     }
     for change in &planned.redirects {
-        add(catalog.facts_of_identity(change.identity_id)?);
+        add(catalog.facts_of_identity(change.identity_id, None)?);
     }
     for change in &planned.facts {
         let fact = change.fact.unwrap_or_default();

@@ -76,6 +76,10 @@ impl Undoing<'_> {
         refuse_erased(id, &now)?;
         let before = change.before.clone().unwrap_or_else(blank);
         let after = change.after.clone().unwrap_or_default();
+        if before == after && !change.created {
+            // Said again what was said already: there is nothing to take back.
+            return Ok(());
+        }
         if let Some(into) = catalog.absorber(id)? {
             // What was said of it may have become what is said of the other.
             self.blocked(id, "PROFILE", part_of(id, into));
@@ -96,7 +100,7 @@ impl Undoing<'_> {
             let what = format!("the {words} of identity {id} has been changed since");
             self.blocked(id, part, what);
         }
-        if changed_since.is_empty() || restored != now {
+        if change.created || restored != now {
             self.planned.profiles.push(changed(id, now, restored));
         }
         Ok(())

@@ -44,6 +44,9 @@ impl Model {
         let mut whole = true;
         for set in target.sets.iter().filter(|set| set.field != Field::PartOf) {
             let id = set.id;
+            if set.before == set.after && !target.created.contains(&id) {
+                continue;
+            }
             let filled = target.moved.iter().any(|(_, into, _)| *into == id);
             let has_absorbed =
                 (1..=self.last).any(|other| self.get(other, Field::PartOf) == id.to_string());
