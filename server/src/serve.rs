@@ -143,11 +143,7 @@ impl Server {
             ready: readiness,
         };
         let site = config.serves_page().then(|| Arc::new(Site::new(&config)));
-        let mut pages = router(state);
-        if let Some(site) = &site {
-            let photo_bytes_max = config.grpc.message_bytes_max;
-            pages = pages.merge(web::router(Arc::clone(site), photo_bytes_max));
-        }
+        let pages = pages(&config, state, site.as_ref());
         let http_task = tokio::spawn(serve_http(http_listener, pages));
 
         let threads = config.search_threads();
@@ -312,6 +308,18 @@ async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, S
             key,
             source,
         })
+}
+
+/// Everything that is served over HTTP.
+fn pages(config: &Config, state: HttpState, site: Option<&Arc<Site>>) -> Router {
+    let pages = router(state);
+    match site {
+        Some(site) => {
+            let photo_bytes_max = config.grpc.message_bytes_max;
+            pages.merge(web::router(Arc::clone(site), photo_bytes_max))
+        }
+        None => pages,
+    }
 }
 
 async fn serve_http(listener: TcpListener, pages: Router) {

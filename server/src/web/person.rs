@@ -16,7 +16,7 @@ use askama::Template;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use rollcall_index::{Effort, Filter, IdentityId, Similarity};
+use rollcall_index::{Effort, Filter, IdentityHit, IdentityId, Similarity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -199,20 +199,23 @@ fn card(sighting: &pb::Sighting, mut crops: Vec<u64>) -> Card {
     }
 }
 
-/// Who is most like this identity, most alike first.
+/// Who is most like this identity, most alike first: half of what joining takes is the least.
 async fn alike(edge: &Arc<Edge>, id: u64) -> Result<Vec<Alike>, ApiError> {
     let (core, view) = (edge.core.clone(), edge.core.view());
+    let least = Similarity::new(edge.collection.same_cosine / 2.0).unwrap_or(Similarity::LEAST);
     let job = move || {
         let own = IdentityId::new(id);
         let Some(mean) = view.index.representative(own) else {
             return Ok(Vec::new());
         };
         let filter = Filter::default();
-        let (found, _) =
-            view.index
-                .who(&mean, ALIKE + 1, Similarity::LEAST, &filter, Effort::Normal)?;
+        let most = ALIKE + 1;
+        let (found, _) = view
+            .index
+            .who(&mean, most, least, &filter, Effort::Normal)?;
+        let fits = |hit: &&IdentityHit| hit.identity != own && hit.similarity.get() >= least.get();
         let mut all = Vec::new();
-        for hit in found.iter().filter(|hit| hit.identity != own).take(ALIKE) {
+        for hit in found.iter().filter(fits).take(ALIKE) {
             if let Some(identity) = core.catalog().identity(hit.identity.get())? {
                 all.push(Alike {
                     person: Person::of(&identity),
