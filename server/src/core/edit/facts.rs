@@ -250,7 +250,8 @@ pub(super) fn broken(
 ) -> Result<Vec<Stated>, CatalogError> {
     let states = planned.facts.iter().any(|change| change.holds);
     let moves = !planned.moves.is_empty() || !planned.redirects.is_empty();
-    if !states && !(moves && catalog.any_fact()?) {
+    let may_break = moves && catalog.any_fact()?;
+    if !states && !may_break {
         return Ok(Vec::new());
     }
     // Whatever is about something that the edit changes; nothing else can break.
