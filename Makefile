@@ -14,7 +14,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
-  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity \
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity bench-gallery \
   bench-ingest bench-page bench-quality emulate soak
 
 help: ## print this list
@@ -113,6 +113,14 @@ bench-identity: ## faces put to identities beside peers: CORPUS=tv|crowd N=20000
 	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(FRAMES),--frames "$$FRAMES") \
 	  $(if $(ORDER),--order "$$ORDER") $(if $(TUNE_N),--tune-n "$$TUNE_N") \
 	  $(if $(THRESHOLDS),--thresholds "$$THRESHOLDS") $(if $(OUT),--out "$$OUT")
+
+bench-gallery: ## who is found in an enrolled gallery, and who is taken for somebody: CORPUS=tv|crowd N=1000000 PEOPLE=10000 PHOTOS=10
+	@cargo build --release -p rollcall-benches --no-default-features --features models --bin gallery
+	@benches/venv.sh identity
+	@"$(ROLLCALL_ASSETS)/identity-venv/bin/python" -B benches/index/corpus.py --corpus "$(or $(CORPUS),tv)" --n "$(or $(N),1000000)" \
+	  "$(ROLLCALL_ASSETS)/bench/$(or $(CORPUS),tv)-$(or $(N),1000000)"
+	@"$(RELEASE)/gallery" --corpus "$(ROLLCALL_ASSETS)/bench/$(or $(CORPUS),tv)-$(or $(N),1000000)" \
+	  $(if $(PEOPLE),--people "$$PEOPLE") $(if $(PHOTOS),--photos "$$PHOTOS")
 
 bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SYSTEMS=rollcall/key OUT=folder
 	@cargo build --release -p rollcall-ingest

@@ -3,6 +3,7 @@
 //!
 //! `gallery --corpus FOLDER --people 10000 --photos 10`: prints a JSON line for each system;
 //! `benches/README.md` says what is in it. Everything runs on one core.
+#![allow(clippy::print_stdout, reason = "the result of this program")]
 
 use std::collections::HashMap;
 use std::path::PathBuf;
