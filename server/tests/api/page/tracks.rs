@@ -227,8 +227,9 @@ async fn forms_about_tracks_are_guarded_like_all_others() {
     ] {
         let form = |token: &str| encoded(everything.into_iter().chain([("csrf", token)]));
         let wrong = form("x");
-        let answer = page.send("POST", path, &page.form_head(""), wrong.as_bytes());
-        answer.await.refused(403, "FORM_TOKEN");
+        let head = page.form_head("");
+        let answer = page.send("POST", path, &head, wrong.as_bytes()).await;
+        answer.refused(403, "FORM_TOKEN");
         let body = form(&token);
         let head = page.form_head("Sec-Fetch-Site: cross-site\r\n");
         let answer = page.send("POST", path, &head, body.as_bytes()).await;
