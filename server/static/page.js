@@ -18,15 +18,18 @@ addEventListener("pageshow", (event) => {
 // The keyboard. Elements say by data-key which key they are for; those of the item that has the focus come first.
 const items = () => [...document.querySelectorAll("[data-item]")];
 const current = () => document.activeElement?.closest("[data-item]");
+// The last one that had the focus: after a field outside of it, the keys go on from there.
+let last;
 
 const select = (item) => {
+  last = item ?? last;
   item?.focus({ preventScroll: true });
   item?.scrollIntoView({ block: "nearest" });
 };
 
 const move = (by) => {
   const all = items();
-  const at = all.indexOf(current());
+  const at = all.indexOf(current() ?? last);
   select(all[at < 0 ? 0 : Math.min(Math.max(at + by, 0), all.length - 1)]);
 };
 
@@ -37,7 +40,7 @@ const forKey = (key) => {
 };
 
 const use = (element) => {
-  if (!element.matches("input:not([type=file]), textarea")) return element.click();
+  if (!element.matches("input:not([type=file], [type=checkbox]), textarea")) return element.click();
   for (let at = element.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
   element.focus();
   element.select();
@@ -47,14 +50,19 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
   const typing = event.target.matches?.("input:not([type=file], [type=checkbox]), textarea, select");
   if (event.key === "Escape" && event.target.matches("input, textarea, select")) {
-    const item = current();
+    const item = current() ?? last;
     event.target.blur();
     select(item);
   }
+  // A form with several buttons: a field says which one Enter is for.
+  if (typing && event.key === "Enter" && event.target.dataset.enter) {
+    event.preventDefault();
+    document.getElementById(event.target.dataset.enter).click();
+  }
   if (typing) return;
   // On a link or a button the browser knows best.
-  if (event.key === "Enter" && event.target.matches?.("a, button, summary, input")) return;
-  const element = forKey(event.key);
+  if (["Enter", " "].includes(event.key) && event.target.matches?.("a, button, summary, input")) return;
+  const element = forKey(event.key === " " ? "t" : event.key);
   if (event.key === "j" || event.key === "k") move(event.key === "j" ? 1 : -1);
   else if (element) use(element);
   else return;
@@ -72,18 +80,18 @@ if (feed) {
   const say = (text) => {
     if (state.textContent !== text) state.textContent = text;
   };
-  let last = feed.dataset.after;
+  let cursor = feed.dataset.after;
   let events;
 
   const connect = () => {
-    events = new EventSource(`/events?after=${encodeURIComponent(last)}`);
+    events = new EventSource(`/events?after=${encodeURIComponent(cursor)}`);
     events.addEventListener("open", () => say("Connected: what happens is shown at once."));
     events.addEventListener("error", () => {
       const over = events.readyState === EventSource.CLOSED;
       say(over ? "The feed has ended: load the page again." : "The server is away; trying again.");
     });
     for (const kind of ["beat", "gap", "row"]) {
-      events.addEventListener(kind, (event) => (last = event.lastEventId));
+      events.addEventListener(kind, (event) => (cursor = event.lastEventId));
     }
     events.addEventListener("gap", () => say("Something is missing here: load the page again."));
     events.addEventListener("row", (event) => show(event.data));

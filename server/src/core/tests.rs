@@ -112,7 +112,7 @@ fn rename(id: u64, name: &str, etag: Option<&str>, request: &str) -> Edit {
 
 pub(super) fn identities(core: &Core) -> Vec<pb::Identity> {
     core.catalog()
-        .identities(0, 100, &IdentityQuery::default())
+        .identities(None, 100, &IdentityQuery::default())
         .unwrap()
         .0
 }

@@ -16,7 +16,7 @@ const NEAREST: usize = 5;
 const EDITS_READ_MAX: u32 = 1000;
 
 impl Identities {
-    pub(super) async fn explain(&self, track: u64) -> Result<pb::TrackExplanation, ApiError> {
+    pub(crate) async fn explain(&self, track: u64) -> Result<pb::TrackExplanation, ApiError> {
         // What is read of the catalog after the view may be newer, never older.
         let view = self.0.core.view();
         let read = move |core: &Core| recorded(core, track);

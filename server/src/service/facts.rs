@@ -8,7 +8,7 @@ use crate::page::{cut, page_size};
 use crate::pb;
 
 impl Identities {
-    pub(super) async fn move_tracks(
+    pub(crate) async fn move_tracks(
         &self,
         request: pb::MoveTracksRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -37,7 +37,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn split(
+    pub(crate) async fn split(
         &self,
         request: pb::SplitIdentityRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -52,7 +52,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn link(
+    pub(crate) async fn link(
         &self,
         request: pb::LinkTracksRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -64,7 +64,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn separate(
+    pub(crate) async fn separate(
         &self,
         request: pb::SeparateRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -95,7 +95,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn reject(
+    pub(crate) async fn reject(
         &self,
         request: pb::RejectTracksRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -108,7 +108,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn forget(
+    pub(crate) async fn forget(
         &self,
         request: pb::ForgetFactRequest,
     ) -> Result<pb::EditResponse, ApiError> {
@@ -119,7 +119,7 @@ impl Identities {
         self.edit(said.edit(change)?).await
     }
 
-    pub(super) async fn facts(
+    pub(crate) async fn facts(
         &self,
         request: pb::ListFactsRequest,
     ) -> Result<pb::ListFactsResponse, ApiError> {

@@ -147,6 +147,7 @@ impl Identities {
             named_only: request.named_only,
             unnamed_only: request.unnamed_only,
             include_hidden: request.include_hidden,
+            newest_first: request.newest_first,
         };
         if let Some(what) = unfit(&query.name_contains) {
             return Err(ApiError::InvalidField {
@@ -154,7 +155,12 @@ impl Identities {
                 what: what.to_owned(),
             });
         }
-        let flags = [query.named_only, query.include_hidden, query.unnamed_only];
+        let flags = [
+            query.named_only,
+            query.include_hidden,
+            query.unnamed_only,
+            query.newest_first,
+        ];
         let seal = self
             .0
             .seal("ListIdentities")
@@ -162,7 +168,7 @@ impl Identities {
             .with(&flags.map(u8::from));
         let after = seal
             .open(&request.page_token)?
-            .map_or(0, |[after]| after.cast_unsigned());
+            .map(|[after]| after.cast_unsigned());
         let read = self
             .0
             .read(move |catalog| catalog.identities(after, size + 1, &query));

@@ -3,12 +3,11 @@
 
 use super::form::{Posted, back};
 use super::guard::Visit;
-use super::trouble::{Trouble, shown};
-use crate::core::WriteError;
+use super::refused::{Instead, refused};
+use super::trouble::Trouble;
 use crate::error::ApiError;
 use crate::pb;
 use crate::service::Identities;
-use askama::Template;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -37,7 +36,7 @@ pub(super) async fn update(Path(id): Path<u64>, posted: Posted) -> Result<Respon
         _ => {}
     }
     let made = identities(&posted.visit).update(request).await;
-    finish(&posted, id, made)
+    finish(&posted, Instead::Merge(id), made).await
 }
 
 /// Makes somebody a part of somebody else, named by id or by name.
@@ -53,35 +52,59 @@ pub(super) async fn merge(Path(id): Path<u64>, posted: Posted) -> Result<Respons
         request_id: fields.text("request_id").to_owned(),
     };
     let made = identities(&posted.visit).merge(request).await;
-    finish(&posted, id, made)
+    finish(&posted, Instead::Merge(id), made).await
 }
 
-/// Says that somebody is not who they were thought to be, but themselves.
-pub(super) async fn reject(Path(id): Path<u64>, posted: Posted) -> Result<Response, Trouble> {
-    let request = pb::UpdateIdentityRequest {
-        confirmed: Some(true),
-        reason: format!("not person {}", posted.fields.text("candidate")),
-        ..about(id, &posted)
+/// Says that somebody and somebody else are two people.
+pub(super) async fn separate(Path(id): Path<u64>, posted: Posted) -> Result<Response, Trouble> {
+    let fields = &posted.fields;
+    let request = pb::SeparateRequest {
+        identity_id: id,
+        other_identity_id: whom(&posted.visit, fields.text("other")).await?,
+        etag: fields.text("etag").to_owned(),
+        other_etag: fields.text("other_etag").to_owned(),
+        author: posted.visit.author.clone(),
+        reason: fields.text("reason").to_owned(),
+        request_id: fields.text("request_id").to_owned(),
+        ..pb::SeparateRequest::default()
     };
-    let made = identities(&posted.visit).update(request).await;
-    finish(&posted, id, made)
+    let made = identities(&posted.visit).separate(request).await;
+    finish(&posted, Instead::Nothing, made).await
 }
 
-/// Takes an edit back.
+/// Says that a fact no longer holds.
+pub(super) async fn forget(Path(fact): Path<u64>, posted: Posted) -> Result<Response, Trouble> {
+    let request = pb::ForgetFactRequest {
+        fact_id: fact,
+        author: posted.visit.author.clone(),
+        reason: posted.fields.text("reason").to_owned(),
+        request_id: posted.fields.text("request_id").to_owned(),
+    };
+    let made = identities(&posted.visit).forget(request).await;
+    finish(&posted, Instead::Nothing, made).await
+}
+
+/// Takes an edit back, or what can be of it.
 pub(super) async fn undo(Path(sequence): Path<u64>, posted: Posted) -> Result<Response, Trouble> {
+    let partial = posted.fields.is_set("partial");
     let request = pb::UndoEditRequest {
         sequence,
         allow_duplicate_name: posted.fields.is_set("allow_duplicate_name"),
-        partial: posted.fields.is_set("partial"),
+        partial,
         author: posted.visit.author.clone(),
         reason: posted.fields.text("reason").to_owned(),
         request_id: posted.fields.text("request_id").to_owned(),
     };
     let made = identities(&posted.visit).undo(request).await;
-    finish(&posted, 0, made)
+    let instead = if partial {
+        Instead::Nothing
+    } else {
+        Instead::Part(sequence)
+    };
+    finish(&posted, instead, made).await
 }
 
-fn identities(visit: &Visit) -> Identities {
+pub(super) fn identities(visit: &Visit) -> Identities {
     Identities(Arc::clone(&visit.edge))
 }
 
@@ -98,7 +121,7 @@ fn about(id: u64, posted: &Posted) -> pb::UpdateIdentityRequest {
 }
 
 /// The id that a text stands for: an id, or the whole name of one person.
-async fn whom(visit: &Visit, text: &str) -> Result<u64, ApiError> {
+pub(super) async fn whom(visit: &Visit, text: &str) -> Result<u64, ApiError> {
     let text = text.trim();
     if let Ok(id) = text.parse() {
         return Ok(id);
@@ -129,50 +152,18 @@ async fn whom(visit: &Visit, text: &str) -> Result<u64, ApiError> {
     })
 }
 
-/// After an edit, the page it was asked for on, which tells of it; after a name that somebody else bears, the question whether
-/// they are two people.
-fn finish(
+/// After an edit, the page it was asked for on, which tells of it; else what can be done about why it was refused.
+pub(super) async fn finish(
     posted: &Posted,
-    id: u64,
+    instead: Instead,
     made: Result<pb::EditResponse, ApiError>,
 ) -> Result<Response, Trouble> {
-    let error = match made {
+    match made {
         Ok(made) => {
             let done = made.edit.map(|edit| edit.sequence);
             let to = back(posted.fields.text("back"), done);
-            return Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response());
+            Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response())
         }
-        Err(error) => error,
-    };
-    let ApiError::Write(WriteError::NameTaken { id: other, .. }) = &error else {
-        return Err(error.into());
-    };
-    let other = *other;
-    let trouble = Trouble::from(error);
-    let again = |(name, _): &(&str, &str)| !["csrf", "request_id"].contains(name);
-    let page = NameTakenPage {
-        message: trouble.sentence(),
-        reason: trouble.reason(),
-        path: &posted.path,
-        fields: posted.fields.iter().filter(again).collect(),
-        visit: &posted.visit,
-        id,
-        other,
-    };
-    Ok((trouble.status(), shown(&page)).into_response())
-}
-
-#[derive(Template)]
-#[template(path = "name_taken.html")]
-struct NameTakenPage<'a> {
-    message: String,
-    reason: &'static str,
-    /// Where the form was sent to, and what it had.
-    path: &'a str,
-    fields: Vec<(&'a str, &'a str)>,
-    visit: &'a Visit,
-    /// Who was to be named; 0: the name came back by an undo.
-    id: u64,
-    /// Who bears the name.
-    other: u64,
+        Err(error) => refused(posted, instead, error).await,
+    }
 }

@@ -6,7 +6,9 @@
 //! look and edit, as with the API.
 
 mod author;
+mod card;
 mod edits;
+mod facts;
 mod files;
 mod form;
 mod guard;
@@ -14,11 +16,14 @@ mod layout;
 mod live;
 mod people;
 mod person;
+mod refused;
 mod review;
 mod rows;
 mod search;
 mod sources;
+mod ticked;
 mod timeline;
+mod track;
 mod trouble;
 mod words;
 
@@ -43,7 +48,13 @@ pub(crate) fn router(site: Arc<Site>, photo_bytes_max: usize) -> Router {
         .route("/people/{id}", get(person::page))
         .route("/people/{id}/update", post(edits::update))
         .route("/people/{id}/merge", post(edits::merge))
-        .route("/people/{id}/reject", post(edits::reject))
+        .route("/people/{id}/separate", post(edits::separate))
+        .route("/people/{id}/split", post(ticked::split))
+        .route("/people/{id}/move", post(ticked::move_there))
+        .route("/people/{id}/reject", post(ticked::reject))
+        .route("/people/{id}/link", post(ticked::link))
+        .route("/tracks/{id}", get(track::page))
+        .route("/facts/{id}/forget", post(edits::forget))
         .route("/edits/{sequence}/undo", post(edits::undo))
         .route(
             "/search",

@@ -23,11 +23,12 @@ struct PeoplePage {
     /// `all`, `named` or `unnamed`.
     which: &'static str,
     hidden: bool,
+    newest: bool,
     /// The address of the next page; empty: this is the last one.
     next: String,
 }
 
-/// A page of people, oldest first.
+/// A page of people, oldest first; newest first if that is asked for, or people without a name and nothing else is.
 pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble> {
     let fields = &query.fields;
     let which = match fields.text("which") {
@@ -39,6 +40,11 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
         fields.text("name").trim().to_owned(),
         fields.is_set("hidden"),
     );
+    let newest = match fields.text("order") {
+        "newest" => true,
+        "oldest" => false,
+        _ => which == "unnamed",
+    };
     let request = pb::ListIdentitiesRequest {
         page_size: PEOPLE,
         page_token: fields.text("page").to_owned(),
@@ -46,6 +52,7 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
         named_only: which == "named",
         include_hidden: hidden,
         unnamed_only: which == "unnamed",
+        newest_first: newest,
     };
     let found = Identities(Arc::clone(&visit.edge)).list(request).await?;
     let token = found.next_page_token;
@@ -61,6 +68,7 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
         name,
         which,
         hidden,
+        newest,
         next: if token.is_empty() { token } else { next },
     }))
 }

@@ -1,11 +1,13 @@
 //! One identity: what is said of it, when and where it was seen, who it is like, what was done to it.
 
+use super::card::Card;
+use super::facts::FactLine;
 use super::form::{Query, address};
 use super::guard::Visit;
 use super::layout::{Done, Here, Layout, Person};
 use super::timeline::{Lane, lanes};
 use super::trouble::{Trouble, shown};
-use super::words::{self, Moment};
+use super::words;
 use crate::core::{Core, SightingKey, SightingQuery};
 use crate::edge::Edge;
 use crate::error::ApiError;
@@ -24,26 +26,12 @@ use std::sync::Arc;
 const SIGHTINGS: u32 = 2000;
 /// Sightings of a page that are shown with their crops.
 const CARDS: usize = 60;
-/// Crops of a sighting at most.
-const CROPS: usize = 6;
 /// Others who are offered for a merge.
 const ALIKE: usize = 5;
 /// Edits of the history that are shown.
 const EDITS: i32 = 30;
-
-/// A sighting with its crops.
-struct Card {
-    track: u64,
-    source: String,
-    from: String,
-    to: String,
-    open: bool,
-    time: Moment,
-    /// By which it joined; empty for the track that opened the identity.
-    cosine: String,
-    attributes: Vec<String>,
-    crops: Vec<u64>,
-}
+/// Facts that are shown.
+const FACTS: i32 = 50;
 
 /// Somebody else, and how alike the two are.
 struct Alike {
@@ -72,6 +60,9 @@ struct PersonPage {
     screen_time: String,
     seen: Seen,
     alike: Vec<Alike>,
+    facts: Vec<FactLine>,
+    /// There are more.
+    more_facts: bool,
     history: Vec<Done>,
 }
 
@@ -109,6 +100,12 @@ pub(super) async fn page(
         page_token: String::new(),
     };
     let history = identities.edits(history).await?;
+    let facts = pb::ListFactsRequest {
+        identity_id: id,
+        page_size: FACTS,
+        ..pb::ListFactsRequest::default()
+    };
+    let facts = identities.facts(facts).await?;
     let page = PersonPage {
         alike: alike(&visit.edge, id).await?,
         layout: Layout::new(visit, Here::People, &query).await?,
@@ -118,6 +115,8 @@ pub(super) async fn page(
         faces: words::count(identity.exemplar_count, "face"),
         screen_time: words::stream_time(identity.screen_time.as_ref()),
         seen,
+        facts: facts.facts.iter().map(FactLine::of).collect(),
+        more_facts: !facts.next_page_token.is_empty(),
         history: history.edits.iter().map(Done::of).collect(),
     };
     Ok(shown(&page))
@@ -155,7 +154,7 @@ fn sightings(
     }
     let cards = with_crops.iter().map(|sighting| {
         let crops = crops.remove(&sighting.track_id).unwrap_or_default();
-        card(sighting, crops)
+        Card::of(sighting, crops)
     });
     let cards: Vec<Card> = cards.collect();
     let more = found.len() > with_crops.len();
@@ -171,32 +170,6 @@ fn sightings(
         count: found.len(),
     };
     Ok((seen, last))
-}
-
-fn card(sighting: &pb::Sighting, mut crops: Vec<u64>) -> Card {
-    crops.truncate(CROPS);
-    let attribute = |attribute: &pb::Attribute| {
-        let what = if attribute.label.is_empty() {
-            format!("{:.0} {}", attribute.value, attribute.unit)
-        } else {
-            attribute.label.clone()
-        };
-        format!("{}: {}", attribute.name, what.trim())
-    };
-    Card {
-        track: sighting.track_id,
-        source: sighting.source_name.clone(),
-        from: words::stream_time(sighting.start.as_ref()),
-        to: words::stream_time(sighting.end.as_ref()),
-        open: sighting.open,
-        time: Moment::of(sighting.wall_start.as_ref()).unwrap_or_default(),
-        cosine: Some(sighting.cosine)
-            .filter(|cosine| *cosine != 0.0)
-            .map(words::cosine)
-            .unwrap_or_default(),
-        attributes: sighting.attributes.iter().map(attribute).collect(),
-        crops,
-    }
 }
 
 /// Who is most like this identity, most alike first: half of what joining takes is the least.

@@ -1,5 +1,6 @@
 //! Events of the watch stream as rows of the live feed.
 
+use super::facts;
 use super::words::{self, Moment};
 use crate::core::{Core, Cursor};
 use crate::error::ApiError;
@@ -99,24 +100,20 @@ pub(super) fn row(core: &Core, event: &pb::WatchEvent) -> Result<Option<Row>, Ap
             let text = format!("got a track of person {}", moved.from_identity_id);
             Some(about(core, base, "moved", moved.to_identity_id, text)?)
         }
-        Event::FactChanged(changed) => {
-            let fact = changed.fact.unwrap_or_default();
-            let identity = [fact.identity_id, fact.other_identity_id];
-            let identity = identity.into_iter().find(|id| *id != 0);
-            let said = ["no longer holds", "was said of who is who"][usize::from(changed.holds)];
-            match identity {
-                Some(id) => Some(about(core, base, "edit", id, said.to_owned())?),
-                None => None,
-            }
-        }
+        Event::FactChanged(changed) => fact(core, base, changed)?,
         Event::AlertRaised(raised) => {
             let alert = raised.alert.clone().unwrap_or_default();
             let what = match alert.kind() {
                 pb::AlertKind::Left => "has left",
                 pb::AlertKind::Appeared | pb::AlertKind::Unspecified => "has appeared",
             };
-            let text = format!("{what}: alert {}", alert.rule_name);
-            Some(about(core, base, "alert", alert.identity_id, text)?)
+            let (source, rule) = (&alert.source_name, &alert.rule_name);
+            let text = format!("{what} on {source}: alert \u{201c}{rule}\u{201d}");
+            let row = about(core, base, "alert", alert.identity_id, text)?;
+            Some(Row {
+                cover: alert.best_exemplar_id,
+                ..row
+            })
         }
         Event::MigrationChanged(_) => None,
         Event::SightingRetracted(gone) => {
@@ -188,6 +185,36 @@ fn identity_created(
     let key = format!("new-{}", created.identity_id);
     let row = about(core, base, "new", created.identity_id, text)?;
     Ok(Some(Row { key, ..row }))
+}
+
+/// What was said of who is who. That tracks were put somewhere is told of by their moves.
+fn fact(core: &Core, base: Row, changed: &pb::FactChanged) -> Result<Option<Row>, ApiError> {
+    let fact = changed.fact.unwrap_or_default();
+    if fact.kind() == pb::FactKind::Placed {
+        return Ok(None);
+    }
+    let (one, other) = (fact.identity_id, fact.other_identity_id);
+    let who = match (one, other) {
+        (0, 0) => {
+            let text = words::capital(&facts::in_words(&fact));
+            let told = ["no longer said", "so people say"][usize::from(changed.holds)];
+            return Ok(Some(Row {
+                kind: "edit",
+                text: format!("{text}: {told}"),
+                ..base
+            }));
+        }
+        (0, other) => (other, format!("who track {} shows", fact.track_id)),
+        (one, 0) => (one, format!("who track {} shows", fact.other_track_id)),
+        (one, other) => (one, format!("person {other}")),
+    };
+    let (identity, whom) = who;
+    let text = if changed.holds {
+        format!("is not {whom}")
+    } else {
+        format!("may be {whom} after all")
+    };
+    Ok(Some(about(core, base, "edit", identity, text)?))
 }
 
 fn sighting(

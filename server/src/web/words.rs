@@ -1,11 +1,14 @@
 //! How things are said on a page: times, numbers, people, edits.
 
-use crate::pb::{self, EditKind, SourceKind, SourceState};
+use super::facts::in_words;
+use crate::pb::{self, EditKind, FactKind, SourceKind, SourceState};
 use crate::time::{duration_us, timestamp_us};
 use prost_types::{Duration, Timestamp};
 use std::collections::BTreeSet;
 
 const SECOND_US: i64 = 1_000_000;
+/// Tracks or facts of an edit that are told one by one.
+const LISTED: u64 = 5;
 
 /// A moment for people, and as browsers read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,18 +87,19 @@ pub(super) fn count(number: u64, what: &str) -> String {
 
 /// With a capital letter at the beginning and a full stop at the end.
 pub(super) fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters
-        .next()
-        .into_iter()
-        .flat_map(char::to_uppercase)
-        .collect();
     let stop = if text.ends_with(['.', '?', '!']) {
         ""
     } else {
         "."
     };
-    format!("{first}{}{stop}", letters.as_str())
+    format!("{}{stop}", capital(text))
+}
+
+/// With a capital letter at the beginning.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters.as_str().chars()).collect()
 }
 
 /// What a person is called: the name, or the id of somebody without one.
@@ -143,13 +147,20 @@ pub(super) fn edit(edit: &pb::Edit) -> String {
             let merged: Vec<String> = merged.collect();
             format!("{} ({})", merged.join("; "), tracks(edit))
         }
-        EditKind::Move => format!("{} moved", tracks(edit)),
-        EditKind::Split => format!("{} split off", tracks(edit)),
-        EditKind::MustLink => "Tracks were said to be one person's".to_owned(),
-        EditKind::CannotLink => "Two were said to be two people".to_owned(),
-        EditKind::NotThisPerson => "Tracks were said to be somebody else's".to_owned(),
-        EditKind::ForgetFact => "Something said of who is who was taken back".to_owned(),
-        EditKind::Undo => format!("Edit {} was taken back", edit.undoes),
+        EditKind::Move => capital(&moved(edit, "moved to")),
+        EditKind::Split => capital(&moved(edit, "split off as")),
+        EditKind::MustLink | EditKind::CannotLink | EditKind::NotThisPerson => {
+            let mut told = facts(edit, true);
+            if !edit.moves.is_empty() {
+                told = format!("{told}; {}", moved(edit, "moved to"));
+            }
+            capital(&told)
+        }
+        EditKind::ForgetFact => format!("No longer said: {}", facts(edit, false)),
+        EditKind::Undo if edit.parts_left.is_empty() => {
+            format!("Edit {} was taken back", edit.undoes)
+        }
+        EditKind::Undo => format!("Edit {} was taken back as far as it could be", edit.undoes),
         EditKind::Unspecified => "Something was changed".to_owned(),
     }
 }
@@ -158,6 +169,45 @@ pub(super) fn edit(edit: &pb::Edit) -> String {
 fn tracks(edit: &pb::Edit) -> String {
     let moved = edit.moves.iter().map(|moved| moved.track_count).sum();
     count(moved, "track")
+}
+
+/// Which tracks went from whom to whom.
+fn moved(edit: &pb::Edit, verb: &str) -> String {
+    let told = edit.moves.iter().map(|moved| {
+        let (from, into) = (moved.from_identity_id, moved.into_identity_id);
+        let ids = moved.track_ids.iter().map(u64::to_string);
+        let ids: Vec<String> = ids.collect();
+        let (which, were) = match ids.as_slice() {
+            [id] if moved.track_count == 1 => (format!("track {id}"), "was"),
+            ids if moved.track_count <= LISTED => (format!("tracks {}", ids.join(", ")), "were"),
+            _ => (count(moved.track_count, "track"), "were"),
+        };
+        let opened = edit.profiles.iter();
+        let mut opened = opened.filter(|change| change.created && change.identity_id == into);
+        let name = opened.next().and_then(|change| change.after.as_ref());
+        let name = name.map(|profile| profile.name.as_str());
+        let name = match name {
+            None | Some("") => String::new(),
+            Some(name) => format!(" \u{201c}{name}\u{201d}"),
+        };
+        format!("{which} of person {from} {were} {verb} person {into}{name}")
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// What it said of who is who, or no longer says.
+fn facts(edit: &pb::Edit, holds: bool) -> String {
+    let told = edit.facts.iter().filter(|change| change.holds == holds);
+    let told = told.filter_map(|change| change.fact.as_ref());
+    let told = told.filter(|fact| !holds || fact.kind() != FactKind::Placed);
+    let told: Vec<String> = told.map(in_words).collect();
+    let most = usize::try_from(LISTED).unwrap_or(usize::MAX);
+    match told.get(..most) {
+        Some(first) if told.len() > most => {
+            format!("{}, and {} more", first.join(", "), told.len() - most)
+        }
+        Some(_) | None => told.join(", "),
+    }
 }
 
 fn profiles(edit: &pb::Edit) -> String {
@@ -247,5 +297,59 @@ mod tests {
         let told = edit(&change(profile("Ada", true), profile("", false)));
         assert_eq!(told, "Person 7: name taken away, no longer confirmed");
         assert_eq!(sentence("no face"), "No face.");
+    }
+
+    #[test]
+    fn edits_of_tracks() {
+        let moved = |tracks: &[u64], from, into| pb::TrackMove {
+            from_identity_id: from,
+            into_identity_id: into,
+            track_count: tracks.len() as u64,
+            track_ids: tracks.to_vec(),
+        };
+        let told = |kind: EditKind, moves: &[pb::TrackMove], facts: &[pb::Fact]| {
+            let facts = facts.iter().map(|fact| pb::FactChange {
+                fact: Some(*fact),
+                holds: kind != EditKind::ForgetFact,
+            });
+            edit(&pb::Edit {
+                kind: kind.into(),
+                moves: moves.to_vec(),
+                facts: facts.collect(),
+                ..Default::default()
+            })
+        };
+        let not = |track_id, other_identity_id| pb::Fact {
+            kind: FactKind::TwoPeople.into(),
+            track_id,
+            other_identity_id,
+            ..Default::default()
+        };
+        let placed = pb::Fact {
+            kind: FactKind::Placed.into(),
+            ..not(3, 2)
+        };
+        let said = told(EditKind::Move, &[moved(&[3], 1, 2)], &[placed]);
+        assert_eq!(said, "Track 3 of person 1 was moved to person 2");
+        let many: Vec<u64> = (1..9).collect();
+        let both = [moved(&[3, 4], 1, 2), moved(&many, 5, 2)];
+        let said = told(EditKind::Split, &both, &[]);
+        assert_eq!(
+            said,
+            "Tracks 3, 4 of person 1 were split off as person 2; 8 tracks of person 5 were split off as person 2"
+        );
+        let said = told(EditKind::NotThisPerson, &[moved(&[3], 1, 9)], &[not(3, 1)]);
+        assert_eq!(
+            said,
+            "Track 3 is not person 1; track 3 of person 1 was moved to person 9"
+        );
+        let said = told(EditKind::ForgetFact, &[], &[not(3, 1)]);
+        assert_eq!(said, "No longer said: track 3 is not person 1");
+        let facts: Vec<pb::Fact> = many.iter().map(|track| not(*track, 1)).collect();
+        let said = told(EditKind::NotThisPerson, &[], &facts);
+        assert!(
+            said.ends_with("track 5 is not person 1, and 3 more"),
+            "{said}"
+        );
     }
 }

@@ -164,6 +164,21 @@ fn of_track(db: &Connection, track: u64) -> Result<Vec<Stated>, CatalogError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Identities that are two people by a fact about them or their tracks: the lower id first.
+pub(super) fn told_apart(db: &Connection) -> Result<HashSet<(u64, u64)>, CatalogError> {
+    let text = format!("{FACT} WHERE kind = ?1");
+    let mut statement = db.prepare_cached(&text)?;
+    let rows = statement.query_map([i32::from(FactKind::TwoPeople)], stated)?;
+    let mut all = HashSet::new();
+    for row in rows {
+        let [one, other] = sides(&row?.fact);
+        if let (Some(one), Some(other)) = (stands_for(db, one)?, stands_for(db, other)?) {
+            all.insert((one.min(other), one.max(other)));
+        }
+    }
+    Ok(all)
+}
+
 fn of_identity(
     db: &Connection,
     id: u64,

@@ -129,6 +129,8 @@ pub struct IdentityQuery {
     pub unnamed_only: bool,
     /// Hidden ones too.
     pub include_hidden: bool,
+    /// Newest first instead of oldest first.
+    pub newest_first: bool,
 }
 
 impl Catalog {
@@ -186,13 +188,13 @@ impl Catalog {
         })
     }
 
-    /// Identities after `after_id` by id, how many match in all, and the sequence that was read.
+    /// Identities after `after_id` in the order of ids, all without it; how many match in all, and the sequence that was read.
     ///
     /// # Errors
     /// [`CatalogError`].
     pub fn identities(
         &self,
-        after_id: u64,
+        after_id: Option<u64>,
         limit: u32,
         query: &IdentityQuery,
     ) -> Result<(Vec<pb::Identity>, u64, u64), CatalogError> {
@@ -210,6 +212,10 @@ impl Catalog {
         if !name_contains.is_empty() {
             condition.push_str(" AND instr(lower(name), lower(:name)) > 0");
         }
+        let (first, beyond, order) = match query.newest_first {
+            true => (i64::MAX, "<", "DESC"),
+            false => (0, ">", "ASC"),
+        };
         let name = rusqlite::named_params! { ":name": name_contains };
         let name: &[(&str, &dyn rusqlite::ToSql)] =
             if name_contains.is_empty() { &[] } else { name };
@@ -220,9 +226,9 @@ impl Catalog {
                 ))?
                 .query_row(name, |row| row.get(0))?;
             let mut statement = db.prepare_cached(&format!(
-                "{IDENTITY} WHERE id > :after AND {condition} ORDER BY id LIMIT :limit"
+                "{IDENTITY} WHERE id {beyond} :after AND {condition} ORDER BY id {order} LIMIT :limit"
             ))?;
-            let after = sql(after_id);
+            let after = after_id.map_or(first, sql);
             let mut all: Vec<(&str, &dyn rusqlite::ToSql)> = name.to_vec();
             all.extend([
                 (":after", &after as &dyn rusqlite::ToSql),

@@ -1,5 +1,6 @@
 //! What waits for people to decide: identities that the rule opened because it could not tell two apart.
 
+use super::facts::told_apart;
 use super::read::{IDENTITY, identity_row, resolve};
 use super::{Catalog, CatalogError, CatalogWriter, sql, unsql};
 use crate::pb;
@@ -22,8 +23,10 @@ const WAITING: &str = "i.name = '' AND i.external_id = '' AND NOT i.confirmed AN
     AND NOT EXISTS (SELECT 1 FROM redirects r WHERE r.identity_id = i.id)";
 
 impl Catalog {
-    /// What waits before identity `before`, newest first, and how much waits in all. Of the former, those whose candidate
-    /// has become the same person, or is gone, are left out.
+    /// What waits before identity `before`, newest first, and how much waits in all. Those whose candidate has become
+    /// the same person, or is gone, or is somebody else by people's word, are left out.
+    ///
+    /// Cost: a look at all that waits, and at all facts that say "two people".
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -35,36 +38,37 @@ impl Catalog {
         let from = "FROM ambiguous a JOIN identities i ON i.id = a.identity_id";
         let active = i32::from(IdentityState::Active);
         self.read(|db| {
-            let total: i64 = db
-                .prepare_cached(&format!(
-                    "SELECT count(*) {from} WHERE {WAITING} AND i.state = ?1"
-                ))?
-                .query_row([active], |row| row.get(0))?;
+            let apart = told_apart(db)?;
             let mut waiting = db.prepare_cached(&format!(
                 "SELECT a.identity_id, a.candidate_id, a.cosine {from} \
-                 WHERE {WAITING} AND i.state = ?1 AND i.id < ?2 ORDER BY i.id DESC"
+                 WHERE {WAITING} AND i.state = ?1 ORDER BY i.id DESC"
             ))?;
-            let before = i64::try_from(before).unwrap_or(i64::MAX);
-            let rows = waiting.query_map(params![active, before], |row| {
+            let rows = waiting.query_map([active], |row| {
                 Ok((unsql(row.get(0)?), unsql(row.get(1)?), row.get(2)?))
             })?;
             let mut person = db.prepare_cached(&format!("{IDENTITY} WHERE id = ?1"))?;
             let mut items = Vec::new();
+            let mut total = 0;
             for row in rows {
-                if items.len() >= limit {
-                    break;
-                }
                 let (identity, candidate, cosine) = row?;
-                let Some(candidate) = resolve(db, candidate)?.filter(|id| *id != identity) else {
+                let Some(candidate) = resolve(db, candidate)? else {
                     continue;
                 };
+                let both = (identity.min(candidate), identity.max(candidate));
+                if identity == candidate || apart.contains(&both) {
+                    continue;
+                }
+                total += 1;
+                if identity >= before || items.len() >= limit {
+                    continue;
+                }
                 items.push(ReviewItem {
                     identity: person.query_row([sql(identity)], identity_row)?,
                     candidate: person.query_row([sql(candidate)], identity_row)?,
                     cosine,
                 });
             }
-            Ok((items, unsql(total)))
+            Ok((items, total))
         })
     }
 }

@@ -122,7 +122,9 @@ const review = async (page) => {
   await page.locator("#review-4").waitFor();
   await send(page, "x");
   await page.getByText("Nothing waits.").waitFor();
+  assert.match(await notice(page), /Person 4 and person 1 are two people/);
   await send(page, "u");
+  await page.locator("#review-4").waitFor();
   await press(page, "n");
   await page.keyboard.type("Eve");
   await press(page, "Escape");
@@ -130,8 +132,57 @@ const review = async (page) => {
   assert.ok(await page.locator("#keys").evaluate((keys) => keys.open));
 };
 
+// Ticked by key, split off under a name; sent to somebody else; and not this person, which holds until it is taken back.
+const tracks = async (page) => {
+  await page.goto(`${url}/people/1`);
+  const ticked = () => page.locator("input[name=track]:checked").count();
+  await press(page, "j");
+  await press(page, "t");
+  await press(page, "j");
+  await press(page, " ");
+  assert.equal(await ticked(), 2);
+  await press(page, " ");
+  assert.equal(await ticked(), 1);
+  await press(page, "v");
+  await press(page, "Escape");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "track-1");
+  await press(page, "s");
+  await page.keyboard.type("Eve");
+  await send(page, "Enter");
+  assert.match(await notice(page), /Track 4 of person 1 was split off as person \d+ “Eve”/);
+  await send(page, "u");
+  await press(page, "j");
+  await press(page, "t");
+  await press(page, "v");
+  await page.keyboard.type("2");
+  await send(page, "Enter");
+  assert.match(await notice(page), /Track 4 of person 1 was moved to person 2/);
+  await send(page, "u");
+  await press(page, "j");
+  await press(page, "t");
+  await send(page, "x");
+  assert.match(await notice(page), /Track 4 is not person 1/);
+  await page.locator("#said", { hasText: "What people say" }).waitFor();
+  await send(page, "u");
+  assert.equal(await page.locator("#said").count(), 0);
+  // Why it is theirs.
+  await press(page, "j");
+  await send(page, "Enter");
+  assert.equal(await heading(page), "Track 4");
+  await page.getByText("ABOVE_THRESHOLD").first().waitFor();
+};
+
+// Enter where no button is meant sends nothing.
+const accident = async (page) => {
+  await page.goto(`${url}/people/1`);
+  await page.locator("input[name=track]").first().focus();
+  await press(page, "Enter");
+  assert.equal(await page.locator(".notice").count(), 0);
+  assert.equal(await heading(page), "Person 1");
+};
+
 const everyPage = async (page, look) => {
-  for (const path of ["/", "/people", "/people/1", "/search", "/review", "/sources", "/author"]) {
+  for (const path of ["/", "/people", "/people/1", "/tracks/1", "/search", "/review", "/sources", "/author"]) {
     await page.goto(`${url}${path}`);
     await look(path);
   }
@@ -175,7 +226,7 @@ const main = async () => {
   const context = await browser.newContext();
   await watch(context);
   const page = await context.newPage();
-  for (const step of [liveFeed, nameAndUndo, mergeAndUndo, review, narrow]) await step(page);
+  for (const step of [liveFeed, nameAndUndo, mergeAndUndo, tracks, accident, review, narrow]) await step(page);
   assert.deepEqual(complaints, []);
   await drop(page);
   // The refusal that it provokes is said on the console as well.

@@ -4,6 +4,7 @@ mod browser;
 mod client;
 mod edits;
 mod safety;
+mod tracks;
 
 use crate::support::{Fixture, photo, track};
 use client::Page;
@@ -35,6 +36,7 @@ async fn every_page_is_there_with_strict_headers() {
         "/",
         "/people",
         "/people/1",
+        "/tracks/1",
         "/search",
         "/review",
         "/sources",

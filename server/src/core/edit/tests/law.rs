@@ -22,7 +22,7 @@ pub(super) fn everything(core: &Core) -> Everything {
         include_hidden: true,
         ..IdentityQuery::default()
     };
-    let mut all = core.catalog().identities(0, 100, &query).unwrap().0;
+    let mut all = core.catalog().identities(None, 100, &query).unwrap().0;
     all.iter_mut().for_each(|identity| identity.etag.clear());
     let resolved = (1..10).filter_map(|id| Some((id, core.catalog().resolve(id).unwrap()?)));
     let redirects = resolved.filter(|(id, into)| id != into);

@@ -354,19 +354,31 @@ impl Model {
         facts.any(|fact| fact.0 == wanted.0 && both(fact) == both(&wanted))
     }
 
-    /// Facts that are not kept, by id.
-    pub(super) fn broken(&self) -> Vec<u64> {
-        let now = |side| match side {
+    fn stands_for(&self, side: Side) -> Option<u64> {
+        match side {
             Side::Track(track) => self.tracks.get(&track).copied(),
             Side::Identity(id) => Some(self.resolve(id)),
-        };
-        let broken =
-            self.facts
-                .iter()
-                .filter(|(_, (kind, one, other))| match (now(*one), now(*other)) {
-                    (Some(one), Some(other)) => (one == other) == (*kind == Kind::Two),
-                    _ => false,
-                });
+        }
+    }
+
+    /// Whether a fact about the two, or about tracks of theirs, says that they are two people.
+    pub(super) fn are_told_apart(&self, one: u64, other: u64) -> bool {
+        let both = BTreeSet::from([Some(one), Some(other)]);
+        let mut facts = self.facts.values();
+        facts.any(|(kind, one, other)| {
+            let now = [one, other].map(|side| self.stands_for(*side));
+            *kind == Kind::Two && BTreeSet::from(now) == both
+        })
+    }
+
+    /// Facts that are not kept, by id.
+    pub(super) fn broken(&self) -> Vec<u64> {
+        let broken = self.facts.iter().filter(|(_, (kind, one, other))| {
+            match (self.stands_for(*one), self.stands_for(*other)) {
+                (Some(one), Some(other)) => (one == other) == (*kind == Kind::Two),
+                _ => false,
+            }
+        });
         broken.map(|(id, _)| *id).collect()
     }
 

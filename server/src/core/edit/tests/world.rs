@@ -307,7 +307,7 @@ impl World {
                 include_hidden,
                 ..IdentityQuery::default()
             };
-            let (listed, total, _) = self.core.catalog().identities(0, 1000, &query).unwrap();
+            let (listed, total, _) = self.core.catalog().identities(None, 1000, &query).unwrap();
             assert_eq!(total, listed.len() as u64);
             listed.iter().map(|identity| identity.id).collect()
         };
@@ -346,6 +346,7 @@ impl World {
         let waits = |id: u64, candidate: u64| {
             model.resolve(id) == id
                 && model.resolve(candidate) != id
+                && !model.are_told_apart(id, model.resolve(candidate))
                 && !model.tracks_of(id).is_empty()
                 && said.iter().all(|field| model.get(id, *field).is_empty())
         };
