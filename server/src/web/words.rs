@@ -148,6 +148,7 @@ pub(super) fn edit(edit: &pb::Edit) -> String {
         EditKind::MustLink => "Tracks were said to be one person's".to_owned(),
         EditKind::CannotLink => "Two were said to be two people".to_owned(),
         EditKind::NotThisPerson => "Tracks were said to be somebody else's".to_owned(),
+        EditKind::Enrol => "Photos were enrolled".to_owned(),
         EditKind::ForgetFact => "Something said of who is who was taken back".to_owned(),
         EditKind::Undo => format!("Edit {} was taken back", edit.undoes),
         EditKind::Unspecified => "Something was changed".to_owned(),

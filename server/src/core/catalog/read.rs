@@ -91,9 +91,9 @@ pub struct ExemplarRow {
 /// How much the catalog holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Identities with at least one track, or a name.
+    /// Identities with at least one track or photo, or a name.
     pub identities: u64,
-    /// Tracks that count.
+    /// Tracks that count, enrolled photos apart.
     pub tracks: u64,
     /// Exemplars kept.
     pub exemplars: u64,
@@ -106,14 +106,14 @@ const SOURCE: &str = "SELECT id, uri, name, kind, realtime, state, reason, messa
     (SELECT count(*) FROM tracks WHERE source_id = sources.id) FROM sources";
 pub(super) const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, track_count, exemplar_count, \
     screen_us, first_seen_us, last_seen_us, cover_exemplar_id, external_id, state, confirmed, \
-    (SELECT json_group_object(key, value) FROM metadata WHERE identity_id = identities.id) \
-    FROM identities";
+    (SELECT json_group_object(key, value) FROM metadata WHERE identity_id = identities.id), \
+    photo_count FROM identities";
 const SIGHTING: &str = "SELECT t.id, t.source_id, s.name, t.start_us, t.end_us, t.start_frame, \
     t.end_frame, t.wall_start_us, t.closed, t.identity_id, t.best_exemplar_id, t.exemplar_count, \
     t.joined, t.attributes FROM tracks t JOIN sources s ON s.id = t.source_id";
 /// Identities worth listing: one that was emptied keeps its id but is shown only if somebody said
 /// something about it; one that was absorbed is shown as its absorber.
-const LISTED: &str = "((track_count > 0 OR name <> '' OR external_id <> '' OR confirmed) \
+const LISTED: &str = "((track_count > 0 OR photo_count > 0 OR name <> '' OR external_id <> '' OR confirmed) \
     AND NOT EXISTS (SELECT 1 FROM redirects WHERE identity_id = identities.id))";
 /// Redirects followed from one identity at most: more would be a circle.
 const CHAIN_MAX: u32 = 1_000_000;
@@ -309,7 +309,7 @@ impl Catalog {
                     db,
                     &format!("SELECT count(*) FROM identities WHERE {LISTED}"),
                 )?,
-                tracks: count(db, "SELECT count(*) FROM tracks")?,
+                tracks: count(db, "SELECT count(*) FROM tracks WHERE source_id <> 0")?,
                 exemplars: count(db, "SELECT count(*) FROM exemplars")?,
                 sources: count(db, "SELECT count(*) FROM sources")?,
             })
@@ -427,6 +427,7 @@ pub(super) fn identity_row(row: &Row<'_>) -> rusqlite::Result<pb::Identity> {
         external_id: row.get(10)?,
         confirmed: row.get(12)?,
         metadata: serde_json::from_str(&metadata).unwrap_or_default(),
+        photo_count: unsql(row.get(14)?),
     })
 }
 
