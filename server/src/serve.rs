@@ -78,9 +78,9 @@ pub enum StartError {
     /// Models cannot be loaded.
     #[error("{0}")]
     Models(String),
-    /// The model that the collection went over to cannot be loaded.
+    /// The embedder that the log names cannot be loaded.
     #[error(
-        "this collection went over to the embedder {embedder}, which is needed to serve it: {source}"
+        "this collection is served by the embedder {embedder}, which cannot be loaded: {source}"
     )]
     Embedder {
         /// Its id.

@@ -31,7 +31,7 @@ pub(crate) struct Truth {
     pub(crate) log: Log,
     /// Of the contract in service.
     pub(crate) index: Index,
-    /// Of the other contract, while there is one.
+    /// Of the other contract, while there is one; what is dropped stays until it is cleared away.
     pub(crate) other: Option<Index>,
     pub(crate) catalog: CatalogWriter,
     /// The alert rules in force.
@@ -62,7 +62,8 @@ impl Truth {
         let operations = index_operations(&self.index, &record, ours, &hidden);
         self.index.apply(sequence, &operations)?;
         let raised = alert::raised_by(self, &record)?;
-        if let Some(other) = &mut self.other {
+        let both = self.catalog.contracts().other().is_some();
+        if let Some(other) = self.other.as_mut().filter(|_| both) {
             let operations = index_operations(other, &record, others, &hidden);
             other.apply(sequence, &operations)?;
         }
@@ -72,13 +73,11 @@ impl Truth {
         Ok(sequence)
     }
 
-    /// The indexes after a record that says which contract is in service.
+    /// The indexes after a record that puts the other contract in service.
     fn turn(&mut self, record: &Record) {
-        let (swaps, ends) = match &record.body {
-            Some(Body::MigrationSwitched(_)) => (true, false),
-            Some(Body::MigrationEnded(ended)) => {
-                (ended.outcome() == MigrationOutcome::RolledBack, true)
-            }
+        let swaps = match &record.body {
+            Some(Body::MigrationSwitched(_)) => true,
+            Some(Body::MigrationEnded(ended)) => ended.outcome() == MigrationOutcome::RolledBack,
             Some(
                 Body::CollectionOpened(_)
                 | Body::SourceAdded(_)
@@ -95,13 +94,10 @@ impl Truth {
                 | Body::MigrationStarted(_)
                 | Body::ExemplarsReembedded(_),
             )
-            | None => (false, false),
+            | None => false,
         };
         if let Some(other) = self.other.as_mut().filter(|_| swaps) {
             std::mem::swap(&mut self.index, other);
-        }
-        if ends {
-            self.other = None;
         }
     }
 

@@ -8,7 +8,7 @@ use super::replay::{OpenError, embedding_of};
 use rollcall_index::{BuildError, Embedding, Index, MemoryBudget};
 use rollcall_log::record::{BlobRef, Body, Exemplar, Record};
 use rollcall_log::{Log, LogReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The folder of the index of a collection's first contract, in the data folder.
 pub(crate) const INDEX_FOLDER: &str = "index";
@@ -59,6 +59,22 @@ pub(crate) fn open_index(
     }
 }
 
+/// What [`open_index`] finds in the folder, without mending it.
+#[cfg(test)]
+pub(super) fn as_found(
+    log: &Log,
+    data: &Path,
+    catalog: &CatalogWriter,
+    side: Side,
+) -> Option<Result<Index, String>> {
+    let contract = catalog.contracts().side(side)?;
+    let found = open_and_catch_up(log, &data.join(&contract.folder), contract, catalog);
+    Some(found.map_err(|why| match why {
+        Unusable::Empty => "it is empty".to_owned(),
+        Unusable::Why(why) => why,
+    }))
+}
+
 /// An index with nothing in it, for a contract that comes into being with record `sequence`.
 pub(crate) fn begin_index(log: &Log, data: &Path, contract: &Contract, sequence: u64) -> Index {
     let begun = empty(log, data, contract).and_then(|mut index| {
@@ -72,11 +88,12 @@ pub(crate) fn begin_index(log: &Log, data: &Path, contract: &Contract, sequence:
     })
 }
 
-/// Deletes indexes of contracts that the collection no longer has.
-pub(crate) fn sweep(data: &Path, contracts: &Contracts) {
+/// The folders of indexes of contracts that the collection no longer has.
+pub(crate) fn unneeded(data: &Path, contracts: &Contracts) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(data) else {
-        return;
+        return Vec::new();
     };
+    let mut folders = Vec::new();
     let kept = [Side::InService, Side::Other];
     let kept = kept.map(|side| contracts.side(side).map(|contract| &contract.folder));
     for entry in entries.flatten() {
@@ -85,9 +102,10 @@ pub(crate) fn sweep(data: &Path, contracts: &Contracts) {
         let number = name.strip_prefix(LATER_FOLDERS).map(str::parse::<u64>);
         let is_index = name == INDEX_FOLDER || number.is_some_and(|number| number.is_ok());
         if is_index && !kept.iter().flatten().any(|folder| *folder == name) {
-            delete(&entry.path());
+            folders.push(entry.path());
         }
     }
+    folders
 }
 
 /// An empty index in the contract's folder, whatever was there.
@@ -104,7 +122,7 @@ fn in_memory(folder: &Path, error: &BuildError) {
     delete(folder);
 }
 
-fn delete(folder: &Path) {
+pub(crate) fn delete(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder)
         && error.kind() != std::io::ErrorKind::NotFound
     {

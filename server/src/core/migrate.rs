@@ -53,7 +53,7 @@ pub struct Reembedding {
 pub enum Step {
     /// Begins one. Refused with [`WriteError::MigrationRunning`] while one is on, unless it is this one and
     /// allows what the other did not.
-    Start(NewMigration, Asked),
+    Start(Box<NewMigration>, Asked),
     /// Records exemplars that were embedded again; those that are gone by now are passed over. Refused with
     /// [`WriteError::MigrationState`], [`WriteError::Embedding`].
     Reembedded {
@@ -91,7 +91,7 @@ pub(super) fn carry_out(
     step: Step,
 ) -> Result<u64, Refusal> {
     match step {
-        Step::Start(new, asked) => start(truth, options, new, &asked),
+        Step::Start(new, asked) => start(truth, options, *new, &asked),
         Step::Reembedded { number, exemplars } => reembedded(truth, number, exemplars),
         Step::Hold(held) => {
             runs.hold(held);

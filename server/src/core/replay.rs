@@ -5,8 +5,10 @@ use super::alert::Watchlist;
 use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, CatalogWriter};
 use super::contracts::{Contract, Contracts, Side};
-use super::index_folder::{open_index, sweep};
+use super::index_folder::{delete, open_index, unneeded};
 use crate::time::now_us;
+#[cfg(test)]
+use rollcall_index::Index;
 use rollcall_index::{ApplyError, BuildError, Embedding};
 use rollcall_log::record::{BlobRef, Body, CollectionOpened, Record};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
@@ -134,6 +136,13 @@ impl Opening {
         self.catalog.contracts()
     }
 
+    /// The index on `side` as its folder has it, brought up to the log; and the log.
+    #[cfg(test)]
+    pub(super) fn index_found(&self, side: Side) -> (Option<Result<Index, String>>, LogReader) {
+        let found = super::index_folder::as_found(&self.log, &self.data, &self.catalog, side);
+        (found, self.log.reader())
+    }
+
     /// Writes the first record, or checks that what is in service is of our contract; opens the indexes.
     pub(crate) fn finish(mut self, options: &CoreOptions) -> Result<Truth, OpenError> {
         match self.contract().map(|contract| contract.id.clone()) {
@@ -148,7 +157,9 @@ impl Opening {
             }
         }
         let Self { data, log, catalog } = self;
-        sweep(&data, catalog.contracts());
+        for folder in unneeded(&data, catalog.contracts()) {
+            delete(&folder);
+        }
         let open = |side| open_index(&log, &data, &catalog, side);
         let (index, other) = (open(Side::InService)?, open(Side::Other)?);
         let alerts = Watchlist::load(&catalog, &log.reader())?;

@@ -70,6 +70,7 @@ pub(super) fn start(
         inbox,
         closing: false,
         checkpointed,
+        cleaner: None,
     };
     writer.show_sizes();
     std::thread::Builder::new()
@@ -88,6 +89,8 @@ struct Writer {
     closing: bool,
     /// The sequence of the index's last checkpoint.
     checkpointed: u64,
+    /// Deletes what is not needed any more.
+    cleaner: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -113,6 +116,7 @@ impl Writer {
         if let Some(truth) = self.truth.as_mut().filter(|t| t.uncommitted.is_empty()) {
             truth.checkpoint();
         }
+        self.join_cleaner();
     }
 
     /// Carries out a batch and answers it, after its one commit.
@@ -238,10 +242,39 @@ impl Writer {
             .any(|record| Contracts::concerns(record.body.as_ref()))
         {
             // Durable now: an index that was dropped is not needed any more.
-            index_folder::sweep(&self.options.data, truth.catalog.contracts());
+            self.clear_away();
         }
         self.show_sizes();
         Ok(())
+    }
+
+    /// Deletes what belongs to a contract that was dropped. That takes time, and nobody waits for it.
+    fn clear_away(&mut self) {
+        let Some(truth) = self.truth.as_mut() else {
+            return;
+        };
+        let contracts = truth.catalog.contracts();
+        let dropped = truth.other.take_if(|_| contracts.other().is_none());
+        let folders = index_folder::unneeded(&self.options.data, contracts);
+        self.join_cleaner();
+        let clean = move || {
+            drop(dropped);
+            folders
+                .iter()
+                .for_each(|folder| index_folder::delete(folder));
+        };
+        let cleaner = std::thread::Builder::new().name("cleaner".to_owned());
+        match cleaner.spawn(clean) {
+            Ok(cleaner) => self.cleaner = Some(cleaner),
+            Err(error) => tracing::warn!(%error, "old indexes are deleted at the next start"),
+        }
+    }
+
+    fn join_cleaner(&mut self) {
+        if let Some(cleaner) = self.cleaner.take() {
+            // One that panicked has left a folder: it is deleted at the next start.
+            let _ = cleaner.join();
+        }
     }
 
     fn show_sizes(&self) {
@@ -251,7 +284,9 @@ impl Writer {
         let stats = truth.index.newest().stats();
         self.metrics.identities.set(gauge(stats.identities));
         self.metrics.faces.set(gauge(stats.faces));
-        self.metrics.index_bytes.set(gauge(stats.bytes));
+        let other = truth.other.as_ref();
+        let other = other.map_or(0, |index| index.newest().stats().bytes);
+        self.metrics.index_bytes.set(gauge(stats.bytes + other));
         let durable = truth.log.durable_sequence();
         self.metrics
             .durable_sequence

@@ -117,7 +117,7 @@ pub(crate) async fn start(
         check_loss(lost, request.allow_loss)?;
         space::check(&edge.config.data, needed)?;
     }
-    edge.core.migrate(Step::Start(new, asked)).await?;
+    edge.core.migrate(Step::Start(Box::new(new), asked)).await?;
     edge.models.add(to);
     edge.migrations.nudge.notify_one();
     get(edge)

@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Goes on with the migration that is on, whenever there is one, until the server goes down.
 pub(crate) async fn run(edge: Arc<Edge>) {
-    loop {
+    while !edge.shutdown.is_set() {
         let view = edge.core.view();
         show(&edge, &view);
         let on = view.contracts.migrating();
@@ -43,10 +43,7 @@ pub(crate) async fn run(edge: Arc<Edge>) {
         tokio::select! {
             () = edge.migrations.nudge.notified() => {}
             () = tokio::time::sleep(wait) => {}
-            () = edge.shutdown.wait() => return,
-        }
-        if edge.shutdown.is_set() {
-            return;
+            () = edge.shutdown.wait() => {}
         }
     }
 }
@@ -90,7 +87,7 @@ async fn go_on(edge: &Arc<Edge>, on: &Migration) -> Result<(), ApiError> {
     }
 }
 
-/// Lets others have the processor for as long as `setting migration.share_percent` says.
+/// Lets others have the processor for as long as the setting `migration.share_percent` says.
 async fn rest(edge: &Edge, worked: Duration) {
     let share = edge.config.migration.share_percent.clamp(1, 100);
     let pause = worked.saturating_mul(100 - share) / share;

@@ -2,7 +2,7 @@
 
 use super::edit::told;
 use super::identity::Identities;
-use crate::core::{Core, EditPlace};
+use crate::core::{Core, EditPlace, View};
 use crate::error::ApiError;
 use crate::pb;
 use crate::time::timestamp;
@@ -17,41 +17,60 @@ const EDITS_READ_MAX: u32 = 1000;
 
 impl Identities {
     pub(super) async fn explain(&self, track: u64) -> Result<pb::TrackExplanation, ApiError> {
-        let place = self.0.pool.admit()?;
+        // What is read of the catalog after the view may be newer, never older.
+        let view = self.0.core.view();
+        let read = move |core: &Core| recorded(core, track);
+        let (mut explanation, barred) = self.0.blocking(read).await?;
+        explanation.sequence = view.sequence;
         let core = self.0.core.clone();
-        let explained = self.0.pool.run(move || explain(&core, track)).await;
+        let place = self.0.pool.admit()?;
+        let measure = move || {
+            measured(&core, &view, &mut explanation, &barred)?;
+            Ok(explanation)
+        };
+        let explained = self.0.pool.run(measure).await;
         drop(place);
         explained
     }
 }
 
-fn explain(core: &Core, id: u64) -> Result<pb::TrackExplanation, ApiError> {
-    // What is read of the catalog after the view may be newer, never older.
-    let view = core.view();
-    let catalog = core.catalog();
-    let sighting = catalog.track(id)?;
+/// What catalog and log know, and the identities that the track is barred from.
+fn recorded(core: &Core, id: u64) -> Result<(pb::TrackExplanation, HashSet<u64>), ApiError> {
+    let sighting = core.catalog().track(id)?;
     let sighting = sighting.ok_or(ApiError::TrackNotFound { id })?;
-    let (facts, barred) = catalog.facts_around(id, sighting.identity_id)?;
+    let (facts, barred) = core.catalog().facts_around(id, sighting.identity_id)?;
     let decisions = decisions(core, id)?;
     let edits = edits(core, id, &decisions, sighting.identity_id)?;
-    let mut explanation = pb::TrackExplanation {
+    let explanation = pb::TrackExplanation {
+        sighting: Some(sighting),
         decisions,
         edits,
         facts,
-        sequence: view.sequence,
         ..pb::TrackExplanation::default()
     };
-    let track = TrackId::new(id);
+    Ok((explanation, barred))
+}
+
+/// How similar the track is to its identity and to others.
+fn measured(
+    core: &Core,
+    view: &View,
+    explanation: &mut pb::TrackExplanation,
+    barred: &HashSet<u64>,
+) -> Result<(), ApiError> {
+    let Some(sighting) = &explanation.sighting else {
+        return Ok(());
+    };
+    let track = TrackId::new(sighting.track_id);
+    let own = IdentityId::new(sighting.identity_id);
     let faces = view.index.track_faces(track);
     let faces: Vec<(Embedding, f32)> = faces.map(|face| (face.embedding(), face.quality)).collect();
     if let Some(mean) = Embedding::mean(faces.iter().map(|(face, quality)| (face, *quality))) {
-        let own = IdentityId::new(sighting.identity_id);
         let cosine = view.index.identity_similarity(&mean, own, Some(track))?;
         explanation.cosine = cosine.map(Similarity::get);
-        explanation.nearest = nearest(core, &view.index, &mean, (track, own), &barred)?;
+        explanation.nearest = nearest(core, view, &mean, (track, own), barred)?;
     }
-    explanation.sighting = Some(sighting);
-    Ok(explanation)
+    Ok(())
 }
 
 /// The decisions that gave the track an identity, oldest first.
@@ -126,7 +145,7 @@ fn states(edited: &Edited, track: u64) -> bool {
 
 fn nearest(
     core: &Core,
-    index: &rollcall_index::Snapshot,
+    view: &View,
     mean: &Embedding,
     (track, own): (TrackId, IdentityId),
     barred: &HashSet<u64>,
@@ -136,7 +155,9 @@ fn nearest(
         ..Filter::default()
     };
     let most = NEAREST + 1;
-    let (hits, _) = index.who(mean, most, Similarity::LEAST, &filter, Effort::Normal)?;
+    let (hits, _) = view
+        .index
+        .who(mean, most, Similarity::LEAST, &filter, Effort::Normal)?;
     let others = hits.iter().filter(|hit| hit.identity != own).take(NEAREST);
     let mut told = Vec::new();
     for hit in others {

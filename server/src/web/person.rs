@@ -202,7 +202,8 @@ fn card(sighting: &pb::Sighting, mut crops: Vec<u64>) -> Card {
 /// Who is most like this identity, most alike first: half of what joining takes is the least.
 async fn alike(edge: &Arc<Edge>, id: u64) -> Result<Vec<Alike>, ApiError> {
     let (core, view) = (edge.core.clone(), edge.core.view());
-    let least = Similarity::new(edge.collection.same_cosine / 2.0).unwrap_or(Similarity::LEAST);
+    let least = Similarity::new(edge.in_service().collection.same_cosine / 2.0)
+        .unwrap_or(Similarity::LEAST);
     let job = move || {
         let own = IdentityId::new(id);
         let Some(mean) = view.index.representative(own) else {

@@ -170,9 +170,9 @@ async fn people_stay_who_they_are_under_another_model() {
         reason(&end(&api, ROLL_BACK).await.unwrap_err()),
         "MIGRATION_NOT_FOUND"
     );
+    let fixture = again(fixture, vision()).await.unwrap();
     let data = fixture.folder.path().join("data");
     assert!(!data.join("index").exists(), "the old index is gone");
-    let fixture = again(fixture, vision()).await.unwrap();
     assert_eq!(who(&fixture.api, 240.0).await, [(3, String::new())]);
     fixture.server.stop().await;
     check_whole(&data).await;
@@ -245,6 +245,7 @@ async fn what_was_seen_since_is_there_after_a_roll_back() {
     // The run of the new contract is over; one of the old one goes on.
     let mut run = api.run(source).await;
     run.track(seen(6, 2.0, CONTRACT)).await;
+    let fixture = again(fixture, vision()).await.unwrap();
     let data = fixture.folder.path().join("data");
     let folders = std::fs::read_dir(&data).unwrap().flatten();
     let folders: Vec<_> = folders.map(|entry| entry.file_name()).collect();
@@ -252,7 +253,6 @@ async fn what_was_seen_since_is_there_after_a_roll_back() {
         .iter()
         .filter(|name| name.to_string_lossy().starts_with("index"));
     assert_eq!(indexes.collect::<Vec<_>>(), ["index"], "{folders:?}");
-    let fixture = again(fixture, vision()).await.unwrap();
     assert_eq!(who(&fixture.api, 240.0).await, [(3, String::new())]);
 }
 
@@ -475,7 +475,7 @@ async fn a_server_without_the_model_that_is_in_service_says_so_and_does_not_star
         Err(error) => error,
     };
     assert!(
-        refused.contains("went over to the embedder other"),
+        refused.contains("is served by the embedder other"),
         "{refused}"
     );
     assert!(refused.contains("other.toml"), "{refused}");

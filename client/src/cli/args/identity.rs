@@ -270,6 +270,23 @@ pub(crate) struct Separate {
     /// The ids are those of tracks; of one person's, the first leaves.
     #[arg(long)]
     pub(crate) tracks: bool,
+    /// Only if the first identity still has this etag.
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "tracks"
+    )]
+    pub(crate) etag: String,
+    /// Only if the second identity still has this etag.
+    #[arg(
+        long,
+        value_name = "ETAG",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "tracks"
+    )]
+    pub(crate) other_etag: String,
     #[command(flatten)]
     pub(crate) why: Why,
 }

@@ -71,6 +71,8 @@ impl Editor<'_> {
         out: &mut Out,
     ) -> Result<Outcome, Failure> {
         let mut request = pb::SeparateRequest {
+            etag: command.etag.clone(),
+            other_etag: command.other_etag.clone(),
             author: self.author.to_owned(),
             reason: command.why.reason.clone(),
             ..Default::default()

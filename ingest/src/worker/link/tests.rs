@@ -158,6 +158,7 @@ fn run(endpoint: String) -> Result<(), String> {
         assets: std::path::PathBuf::new(),
         attributes: Vec::new(),
         detector: None,
+        embedder: None,
         detect_sizes: Vec::new(),
         open_timeout_s: 1,
         read_timeout_s: 1,

@@ -4,12 +4,12 @@ mod cut;
 mod model;
 mod world;
 
-use super::{RuleChange, RuleEdit, RuleUpdate};
+use super::{RuleChange, RuleEdit, RuleUpdate, photo_of};
 use crate::core::tests::{closed, exemplar, face, open, source, track};
 use crate::core::{AlertQuery, AlertRow, Core, Edit, Observed, WriteError};
 use crate::pb;
 use rollcall_index::Embedding;
-use rollcall_log::record::{AlertKind, AlertRule, UnknownPeople, WatchedPhoto};
+use rollcall_log::record::{AlertKind, AlertRule, UnknownPeople};
 
 const SECOND: i64 = 1_000_000;
 const START_US: i64 = 1_700_000_000 * SECOND;
@@ -244,7 +244,7 @@ async fn a_photo_finds_whoever_looks_like_it_and_no_other_source_counts() {
     let core = &place.core;
     let of_photo = AlertRule {
         identity_ids: Vec::new(),
-        photo: Some(WatchedPhoto::default()),
+        photo: Some(photo_of("test")),
         min_cosine: Some(0.8),
         source_ids: vec![place.source],
         ..rule(&[])
@@ -255,9 +255,16 @@ async fn a_photo_finds_whoever_looks_like_it_and_no_other_source_counts() {
     let id = made.unwrap();
     let live = AlertRule {
         live_only: true,
-        ..of_photo
+        ..of_photo.clone()
     };
     core.edit_alert_rule(create(live, vec![face(4, 0.0)]))
+        .await
+        .unwrap();
+    let of_another_model = AlertRule {
+        photo: Some(photo_of("another")),
+        ..of_photo
+    };
+    core.edit_alert_rule(create(of_another_model, vec![face(4, 0.0)]))
         .await
         .unwrap();
     place

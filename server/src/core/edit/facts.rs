@@ -252,7 +252,8 @@ pub(super) fn broken(
     let moves = !planned.moves.is_empty()
         || !planned.redirects.is_empty()
         || !planned.enrolled.is_empty();
-    if !states && !(moves && catalog.any_fact()?) {
+    let may_break = moves && catalog.any_fact()?;
+    if !states && !may_break {
         return Ok(Vec::new());
     }
     // Whatever is about something that the edit changes; nothing else can break.

@@ -30,7 +30,7 @@ fn start(allow_loss: bool) -> Step {
         to: model("other", OTHER_DIMENSION),
         allow_loss,
     };
-    Step::Start(new, Asked::default())
+    Step::Start(Box::new(new), Asked::default())
 }
 
 /// The person's face, under the contract of that many values.

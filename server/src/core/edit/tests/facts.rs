@@ -362,7 +362,8 @@ async fn two_sources_that_open_the_same_stranger_at_once_give_one_identity() {
         core.observe(one, runs[0], vec![seen(0.1)]),
         core.observe(other, runs[1], vec![seen(0.2)]),
     );
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     assert_eq!(owners(&core), [(1, 1), (2, 1)]);
     core.close().await;
 }

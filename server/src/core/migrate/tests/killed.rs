@@ -2,13 +2,15 @@
 //! where it would have ended.
 
 use super::{Asked, OTHER_DIMENSION, embedded, exemplar, start};
+use crate::core::contracts::Side;
 use crate::core::edit::{Change, Edit, ProfileUpdate};
+use crate::core::fill::survivors;
 use crate::core::migrate::Step;
 use crate::core::tests::{DIMENSION, closed, identities, options, sightings, source, track};
 use crate::core::{Contracts, Core, CoreMetrics, CoreOptions, Opening, Phase};
 use crate::error::ApiError;
 use crate::pb;
-use rollcall_index::TrackId;
+use rollcall_index::{FaceId, TrackId};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,6 +74,9 @@ impl Stage {
     async fn killed(&self, deleted: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(self.folder.path(), folder.path(), deleted);
+        if deleted != Some("index") {
+            assert_found(folder.path());
+        }
         let core = open(folder.path());
         let run = core
             .begin_run(self.source, "p".to_owned())
@@ -207,6 +212,25 @@ impl Stage {
         let (of, other) = (&contracts.in_service().id, contracts.other());
         let other = other.map(|other| &other.id);
         told + &format!("{of} {other:?} {phase:?} {:?}\n", view.progress)
+    }
+}
+
+/// Fails the test unless both indexes can be brought up to the log from what is in their folders.
+fn assert_found(data: &Path) {
+    let opening = Opening::of(data).unwrap();
+    for side in [Side::InService, Side::Other] {
+        let (Some(found), log) = opening.index_found(side) else {
+            continue;
+        };
+        let index = found.unwrap();
+        let state = index.newest();
+        state.verify().unwrap();
+        let faces = survivors(&log, state.sequence(), side).unwrap().faces;
+        assert_eq!(state.stats().faces, faces.len());
+        for face in faces {
+            let entry = state.face(FaceId::new(face.face)).unwrap();
+            assert_eq!(entry.identity.get(), face.identity);
+        }
     }
 }
 
