@@ -14,7 +14,7 @@ pub(crate) use alert::{
     Alert, AlertAdd, AlertHistory, AlertKind, AlertSet, AlertSettings, Webhook,
 };
 pub(crate) use identity::{
-    FactsList, Identity, IdentityCreate, IdentityMerge, IdentitySet, IdentitySplit, Separate,
+    FactsList, Identity, IdentityCreate, IdentityEnrol, IdentityMerge, IdentitySet, IdentitySplit, Separate,
     TracksLink, TracksMove, TracksReject, Why,
 };
 

@@ -108,9 +108,9 @@ pub(super) const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, t
     screen_us, first_seen_us, last_seen_us, cover_exemplar_id, external_id, state, confirmed, \
     (SELECT json_group_object(key, value) FROM metadata WHERE identity_id = identities.id), \
     photo_count FROM identities";
-const SIGHTING: &str = "SELECT t.id, t.source_id, s.name, t.start_us, t.end_us, t.start_frame, \
+const SIGHTING: &str = "SELECT t.id, t.source_id, ifnull(s.name, ''), t.start_us, t.end_us, t.start_frame, \
     t.end_frame, t.wall_start_us, t.closed, t.identity_id, t.best_exemplar_id, t.exemplar_count, \
-    t.joined, t.attributes FROM tracks t JOIN sources s ON s.id = t.source_id";
+    t.joined, t.attributes FROM tracks t LEFT JOIN sources s ON s.id = t.source_id";
 /// Identities worth listing: one that was emptied keeps its id but is shown only if somebody said
 /// something about it; one that was absorbed is shown as its absorber.
 const LISTED: &str = "((track_count > 0 OR photo_count > 0 OR name <> '' OR external_id <> '' OR confirmed) \
@@ -253,7 +253,7 @@ impl Catalog {
         })
     }
 
-    /// The sighting that is this track.
+    /// The sighting that is this track; or the enrolled photo, which has no source and no times.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -318,7 +318,8 @@ impl Catalog {
 }
 
 fn sighting_sql(query: &SightingQuery) -> (String, Vec<Value>) {
-    let mut text = format!("{SIGHTING} WHERE 1");
+    // Of source 0 are enrolled photos, on which nobody was seen.
+    let mut text = format!("{SIGHTING} WHERE t.source_id <> 0");
     let mut values = Vec::new();
     let mut condition = |sql: &str, value: i64| {
         text.push_str(sql);
