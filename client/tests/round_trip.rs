@@ -789,10 +789,16 @@ async fn photos_are_enrolled_person_by_person() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let told = json(&output);
     let (ada, eve) = (&told["people"][0], &told["people"][1]);
-    assert_eq!((&ada["identity_id"], &ada["enrolled"]), (&4.into(), &2.into()));
+    assert_eq!(
+        (&ada["identity_id"], &ada["enrolled"]),
+        (&4.into(), &2.into())
+    );
     assert_eq!(ada["edits"], serde_json::json!([57]));
     assert_eq!(ada["resembles"][0]["identity_id"], 1);
-    assert_eq!((&eve["identity_id"], &eve["unusable"]), (&Value::Null, &1.into()));
+    assert_eq!(
+        (&eve["identity_id"], &eve["unusable"]),
+        (&Value::Null, &1.into())
+    );
     assert_eq!(eve["photos"][0]["outcome"], "several_faces");
     let said = text(&output.stderr);
     for expected in ["2 of 2: Eve", "2 faces", "1 of 2 people", "[NOT_ENROLLED]"] {
@@ -802,15 +808,26 @@ async fn photos_are_enrolled_person_by_person() {
     let names: Vec<&str> = calls.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["Ada", "Eve"]);
     assert_eq!((calls[0].photos.len(), calls[0].request_id.len()), (2, 36));
-    assert!(calls.iter().all(|it| it.author == "ada" && !it.validate_only));
+    assert!(
+        calls
+            .iter()
+            .all(|it| it.author == "ada" && !it.validate_only)
+    );
 
     // A table says which face is meant.
     let table = path("people.csv");
-    std::fs::write(&table, "name,photo,face\nEve,Eve/1.jpg,1\nTaken,Ada/1.jpg,\n").unwrap();
+    std::fs::write(
+        &table,
+        "name,photo,face\nEve,Eve/1.jpg,1\nTaken,Ada/1.jpg,\n",
+    )
+    .unwrap();
     let output = run(&["--csv", &table, "--format", "table"]).await;
     assert_eq!(output.status.code(), Some(2));
     let shown = text(&output.stdout);
-    assert!(shown.contains("Eve") && shown.contains("NAME_TAKEN"), "{shown}");
+    assert!(
+        shown.contains("Eve") && shown.contains("NAME_TAKEN"),
+        "{shown}"
+    );
     assert_eq!(asked()[0].photos[0].face_index, Some(1));
 
     let output = run(&[&path("Eve"), "--into", "3", "--dry-run"]).await;
@@ -824,7 +841,10 @@ async fn photos_are_enrolled_person_by_person() {
     std::fs::write(path("Ada/4.jpg"), vec![b'x'; 9 << 20]).unwrap();
     let output = run(&[&path("Ada"), "--into", "4"]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let looks: Vec<_> = asked().iter().map(|it| (it.validate_only, it.photos.len())).collect();
+    let looks: Vec<_> = asked()
+        .iter()
+        .map(|it| (it.validate_only, it.photos.len()))
+        .collect();
     assert_eq!(looks, [(true, 3), (true, 1), (false, 3), (false, 1)]);
 
     let output = run(&[&path("Ada")]).await;

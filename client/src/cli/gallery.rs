@@ -234,7 +234,10 @@ mod tests {
         assert_eq!(told(&one), ["/: a.webp b.JPG"]);
         let loose = folder(&["Ada/1.png", "2.png"]);
         let refused = Gallery::of_folder(loose.path()).unwrap_err().to_string();
-        assert!(refused.contains("2.png") && refused.contains("--into"), "{refused}");
+        assert!(
+            refused.contains("2.png") && refused.contains("--into"),
+            "{refused}"
+        );
         let nobody = Gallery::of_folder(folder(&[]).path()).unwrap();
         assert_eq!(nobody, Gallery::default());
     }

@@ -61,9 +61,7 @@ pub(crate) async fn start() -> (Fake, String) {
     let server = Server::builder()
         .add_service(AdminServiceServer::new(fake.clone()))
         .add_service(AlertServiceServer::new(fake.clone()))
-        .add_service(
-            IdentityServiceServer::new(fake.clone()).max_decoding_message_size(16 << 20),
-        )
+        .add_service(IdentityServiceServer::new(fake.clone()).max_decoding_message_size(16 << 20))
         .add_service(SearchServiceServer::new(fake.clone()))
         .add_service(SightingServiceServer::new(fake.clone()))
         .add_service(SourceServiceServer::new(fake.clone()))

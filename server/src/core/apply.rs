@@ -5,8 +5,7 @@ use super::index_folder::checkpoint;
 use super::marks::mark;
 use super::{View, alert, edit};
 use rollcall_index::{
-    ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, State,
-    TrackId,
+    ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, State, TrackId,
 };
 use rollcall_log::record::{Body, ExemplarsReembedded, MigrationOutcome, Record, TrackObserved};
 use rollcall_log::{AppendError, Log, ReadError};

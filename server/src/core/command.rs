@@ -234,7 +234,9 @@ pub enum WriteError {
         id: u64,
     },
     /// The collection has gone over to another contract meanwhile.
-    #[error("the photos were embedded under contract {found}, this collection's is {expected} now; try again")]
+    #[error(
+        "the photos were embedded under contract {found}, this collection's is {expected} now; try again"
+    )]
     ContractGone {
         /// That of the photos.
         found: String,

@@ -71,7 +71,9 @@ impl Identities {
                 identity = Some(self.get(bearer).await?);
             }
         } else if may {
-            let photos = looked.iter().filter_map(|it| Some(it.face.as_ref()?.0.clone()));
+            let photos = looked
+                .iter()
+                .filter_map(|it| Some(it.face.as_ref()?.0.clone()));
             let change = Change::Enrol {
                 person: asked.person,
                 contract: models.collection.contract.clone(),
@@ -253,7 +255,9 @@ impl Identities {
         let find = move || {
             let filter = Filter::default();
             let most = RESEMBLED + 1;
-            let (hits, _) = view.index.who(&mean, most, floor, &filter, Effort::Normal)?;
+            let (hits, _) = view
+                .index
+                .who(&mean, most, floor, &filter, Effort::Normal)?;
             let mut told = Vec::new();
             for hit in hits {
                 let identity = core.catalog().identity(hit.identity.get())?;
@@ -351,11 +355,16 @@ fn refused(error: ApiError) -> Result<pb::PhotoResult, ApiError> {
 
 /// The photos with what each has in common with the others, and the faces of those that can be used.
 fn compared(mut looked: Vec<Looked>, same_cosine: f32) -> (Vec<Looked>, Vec<Embedding>) {
-    let faces = looked.iter().filter_map(|it| Some(it.face.as_ref()?.1.clone()));
+    let faces = looked
+        .iter()
+        .filter_map(|it| Some(it.face.as_ref()?.1.clone()));
     let faces: Vec<Embedding> = faces.collect();
     let own = looked.iter_mut().filter(|it| it.face.is_some());
     for (number, it) in own.enumerate() {
-        let others = faces.iter().enumerate().filter(|(other, _)| *other != number);
+        let others = faces
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != number);
         let mean = Embedding::mean(others.map(|(_, face)| (face, 1.0)));
         let cosine = mean.map(|mean| mean.dot(&faces[number]).get());
         it.result.cosine_to_others = cosine;

@@ -13,11 +13,14 @@ const THUMBNAIL: &str = "/rollcall.v1.SightingService/GetThumbnail";
 const SIGHTINGS: &str = "/rollcall.v1.SightingService/ListSightings";
 
 fn person(name: &str, images: &[&[u8]]) -> pb::EnrolPersonRequest {
-    let photos = images.iter().enumerate().map(|(number, image)| pb::EnrolPhoto {
-        image: image.to_vec(),
-        label: format!("{number}.jpg"),
-        face_index: None,
-    });
+    let photos = images
+        .iter()
+        .enumerate()
+        .map(|(number, image)| pb::EnrolPhoto {
+            image: image.to_vec(),
+            label: format!("{number}.jpg"),
+            face_index: None,
+        });
     pb::EnrolPersonRequest {
         name: name.to_owned(),
         photos: photos.collect(),
@@ -86,9 +89,17 @@ async fn whoever_is_enrolled_is_found_and_joined() {
     assert_eq!(outcomes(&answer), [PhotoOutcome::Enrolled; 2]);
     let labels: Vec<&str> = answer.photos.iter().map(|it| it.label.as_str()).collect();
     assert_eq!(labels, ["0.jpg", "1.jpg"]);
-    assert!(answer.photos.iter().all(|it| !it.unlike && it.identity_id == 0));
+    assert!(
+        answer
+            .photos
+            .iter()
+            .all(|it| !it.unlike && it.identity_id == 0)
+    );
     let ada = answer.identity.unwrap();
-    assert_eq!((&*ada.name, ada.photo_count, ada.track_count), ("Ada", 2, 0));
+    assert_eq!(
+        (&*ada.name, ada.photo_count, ada.track_count),
+        ("Ada", 2, 0)
+    );
     let edit = answer.edit.unwrap();
     assert_eq!((edit.kind(), &*edit.author), (pb::EditKind::Enrol, "ada"));
     let tracks = edit.photos[0].enrolled_track_ids.clone();
@@ -248,7 +259,9 @@ async fn the_same_photo_again_is_known_and_nobody_elses() {
     assert_eq!(outcomes(&answer), [PhotoOutcome::EnrolledElsewhere]);
     assert_eq!((answer.photos[0].identity_id, answer.edit), (ada, None));
     // Photos of two people are told to be unlike.
-    let answer = f.enrol(person("Both", &[&photo(&[20.0]), &photo(&[300.0])])).await;
+    let answer = f
+        .enrol(person("Both", &[&photo(&[20.0]), &photo(&[300.0])]))
+        .await;
     assert!(answer.unwrap().photos.iter().all(|photo| photo.unlike));
     f.server.stop().await;
 }

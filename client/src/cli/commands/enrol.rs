@@ -94,7 +94,11 @@ impl Enrolled {
         }
         for near in answer.resembles {
             let identity = near.identity.unwrap_or_default();
-            if self.resembles.iter().all(|it| it.identity_id != identity.id) {
+            if self
+                .resembles
+                .iter()
+                .all(|it| it.identity_id != identity.id)
+            {
                 self.resembles.push(Alike {
                     identity_id: identity.id,
                     name: Some(identity.name).filter(|name| !name.is_empty()),
@@ -231,7 +235,8 @@ fn in_calls(photos: Photos) -> Result<Vec<Photos>, Failure> {
     let mut calls: Vec<Photos> = Vec::new();
     let mut bytes = 0;
     for (path, face) in photos {
-        let size = std::fs::metadata(&path).map_err(|error| Failure::file(&path, "read", &error))?;
+        let size =
+            std::fs::metadata(&path).map_err(|error| Failure::file(&path, "read", &error))?;
         let size = usize::try_from(size.len()).unwrap_or(usize::MAX);
         if size > most {
             return Err(Failure::Local {
@@ -332,7 +337,11 @@ fn tell(done: &Enrolled, (number, count): (usize, usize), out: &Out) {
     ));
     if let Some(message) = &done.message {
         let reason = done.error.as_deref().unwrap_or_default();
-        out.warn(&format!("{who}: {} [{}]", printable(message), printable(reason)));
+        out.warn(&format!(
+            "{who}: {} [{}]",
+            printable(message),
+            printable(reason)
+        ));
     }
     for photo in &done.photos {
         let file = printable(&photo.photo);
@@ -365,7 +374,13 @@ fn trouble(photo: &Photo) -> Option<String> {
         ),
         "face_rejected" => format!(
             "no face can be used: {}",
-            printable(&photo.rejections.join(", ").to_ascii_lowercase().replace('_', " "))
+            printable(
+                &photo
+                    .rejections
+                    .join(", ")
+                    .to_ascii_lowercase()
+                    .replace('_', " ")
+            )
         ),
         "enrolled_elsewhere" => format!(
             "is a photo of identity {} already",

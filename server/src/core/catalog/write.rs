@@ -524,7 +524,11 @@ impl CatalogWriter {
         Ok(())
     }
 
-    pub(super) fn put_exemplar(&mut self, track: u64, exemplar: &Exemplar) -> Result<(), CatalogError> {
+    pub(super) fn put_exemplar(
+        &mut self,
+        track: u64,
+        exemplar: &Exemplar,
+    ) -> Result<(), CatalogError> {
         let blob = |reference: &Option<BlobRef>| reference.as_ref().map(BlobRef::encode_to_vec);
         self.db
             .prepare_cached("INSERT INTO exemplars VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)")?
@@ -596,7 +600,11 @@ impl CatalogWriter {
         Ok(())
     }
 
-    pub(super) fn track_retracted(&mut self, track: u64, identity: u64) -> Result<(), CatalogError> {
+    pub(super) fn track_retracted(
+        &mut self,
+        track: u64,
+        identity: u64,
+    ) -> Result<(), CatalogError> {
         self.delete_exemplars("track_id = ?1", track)?;
         self.db
             .prepare_cached("DELETE FROM decisions WHERE track_id = ?1")?

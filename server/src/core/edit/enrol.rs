@@ -1,7 +1,7 @@
 //! Photos of a person: each is kept as a track of no source, with the one face that was meant.
 
 use super::super::apply::{Failure, Truth};
-use super::super::catalog::CatalogWriter;
+use super::super::catalog::{CatalogWriter, name_key};
 use super::super::command::WriteError;
 use super::super::writer::Refusal;
 use super::ProfileUpdate;
@@ -101,13 +101,11 @@ pub(super) fn person(
             update,
             allow_duplicate_name,
         } => {
-            let planned = create(truth, &update, allow_duplicate_name);
-            if let Err(Refusal::Command(WriteError::NameTaken { id, .. })) = &planned
-                && owners.iter().all(|owner| *owner == Some(*id))
-            {
-                return Err(WriteError::PhotosKnown { id: *id }.into());
+            if let Some(id) = enrolled_as(catalog, &update, &owners)? {
+                return Err(WriteError::PhotosKnown { id }.into());
             }
-            (catalog.ids().identity + 1, planned?)
+            let planned = create(truth, &update, allow_duplicate_name)?;
+            (catalog.ids().identity + 1, planned)
         }
     };
     let (mut track, mut exemplar) = (catalog.ids().track, catalog.ids().exemplar);
@@ -123,12 +121,34 @@ pub(super) fn person(
         }
         track += 1;
         exemplar += 1;
-        planned.enrolled.push(enrolled(photo, id, (track, exemplar)));
+        planned
+            .enrolled
+            .push(enrolled(photo, id, (track, exemplar)));
     }
     if planned.enrolled.is_empty() {
         return Err(WriteError::PhotosKnown { id }.into());
     }
     Ok(planned)
+}
+
+/// Who has all the photos already, and the name or, without one, the external id that somebody new would have.
+fn enrolled_as(
+    catalog: &CatalogWriter,
+    update: &ProfileUpdate,
+    owners: &[Option<u64>],
+) -> Result<Option<u64>, Refusal> {
+    let Some(id) = owners.first().copied().flatten() else {
+        return Ok(None);
+    };
+    let all = owners.iter().all(|owner| *owner == Some(id));
+    let profile = catalog.profile(id)?.unwrap_or_default();
+    let given = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (name, external_id) = (given(&update.name), given(&update.external_id));
+    let same = match name_key(&name).as_str() {
+        "" => !external_id.is_empty() && external_id == profile.external_id,
+        key => key == name_key(&profile.name),
+    };
+    Ok((all && same).then_some(id))
 }
 
 fn check(catalog: &CatalogWriter, contract: &str, photos: &[Photo]) -> Result<(), Refusal> {

@@ -249,9 +249,8 @@ pub(super) fn broken(
     planned: &Edited,
 ) -> Result<Vec<Stated>, CatalogError> {
     let states = planned.facts.iter().any(|change| change.holds);
-    let moves = !planned.moves.is_empty()
-        || !planned.redirects.is_empty()
-        || !planned.enrolled.is_empty();
+    let moves =
+        !planned.moves.is_empty() || !planned.redirects.is_empty() || !planned.enrolled.is_empty();
     let may_break = moves && catalog.any_fact()?;
     if !states && !may_break {
         return Ok(Vec::new());

@@ -64,11 +64,15 @@ fn photos(edited: &Edited) -> Vec<pb::PhotosChanged> {
     };
     for photo in &edited.enrolled {
         let identity = photo.decision.as_ref().map_or(0, |it| it.identity_id);
-        of(identity, &|told| told.enrolled_track_ids.push(photo.track_id));
+        of(identity, &|told| {
+            told.enrolled_track_ids.push(photo.track_id)
+        });
     }
     for gone in &edited.retracted {
         let track = gone.track_id;
-        of(gone.identity_id, &|told| told.withdrawn_track_ids.push(track));
+        of(gone.identity_id, &|told| {
+            told.withdrawn_track_ids.push(track)
+        });
     }
     people.into_values().collect()
 }

@@ -1,8 +1,8 @@
 //! Edits on storage that fails at each of their writes: all of an edit is there afterwards, or nothing.
 
 use super::{
-    create, enrol_known, enrol_new, forget, link, merge, move_tracks, named, partial_undo, reject, separate, split, undo,
-    update,
+    create, enrol_known, enrol_new, forget, link, merge, move_tracks, named, partial_undo, reject,
+    separate, split, undo, update,
 };
 use crate::core::alert::Watchlist;
 use crate::core::apply::Truth;

@@ -321,8 +321,10 @@ impl Model {
                         self.resolve(*other) == *other
                             && self.get(*other, Field::Name).to_lowercase() == name.to_lowercase()
                     });
-                    let first = bearers.min();
-                    let known = photos.iter().all(|photo| owner(photo) == first);
+                    let bearers: Vec<u64> = bearers.collect();
+                    let first = owner(&photos[0]);
+                    let known = first.is_some_and(|first| bearers.contains(&first))
+                        && photos.iter().all(|photo| owner(photo) == first);
                     return Err(if known { "PHOTOS_KNOWN" } else { "NAME_TAKEN" });
                 }
                 id

@@ -48,9 +48,13 @@ impl Undoing<'_> {
         if edit.retracted.is_empty() {
             return Ok(());
         }
-        let enrolled = as_edited(self.truth, edit.undoes)?.unwrap_or_default().enrolled;
+        let enrolled = as_edited(self.truth, edit.undoes)?
+            .unwrap_or_default()
+            .enrolled;
         let gone: BTreeSet<u64> = edit.retracted.iter().map(|it| it.track_id).collect();
-        let back = enrolled.into_iter().filter(|it| gone.contains(&it.track_id));
+        let back = enrolled
+            .into_iter()
+            .filter(|it| gone.contains(&it.track_id));
         let catalog = &self.truth.catalog;
         let then = catalog.contracts_after(edit.undoes);
         let same_contract = then.in_service().id == catalog.contracts().in_service().id;
