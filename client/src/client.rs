@@ -329,6 +329,20 @@ impl Client {
         )
     }
 
+    /// Photos of one person, somebody who is known or new. If one cannot be used the answer has no edit, and says of
+    /// each photo what it is.
+    pub async fn enrol_person(
+        &self,
+        mut request: pb::EnrolPersonRequest,
+    ) -> Result<pb::EnrolPersonResponse, Error> {
+        fill_request_id(&mut request.request_id)?;
+        call!(
+            self,
+            write,
+            identity_service_client::IdentityServiceClient.enrol_person(request)
+        )
+    }
+
     /// Takes a fact back; tracks stay where they are.
     pub async fn forget_fact(
         &self,

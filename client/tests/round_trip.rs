@@ -766,3 +766,91 @@ async fn who_is_who_is_said_and_explained() {
         assert!(told.contains(part), "{part}:\n{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_are_enrolled_person_by_person() {
+    let (fake, endpoint) = fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (name, content) in [("Ada/1.jpg", "1"), ("Ada/2.png", "1"), ("Eve/1.jpg", "2")] {
+        let path = path(name);
+        std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+    }
+    let run = async |line: &[&str]| {
+        let line = [&["identity", "enrol"], line, &["--author", "ada"]].concat();
+        rollcall(&endpoint, &line).await
+    };
+    let asked = || std::mem::take(&mut *fake.0.enrolments.lock().unwrap());
+    let all = path("");
+
+    // Eve's photo shows two: she is not enrolled, Ada is, and the command says so.
+    let output = run(&[&all, "--format", "json"]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = json(&output);
+    let (ada, eve) = (&told["people"][0], &told["people"][1]);
+    assert_eq!(
+        (&ada["identity_id"], &ada["enrolled"]),
+        (&4.into(), &2.into())
+    );
+    assert_eq!(ada["edits"], serde_json::json!([57]));
+    assert_eq!(ada["resembles"][0]["identity_id"], 1);
+    assert_eq!(
+        (&eve["identity_id"], &eve["unusable"]),
+        (&Value::Null, &1.into())
+    );
+    assert_eq!(eve["photos"][0]["outcome"], "several_faces");
+    let said = text(&output.stderr);
+    for expected in ["2 of 2: Eve", "2 faces", "1 of 2 people", "[NOT_ENROLLED]"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let calls = asked();
+    let names: Vec<&str> = calls.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["Ada", "Eve"]);
+    assert_eq!((calls[0].photos.len(), calls[0].request_id.len()), (2, 36));
+    assert!(
+        calls
+            .iter()
+            .all(|it| it.author == "ada" && !it.validate_only)
+    );
+
+    // A table says which face is meant.
+    let table = path("people.csv");
+    std::fs::write(
+        &table,
+        "name,photo,face\nEve,Eve/1.jpg,1\nTaken,Ada/1.jpg,\n",
+    )
+    .unwrap();
+    let output = run(&["--csv", &table, "--format", "table"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("Eve") && shown.contains("NAME_TAKEN"),
+        "{shown}"
+    );
+    assert_eq!(asked()[0].photos[0].face_index, Some(1));
+
+    let output = run(&[&path("Eve"), "--into", "3", "--dry-run"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let calls = asked();
+    assert_eq!((calls[0].identity_id, &*calls[0].name), (3, ""));
+    assert!(calls[0].validate_only);
+
+    // More than fits one message: all of it is looked at before any of it is recorded.
+    std::fs::write(path("Ada/3.jpg"), vec![b'x'; 9 << 20]).unwrap();
+    std::fs::write(path("Ada/4.jpg"), vec![b'x'; 9 << 20]).unwrap();
+    let output = run(&[&path("Ada"), "--into", "4"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let looks: Vec<_> = asked()
+        .iter()
+        .map(|it| (it.validate_only, it.photos.len()))
+        .collect();
+    assert_eq!(looks, [(true, 3), (true, 1), (false, 3), (false, 1)]);
+
+    let output = run(&[&path("Ada")]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--into"), "{output:?}");
+    for wrong in [&[][..], &[&all, "--csv", &table]] {
+        assert_eq!(run(wrong).await.status.code(), Some(2), "{wrong:?}");
+    }
+}

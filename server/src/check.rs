@@ -2,7 +2,7 @@
 
 use crate::core::{Contract, Core, CoreMetrics, CoreOptions, LOG_FOLDER, OpenError, contracts_of};
 use rollcall_index::VerifyError;
-use rollcall_log::record::{BlobRef, Body, Record};
+use rollcall_log::record::{BlobRef, Body, Record, TrackObserved};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,13 +145,16 @@ fn read_all(log: &LogReader, report: &mut CheckReport) -> Result<(), CheckError>
     Ok(())
 }
 
+fn of_track(track: &TrackObserved) -> impl Iterator<Item = &BlobRef> {
+    let exemplars = track.exemplars.iter();
+    let blobs = exemplars.flat_map(|e| [&e.embedding, &e.crop, &e.loose_crop]);
+    blobs.flatten()
+}
+
 fn references(record: &Record) -> Vec<&BlobRef> {
     match &record.body {
-        Some(Body::TrackObserved(track)) => {
-            let exemplars = track.exemplars.iter();
-            let blobs = exemplars.flat_map(|e| [&e.embedding, &e.crop, &e.loose_crop]);
-            blobs.flatten().collect()
-        }
+        Some(Body::TrackObserved(track)) => of_track(track).collect(),
+        Some(Body::Edited(edited)) => edited.enrolled.iter().flat_map(of_track).collect(),
         // What a rule was before is in the record that made it so.
         Some(Body::AlertRuleChanged(change)) => {
             let rule = change.after.as_ref();
@@ -173,7 +176,6 @@ fn references(record: &Record) -> Vec<&BlobRef> {
             | Body::TrackRetracted(_)
             | Body::IdentityRenamed(_)
             | Body::SourceRunStarted(_)
-            | Body::Edited(_)
             | Body::AlertRaised(_)
             | Body::AlertDelivered(_)
             | Body::MigrationStarted(_)

@@ -51,6 +51,12 @@ pub enum ApiError {
         /// Why, face by face.
         reasons: Vec<&'static str>,
     },
+    /// More than one face may be the one that is meant.
+    #[error("the picture has {count} faces: say which one is meant, by face_index")]
+    SeveralFaces {
+        /// Faces of the picture.
+        count: usize,
+    },
     /// The picture has fewer faces.
     #[error("face_index is {asked}, but the picture has {count} faces, counted from 0")]
     FaceIndexOutOfRange {

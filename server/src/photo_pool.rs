@@ -5,8 +5,10 @@ use crate::error::ApiError;
 use crate::pb;
 use crate::vision::{InService, LoadedModels};
 use rollcall_index::Embedding;
+use rollcall_ingest::align::{align, loose_crop};
+use rollcall_ingest::crop::{ALIGNED_JPEG_QUALITY, LOOSE_JPEG_QUALITY, to_jpeg};
 use rollcall_ingest::photo::{self, PhotoLimits};
-use rollcall_ingest::{PhotoFace, PhotoReader, Picture};
+use rollcall_ingest::{DetectedFace, FaceRejection, PhotoFace, PhotoReader, Picture};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub struct PhotoAnswer {
     pub faces: Vec<pb::QueryFace>,
     /// Those that were asked for, each with its embedding; never empty.
     pub embedded: Vec<(u32, Embedding)>,
+    /// Of [`Wanted::Portrait`], what is kept of the face.
+    pub portrait: Option<Portrait>,
     /// The models that made it.
     pub models: Arc<LoadedModels>,
     /// Time to read the picture.
@@ -32,9 +36,22 @@ pub struct PhotoAnswer {
     pub embed: Duration,
 }
 
+/// What is kept of a face, beside its embedding.
+#[derive(Debug)]
+pub struct Portrait {
+    /// Five points, x then y, fractions of the picture.
+    pub landmarks: Vec<f32>,
+    /// Aligned crop, JPEG.
+    pub crop: Vec<u8>,
+    /// Looser crop, JPEG.
+    pub loose_crop: Vec<u8>,
+}
+
 /// Which faces of a photo are embedded.
 #[derive(Clone, Copy, Debug)]
 pub enum Wanted {
+    /// The only one that may be meant, or the one with this number; with what is kept of it.
+    Portrait(Option<u32>),
     /// The one with this number.
     Number(u32),
     /// Those that can be used, largest first, up to so many.
@@ -187,6 +204,10 @@ fn look(
         return Err(ApiError::Internal("the embedder left out a face"));
     }
     let embed = begun.elapsed();
+    let portrait = match (job.wanted, wanted.first()) {
+        (Wanted::Portrait(_), Some(face)) => Some(portrait(&picture, face)),
+        (Wanted::Portrait(_) | Wanted::Number(_) | Wanted::Largest(_), _) => None,
+    };
     let faces = faces
         .iter()
         .map(|face| query_face(face, &picture))
@@ -195,6 +216,7 @@ fn look(
     Ok(PhotoAnswer {
         faces,
         embedded: numbers.zip(embeddings).collect(),
+        portrait,
         models: Arc::clone(models),
         decode,
         detect,
@@ -208,7 +230,14 @@ fn choose(faces: &[PhotoFace], wanted: Wanted) -> Result<Vec<usize>, ApiError> {
         return Err(ApiError::NoFaceFound);
     }
     match wanted {
-        Wanted::Number(asked) => {
+        Wanted::Portrait(None) => {
+            let count = faces.iter().filter(|face| may_be_meant(face)).count();
+            if count > 1 {
+                return Err(ApiError::SeveralFaces { count });
+            }
+            choose(faces, Wanted::Largest(1))
+        }
+        Wanted::Number(asked) | Wanted::Portrait(Some(asked)) => {
             let index = usize::try_from(asked).unwrap_or(usize::MAX);
             let out = ApiError::FaceIndexOutOfRange {
                 asked,
@@ -238,6 +267,28 @@ fn choose(faces: &[PhotoFace], wanted: Wanted) -> Result<Vec<usize>, ApiError> {
             }
             Ok(largest)
         }
+    }
+}
+
+/// Somebody far in the background is not, nor what is hardly a face.
+fn may_be_meant(face: &PhotoFace) -> bool {
+    !matches!(
+        face.quality,
+        Err(FaceRejection::FaceTooSmall | FaceRejection::LowConfidence)
+    )
+}
+
+fn portrait(picture: &Picture, face: &DetectedFace) -> Portrait {
+    // Pictures are at most 65535 pixels a side: exact in f32.
+    #[expect(clippy::cast_precision_loss, reason = "sides are below 2^16")]
+    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let points = face.landmarks.iter();
+    let crop = align(picture.view(), &face.landmarks);
+    let loose = loose_crop(picture.view(), &face.rect);
+    Portrait {
+        landmarks: points.flat_map(|p| [p.x / width, p.y / height]).collect(),
+        crop: to_jpeg(crop.picture().view(), ALIGNED_JPEG_QUALITY),
+        loose_crop: to_jpeg(loose.view(), LOOSE_JPEG_QUALITY),
     }
 }
 

@@ -154,6 +154,9 @@ fn classify(error: &ApiError) -> Answer {
         ApiError::FaceRejected { reasons } => {
             answer(Code::FailedPrecondition, "FACE_REJECTED").with("reasons", reasons.join(","))
         }
+        ApiError::SeveralFaces { count } => {
+            answer(Code::FailedPrecondition, "SEVERAL_FACES").with("faces", count)
+        }
         ApiError::FaceIndexOutOfRange { count, .. } => {
             answer(Code::InvalidArgument, "FACE_INDEX_OUT_OF_RANGE")
                 .field("face_index")
@@ -290,6 +293,21 @@ fn write_error(error: &WriteError) -> Answer {
             .with("fact_id", id),
         WriteError::FactNotFound { id } => {
             answer(Code::NotFound, "FACT_NOT_FOUND").resource("fact", *id)
+        }
+        WriteError::PhotosKnown { id } => answer(Code::AlreadyExists, "PHOTOS_KNOWN")
+            .resource("identity", *id)
+            .with("identity_id", id),
+        WriteError::PhotoElsewhere { number, id } => {
+            answer(Code::FailedPrecondition, "PHOTO_ENROLLED_ELSEWHERE")
+                .field("photos")
+                .resource("identity", *id)
+                .with("photo", number)
+                .with("identity_id", id)
+        }
+        WriteError::ContractGone { found, expected } => {
+            answer(Code::FailedPrecondition, "MODEL_MISMATCH")
+                .with("found", found)
+                .with("expected", expected)
         }
         WriteError::EditNotFound { sequence } => {
             answer(Code::NotFound, "EDIT_NOT_FOUND").resource("edit", *sequence)

@@ -14,8 +14,8 @@ pub(crate) use alert::{
     Alert, AlertAdd, AlertHistory, AlertKind, AlertSet, AlertSettings, Webhook,
 };
 pub(crate) use identity::{
-    FactsList, Identity, IdentityCreate, IdentityMerge, IdentitySet, IdentitySplit, Separate,
-    TracksLink, TracksMove, TracksReject, Why,
+    FactsList, Identity, IdentityCreate, IdentityEnrol, IdentityMerge, IdentitySet, IdentitySplit,
+    Separate, TracksLink, TracksMove, TracksReject, Why,
 };
 
 use super::input::{Limit, Moment, parse_limit, parse_moment_now};

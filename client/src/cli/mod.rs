@@ -2,8 +2,10 @@
 
 mod args;
 mod commands;
+mod csv;
 mod failure;
 mod format;
+mod gallery;
 mod input;
 mod out;
 mod table;

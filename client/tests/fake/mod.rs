@@ -43,6 +43,7 @@ pub(crate) struct Seen {
     pub(crate) links: Mutex<Vec<pb::LinkTracksRequest>>,
     pub(crate) separations: Mutex<Vec<pb::SeparateRequest>>,
     pub(crate) rejections: Mutex<Vec<pb::RejectTracksRequest>>,
+    pub(crate) enrolments: Mutex<Vec<pb::EnrolPersonRequest>>,
     pub(crate) forgotten: Mutex<Vec<pb::ForgetFactRequest>>,
     pub(crate) undoings: Mutex<Vec<pb::UndoEditRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
@@ -60,7 +61,7 @@ pub(crate) async fn start() -> (Fake, String) {
     let server = Server::builder()
         .add_service(AdminServiceServer::new(fake.clone()))
         .add_service(AlertServiceServer::new(fake.clone()))
-        .add_service(IdentityServiceServer::new(fake.clone()))
+        .add_service(IdentityServiceServer::new(fake.clone()).max_decoding_message_size(16 << 20))
         .add_service(SearchServiceServer::new(fake.clone()))
         .add_service(SightingServiceServer::new(fake.clone()))
         .add_service(SourceServiceServer::new(fake.clone()))
@@ -325,6 +326,41 @@ impl IdentityService for Fake {
         Ok(Response::new(moved(pb::EditKind::NotThisPerson)))
     }
 
+    /// A photo is a number: how many faces it has. Whoever is named Taken is somebody already.
+    async fn enrol_person(
+        &self,
+        r: Request<pb::EnrolPersonRequest>,
+    ) -> Answer<pb::EnrolPersonResponse> {
+        let r = r.into_inner();
+        self.0.enrolments.lock().unwrap().push(r.clone());
+        if r.name == "Taken" {
+            let what = "identity 1 is named Taken already";
+            return Err(error(Code::AlreadyExists, "NAME_TAKEN", what));
+        }
+        let photos: Vec<pb::PhotoResult> = r.photos.iter().map(photo_result).collect();
+        let good = |it: &pb::PhotoResult| it.outcome() == pb::PhotoOutcome::Enrolled;
+        let done = !r.validate_only && photos.iter().any(good);
+        let done = done && (r.skip_unusable || photos.iter().all(good));
+        let person = pb::Identity {
+            name: r.name,
+            ..identity(4)
+        };
+        Ok(Response::new(pb::EnrolPersonResponse {
+            edit: done.then(|| pb::Edit {
+                sequence: 57,
+                kind: pb::EditKind::Enrol.into(),
+                ..Default::default()
+            }),
+            identity: done.then_some(person),
+            photos,
+            resembles: vec![pb::NearIdentity {
+                identity: Some(identity(1)),
+                cosine: 0.75,
+                barred: false,
+            }],
+        }))
+    }
+
     async fn forget_fact(&self, r: Request<pb::ForgetFactRequest>) -> Answer<pb::EditResponse> {
         let r = r.into_inner();
         self.0.forgotten.lock().unwrap().push(r.clone());
@@ -437,6 +473,20 @@ fn moved(kind: pb::EditKind) -> pb::EditResponse {
 }
 
 /// The edit that whatever was asked for comes to.
+fn photo_result(photo: &pb::EnrolPhoto) -> pb::PhotoResult {
+    let outcome = match photo.image.as_slice() {
+        b"0" => pb::PhotoOutcome::NoFaceFound,
+        b"2" if photo.face_index.is_none() => pb::PhotoOutcome::SeveralFaces,
+        _ => pb::PhotoOutcome::Enrolled,
+    };
+    pb::PhotoResult {
+        label: photo.label.clone(),
+        outcome: outcome.into(),
+        face_count: 2,
+        ..Default::default()
+    }
+}
+
 fn edit(kind: pb::EditKind) -> pb::EditResponse {
     let profile = |name: &str| {
         Some(pb::Profile {

@@ -5,7 +5,7 @@ use super::index_folder::checkpoint;
 use super::marks::mark;
 use super::{View, alert, edit};
 use rollcall_index::{
-    ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, TrackId,
+    ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, State, TrackId,
 };
 use rollcall_log::record::{Body, ExemplarsReembedded, MigrationOutcome, Record, TrackObserved};
 use rollcall_log::{AppendError, Log, ReadError};
@@ -145,7 +145,9 @@ pub(crate) fn index_operations(
                 .map(|face| Operation::Remove { face: face.face })
                 .collect();
         }
-        Some(Body::Edited(edited)) => return edit::operations(index.newest(), edited, hidden),
+        Some(Body::Edited(edited)) => {
+            return edit::operations(index.newest(), edited, embeddings, hidden);
+        }
         Some(Body::ExemplarsReembedded(batch)) => return reembedded(batch, embeddings, hidden),
         Some(
             Body::CollectionOpened(_)
@@ -163,7 +165,7 @@ pub(crate) fn index_operations(
         )
         | None => return Vec::new(),
     };
-    observed(index, track, embeddings, hidden)
+    observed(index.newest(), track, embeddings, hidden)
 }
 
 fn reembedded(
@@ -192,8 +194,9 @@ fn reembedded(
     all
 }
 
-fn observed(
-    index: &Index,
+/// What a track's record changes.
+pub(crate) fn observed(
+    state: &State,
     track: &TrackObserved,
     embeddings: Vec<Embedding>,
     hidden: &dyn Fn(u64) -> bool,
@@ -206,7 +209,7 @@ fn observed(
     let mut all: Vec<Operation> = Vec::new();
     let moved =
         decision.previous_identity_id != 0 && decision.previous_identity_id != decision.identity_id;
-    if moved && index.newest().track_faces(id).next().is_some() {
+    if moved && state.track_faces(id).next().is_some() {
         all.push(Operation::Assign {
             track: id,
             identity,
@@ -215,7 +218,7 @@ fn observed(
     }
     // One that could not be embedded again is not here.
     let dropped = track.dropped_exemplar_ids.iter().copied().map(FaceId::new);
-    let here = dropped.filter(|face| index.newest().face(*face).is_some());
+    let here = dropped.filter(|face| state.face(*face).is_some());
     all.extend(here.map(|face| Operation::Remove { face }));
     let before = all.len();
     let inserts = track.exemplars.iter().zip(embeddings);

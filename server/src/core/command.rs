@@ -217,6 +217,32 @@ pub enum WriteError {
         /// As asked for.
         id: u64,
     },
+    /// All photos are this person's already.
+    #[error("identity {id} has these photos already")]
+    PhotosKnown {
+        /// Whose they are.
+        id: u64,
+    },
+    /// The photo is somebody else's.
+    #[error(
+        "photo {number} is enrolled for identity {id} already; if they are one person, merge them, else undo that first"
+    )]
+    PhotoElsewhere {
+        /// Which one, counted from 0.
+        number: usize,
+        /// Whose it is.
+        id: u64,
+    },
+    /// The collection has gone over to another contract meanwhile.
+    #[error(
+        "the photos were embedded under contract {found}, this collection's is {expected} now; try again"
+    )]
+    ContractGone {
+        /// That of the photos.
+        found: String,
+        /// The one in service.
+        expected: String,
+    },
     /// No such edit.
     #[error("record {sequence} is no edit")]
     EditNotFound {

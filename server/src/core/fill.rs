@@ -96,11 +96,7 @@ impl Replay {
     fn apply(&mut self, record: Record) {
         match record.body {
             Some(Body::TrackObserved(track)) => self.observed(&track),
-            Some(Body::TrackRetracted(track)) => {
-                for face in self.tracks.remove(&track.track_id).unwrap_or_default().1 {
-                    self.faces.remove(&face);
-                }
-            }
+            Some(Body::TrackRetracted(track)) => self.retracted(track.track_id),
             Some(Body::Edited(edited)) => self.edited(&edited),
             Some(Body::ExemplarsReembedded(batch)) => self.reembedded(batch),
             Some(Body::MigrationSwitched(_)) => self.in_service = 1 - self.in_service,
@@ -126,6 +122,12 @@ impl Replay {
                 | Body::MigrationStarted(_),
             )
             | None => {}
+        }
+    }
+
+    fn retracted(&mut self, track: u64) {
+        for face in self.tracks.remove(&track).unwrap_or_default().1 {
+            self.faces.remove(&face);
         }
     }
 
@@ -178,6 +180,12 @@ impl Replay {
                     entry.0 = moved.into_identity_id;
                 }
             }
+        }
+        for gone in &edited.retracted {
+            self.retracted(gone.track_id);
+        }
+        for photo in &edited.enrolled {
+            self.observed(photo);
         }
     }
 

@@ -6,7 +6,7 @@ use super::contracts::{Contract, Contracts, LATER_FOLDERS, Side};
 use super::fill::fill_index;
 use super::replay::{OpenError, embedding_of};
 use rollcall_index::{BuildError, Embedding, Index, MemoryBudget};
-use rollcall_log::record::{BlobRef, Body, Record};
+use rollcall_log::record::{BlobRef, Body, Exemplar, Record};
 use rollcall_log::{Log, LogReader};
 use std::path::{Path, PathBuf};
 
@@ -199,14 +199,18 @@ fn embeddings_for(
 ) -> Result<Vec<Embedding>, Unusable> {
     let of = |side| contracts.side(side).is_some_and(|of| of.id == contract);
     let read = |exemplar: u64, reference: &BlobRef| embedding_of(log, exemplar, reference);
+    let own = |exemplar: &Exemplar| {
+        let id = exemplar.exemplar_id;
+        let missing = || Unusable::Why(format!("exemplar {id} has no embedding"));
+        Ok(read(id, exemplar.embedding.as_ref().ok_or_else(missing)?)?)
+    };
     match &record.body {
         Some(Body::TrackObserved(track)) if of(Side::InService) => {
-            let exemplars = track.exemplars.iter().map(|exemplar| {
-                let id = exemplar.exemplar_id;
-                let missing = || Unusable::Why(format!("exemplar {id} has no embedding"));
-                Ok(read(id, exemplar.embedding.as_ref().ok_or_else(missing)?)?)
-            });
-            exemplars.collect()
+            track.exemplars.iter().map(own).collect()
+        }
+        Some(Body::Edited(edited)) if of(Side::InService) => {
+            let photos = edited.enrolled.iter();
+            photos.flat_map(|it| &it.exemplars).map(own).collect()
         }
         Some(Body::ExemplarsReembedded(batch)) if of(Side::Other) => {
             let exemplars = batch.exemplars.iter();

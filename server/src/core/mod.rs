@@ -35,6 +35,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use alert::{RuleChange, RuleEdit, RuleUpdate, WebhookUpdate};
 pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
+pub(crate) use catalog::name_key;
 pub use catalog::{
     AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
     FactQuery, IdentityQuery, Lost, Pending, Progress, ReviewItem, SightingKey, SightingQuery,
@@ -43,7 +44,7 @@ pub use catalog::{
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
 pub(crate) use contracts::Side;
 pub use contracts::{Contract, Contracts, Migration, Phase};
-pub use edit::{Change, Edit, ProfileUpdate, Target};
+pub use edit::{Change, Edit, PHOTOS_MAX, Person, Photo, PhotoDigest, ProfileUpdate, Target};
 pub(crate) use edit::{METADATA_KEYS_MAX, as_shown};
 pub use events::{Cursor, EventSource};
 pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};

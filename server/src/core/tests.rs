@@ -6,11 +6,12 @@ use rollcall_index::{Embedding, Filter};
 use std::path::Path;
 
 pub(super) const DIMENSION: usize = 16;
+pub(super) const CONTRACT: &str = "test";
 
 pub(super) fn options(folder: &Path) -> CoreOptions {
     CoreOptions {
         data: folder.to_owned(),
-        contract: "test".to_owned(),
+        contract: CONTRACT.to_owned(),
         dimension: DIMENSION,
         same_cosine: 0.4,
         writer_queue: 64,

@@ -213,7 +213,7 @@ impl Identities {
 }
 
 /// The edit at that record with everybody whom it named.
-fn answer(core: &Core, sequence: u64) -> Result<pb::EditResponse, ApiError> {
+pub(super) fn answer(core: &Core, sequence: u64) -> Result<pb::EditResponse, ApiError> {
     let place = core.catalog().edit(sequence)?;
     let place = place.ok_or(ApiError::Internal("an edit is not in the catalog"))?;
     let edit = told(core, place)?;
@@ -224,7 +224,9 @@ fn answer(core: &Core, sequence: u64) -> Result<pb::EditResponse, ApiError> {
     let moves = moves.flat_map(|moved| [moved.from_identity_id, moved.into_identity_id]);
     let facts = edit.facts.iter().filter_map(|change| change.fact);
     let facts = facts.flat_map(|fact| [fact.identity_id, fact.other_identity_id]);
+    let photos = edit.photos.iter().map(|changed| changed.identity_id);
     let ids: BTreeSet<u64> = profiles
+        .chain(photos)
         .chain(redirects)
         .chain(moves)
         .chain(facts)
@@ -269,7 +271,7 @@ pub(super) fn checked_name(name: &str) -> Result<String, ApiError> {
     }
 }
 
-fn checked_external_id(id: &str) -> Result<String, ApiError> {
+pub(super) fn checked_external_id(id: &str) -> Result<String, ApiError> {
     match unfit(id) {
         Some(what) => Err(unfit_field("external_id", what)),
         None => Ok(id.to_owned()),

@@ -129,8 +129,9 @@ fn edits(
             };
             let mut moves = edited.moves.iter();
             let moved = moves.find(|moved| moved.track_ids.contains(&track));
-            ahead.extend(moved.map(|moved| moved.into_identity_id));
-            if moved.is_some() || states(&edited, track) {
+            let both = moved.map(|moved| [moved.from_identity_id, moved.into_identity_id]);
+            ahead.extend(both.into_iter().flatten());
+            if moved.is_some() || states(&edited, track) || enrols(&edited, track) {
                 found.insert(place.sequence, place);
             }
         }
@@ -141,6 +142,13 @@ fn edits(
 fn states(edited: &Edited, track: u64) -> bool {
     let mut facts = edited.facts.iter().filter_map(|change| change.fact);
     facts.any(|fact| fact.track_id == track || fact.other_track_id == track)
+}
+
+/// Whether the track is a photo that the edit enrolled, or took away.
+fn enrols(edited: &Edited, track: u64) -> bool {
+    let enrolled = edited.enrolled.iter().map(|photo| photo.track_id);
+    let retracted = edited.retracted.iter().map(|gone| gone.track_id);
+    enrolled.chain(retracted).any(|photo| photo == track)
 }
 
 fn nearest(

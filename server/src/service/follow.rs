@@ -138,6 +138,7 @@ impl Follower {
             | Event::IdentityRestored(_)
             | Event::TracksMoved(_)
             | Event::FactChanged(_)
+            | Event::PhotosChanged(_)
             | Event::AlertRaised(_)
             | Event::MigrationChanged(_) => return None,
         };

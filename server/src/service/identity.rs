@@ -93,6 +93,13 @@ impl pb::identity_service_server::IdentityService for Identities {
         Ok(Response::new(self.reject(request.into_inner()).await?))
     }
 
+    async fn enrol_person(
+        &self,
+        request: Request<pb::EnrolPersonRequest>,
+    ) -> Result<Response<pb::EnrolPersonResponse>, Status> {
+        Ok(Response::new(self.enrol(request.into_inner()).await?))
+    }
+
     async fn forget_fact(
         &self,
         request: Request<pb::ForgetFactRequest>,

@@ -4,6 +4,7 @@ mod admin;
 mod alert;
 mod alert_check;
 mod edit;
+mod enrol;
 mod explain;
 mod facts;
 mod follow;

@@ -78,6 +78,10 @@ impl Options {
             && self.seen_before_us.is_none_or(|before| from_us <= before)
     }
 
+    fn has_times(&self) -> bool {
+        self.seen_after_us.is_some() || self.seen_before_us.is_some()
+    }
+
     /// Whether people of that state are looked for.
     pub(super) fn takes_state(&self, state: pb::IdentityState) -> bool {
         self.include_hidden || state != pb::IdentityState::Hidden
@@ -294,6 +298,10 @@ fn find(
             continue;
         }
         let sightings = sightings(catalog, identity.id, options)?;
+        // An enrolled photo has no time: it does not say that somebody was seen then.
+        if sightings.is_empty() && options.has_times() {
+            continue;
+        }
         let best = view.index.best_face(embedding, hit.identity, &filter)?;
         let next = found.get(number + 1);
         hits.push(pb::SearchHit {

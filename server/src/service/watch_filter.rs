@@ -76,6 +76,11 @@ impl About {
                 identities: [moved.from_identity_id, moved.to_identity_id],
                 ..Self::default()
             },
+            Event::PhotosChanged(changed) => Self {
+                kind: EventKind::PhotosChanged,
+                identities: [changed.identity_id, 0],
+                ..Self::default()
+            },
             Event::FactChanged(changed) => {
                 let fact = changed.fact.unwrap_or_default();
                 Self {

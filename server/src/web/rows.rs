@@ -93,6 +93,14 @@ pub(super) fn row(core: &Core, event: &pb::WatchEvent) -> Result<Option<Row>, Ap
             let text = format!("got {tracks} of person {}", moved.from_identity_id);
             Some(about(core, base, "edit", moved.to_identity_id, text)?)
         }
+        Event::PhotosChanged(photos) => {
+            let more = photos.enrolled_track_ids.len();
+            let text = match u64::try_from(more).unwrap_or(u64::MAX) {
+                0 => "lost photos".to_owned(),
+                more => format!("got {}", words::count(more, "photo")),
+            };
+            Some(about(core, base, "edit", photos.identity_id, text)?)
+        }
         Event::SightingStarted(seen) => sighting(core, base, seen.sighting.as_ref())?,
         Event::SightingChanged(seen) => sighting(core, base, seen.sighting.as_ref())?,
         Event::SightingEnded(seen) => sighting(core, base, seen.sighting.as_ref())?,

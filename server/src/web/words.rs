@@ -156,6 +156,7 @@ pub(super) fn edit(edit: &pb::Edit) -> String {
             }
             capital(&told)
         }
+        EditKind::Enrol => "Photos were enrolled".to_owned(),
         EditKind::ForgetFact => format!("No longer said: {}", facts(edit, false)),
         EditKind::Undo if edit.parts_left.is_empty() => {
             format!("Edit {} was taken back", edit.undoes)

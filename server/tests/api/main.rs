@@ -11,6 +11,7 @@ mod alerts;
 mod confidence;
 mod edits;
 mod endpoint;
+mod enrol;
 mod errors;
 mod facts;
 mod http;

@@ -1,4 +1,6 @@
 //! Arguments of `rollcall identity`.
+use std::path::PathBuf;
+
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::cli::input::parse_pair;
@@ -65,6 +67,8 @@ pub(crate) enum Identity {
     Separate(Separate),
     /// Tracks are not this person: takes them away, for good.
     Reject(TracksReject),
+    /// Photos are of people: makes them known, so that they are recognised.
+    Enrol(IdentityEnrol),
     /// Lists what people said about who is who.
     Facts(FactsList),
     /// Takes back one thing that was said; tracks stay where they are.
@@ -301,6 +305,33 @@ pub(crate) struct TracksReject {
     /// Only if the identity still has this etag.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) etag: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, ClapArgs)]
+#[group(id = "photos", required = true, multiple = false, args = ["folder", "csv"])]
+pub(crate) struct IdentityEnrol {
+    /// Each folder in it is a person, named like the folder: JPEG, PNG or WebP pictures.
+    pub(crate) folder: Option<PathBuf>,
+    /// A table with the columns name and photo, and if need be external_id and face; paths are relative to it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// The pictures in FOLDER are those of this identity.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["csv", "add", "allow_duplicate_name"])]
+    pub(crate) into: Option<u64>,
+    /// Who bears a name already gets the photos.
+    #[arg(long, conflicts_with = "allow_duplicate_name")]
+    pub(crate) add: bool,
+    /// Although somebody else bears a name.
+    #[arg(long)]
+    pub(crate) allow_duplicate_name: bool,
+    /// Take a person's other photos, if some cannot be used.
+    #[arg(long)]
+    pub(crate) skip_unusable: bool,
+    /// Look at all of them, and record nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) why: Why,
 }

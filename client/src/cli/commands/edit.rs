@@ -186,6 +186,13 @@ pub(super) fn sentence(edit: &pb::Edit) -> String {
             (count, _) => format!("{count} tracks from {from} to {into}"),
         });
     }
+    for photos in &edit.photos {
+        let (id, more) = (photos.identity_id, photos.enrolled_track_ids.len());
+        parts.push(match (more, photos.withdrawn_track_ids.len()) {
+            (more, 0) => format!("{more} photos of {id} enrolled"),
+            (_, gone) => format!("{gone} photos of {id} withdrawn"),
+        });
+    }
     parts.extend(said(edit));
     for change in &edit.profiles {
         let before = change.before.clone().unwrap_or_default();

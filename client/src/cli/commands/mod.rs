@@ -3,6 +3,7 @@
 mod admin;
 mod alert;
 mod edit;
+mod enrol;
 mod explain;
 mod facts;
 mod identity;

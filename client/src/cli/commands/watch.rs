@@ -97,6 +97,7 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::AlertRaised(_)) => "alert",
         Some(Event::MigrationChanged(_)) => "migration_changed",
         Some(Event::FactChanged(_)) => "fact_changed",
+        Some(Event::PhotosChanged(_)) => "photos_changed",
         // A newer server's kind.
         None => "unknown",
     }
@@ -209,6 +210,11 @@ fn body(event: &Event) -> Value {
             "exemplars_done": view::id(e.exemplars_total).map(|_| e.exemplars_done),
             "exemplars_lost": view::id(e.exemplars_total).map(|_| e.exemplars_lost),
         }),
+        Event::PhotosChanged(e) => json!({
+            "identity_id": e.identity_id,
+            "enrolled_track_ids": e.enrolled_track_ids,
+            "withdrawn_track_ids": e.withdrawn_track_ids,
+        }),
         Event::FactChanged(e) => json!({
             "fact": e.fact.as_ref().map(view::Fact::from), "holds": e.holds,
         }),
@@ -299,6 +305,12 @@ fn sentence(event: &pb::WatchEvent) -> String {
                 e.migration, e.exemplars_done, e.exemplars_total
             ),
         },
+        Some(Event::PhotosChanged(e)) => format!(
+            "identity {}: {} photos enrolled, {} withdrawn",
+            e.identity_id,
+            e.enrolled_track_ids.len(),
+            e.withdrawn_track_ids.len()
+        ),
         Some(Event::FactChanged(e)) => {
             let words = fact_in_words(&e.fact.unwrap_or_default());
             if e.holds {

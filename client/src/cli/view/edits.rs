@@ -69,6 +69,15 @@ pub(crate) struct Edit {
     left_track_ids: Vec<u64>,
     left_tracks: u64,
     parts_left: Vec<PartLeft>,
+    photos: Vec<PhotosChange>,
+}
+
+/// Photos of a person, under the tracks that they are kept as.
+#[derive(Debug, Serialize)]
+struct PhotosChange {
+    identity_id: u64,
+    enrolled_track_ids: Vec<u64>,
+    withdrawn_track_ids: Vec<u64>,
 }
 
 /// What people said about who is who.
@@ -149,6 +158,7 @@ impl From<&pb::Edit> for Edit {
             left_track_ids: from.left_track_ids.clone(),
             left_tracks: from.left_track_count,
             parts_left: from.parts_left.iter().map(part_left).collect(),
+            photos: from.photos.iter().map(photos_change).collect(),
         }
     }
 }
@@ -157,6 +167,14 @@ fn fact_change(from: &pb::FactChange) -> FactChange {
     FactChange {
         fact: from.fact.as_ref().map(Fact::from),
         holds: from.holds,
+    }
+}
+
+fn photos_change(from: &pb::PhotosChanged) -> PhotosChange {
+    PhotosChange {
+        identity_id: from.identity_id,
+        enrolled_track_ids: from.enrolled_track_ids.clone(),
+        withdrawn_track_ids: from.withdrawn_track_ids.clone(),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Edits in the catalog: what their records change, and what the writer must know to make one.
 
 use super::read::redirect;
-use super::{CatalogError, CatalogWriter, EditPlace, history, sql, unsql};
+use super::{Catalog, CatalogError, CatalogWriter, EditPlace, history, sql, unsql};
 use crate::core::fact::{Side, sides};
 use rollcall_log::record::{
-    Edited, IdentityRenamed, IdentityState, Profile, ProfileChange, Record, TracksMoved,
+    Edited, IdentityRenamed, IdentityState, Profile, ProfileChange, Record, TrackObserved,
+    TracksMoved,
 };
-use rusqlite::{OptionalExtension, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 /// What two names must not have in common: the name without case, and without space around it.
 pub(crate) fn name_key(name: &str) -> String {
@@ -66,6 +67,12 @@ impl CatalogWriter {
             )?;
         }
         self.change_facts(record, &edited.facts)?;
+        for gone in &edited.retracted {
+            self.track_retracted(gone.track_id, gone.identity_id)?;
+        }
+        for photo in &edited.enrolled {
+            self.enrolled(record, photo)?;
+        }
         let mut named = named(edited);
         for fact in edited.facts.iter().filter_map(|change| change.fact) {
             for side in sides(&fact) {
@@ -144,6 +151,17 @@ impl CatalogWriter {
         self.recompute(into)
     }
 
+    fn enrolled(&mut self, record: &Record, photo: &TrackObserved) -> Result<(), CatalogError> {
+        let identity = photo.decision.as_ref().map_or(0, |it| it.identity_id);
+        self.ids.track = self.ids.track.max(photo.track_id);
+        self.put_track(photo, identity, Some(record.sequence))?;
+        for exemplar in &photo.exemplars {
+            self.ids.exemplar = self.ids.exemplar.max(exemplar.exemplar_id);
+            self.put_exemplar(photo.track_id, exemplar)?;
+        }
+        self.recompute(identity)
+    }
+
     /// From here on `from` resolves to `into`, or to itself.
     pub(super) fn redirect(&mut self, from: u64, into: Option<u64>) -> Result<(), CatalogError> {
         match into {
@@ -204,7 +222,15 @@ fn named(edited: &Edited) -> Vec<u64> {
     let moves = moves.flat_map(|moved| [moved.from_identity_id, moved.into_identity_id]);
     let redirects = edited.redirects.iter();
     let redirects = redirects.flat_map(|change| [change.identity_id, change.before, change.after]);
-    profiles.chain(moves).chain(redirects).collect()
+    let enrolled = edited.enrolled.iter();
+    let enrolled = enrolled.filter_map(|photo| Some(photo.decision.as_ref()?.identity_id));
+    let retracted = edited.retracted.iter().map(|gone| gone.identity_id);
+    let photos = enrolled.chain(retracted);
+    profiles
+        .chain(moves)
+        .chain(redirects)
+        .chain(photos)
+        .collect()
 }
 
 /// What the writer looks up to make an edit, uncommitted changes included.
@@ -265,6 +291,11 @@ impl CatalogWriter {
         ids(&mut *self.db.prepare_cached(text)?, [sql(id)])
     }
 
+    /// The enrolled photo of this key: its track, and whose it is.
+    pub(crate) fn photo(&self, key: u64) -> Result<Option<(u64, u64)>, CatalogError> {
+        photo(&self.db, key)
+    }
+
     /// Tracks that were decided to be of an identity after record `sequence`, by id.
     pub(crate) fn joined_since(&self, id: u64, sequence: u64) -> Result<Vec<u64>, CatalogError> {
         let text = "SELECT id FROM tracks WHERE identity_id = ?1 AND decided_sequence > ?2 \
@@ -303,16 +334,58 @@ impl CatalogWriter {
 
     /// Identities that are not absorbed and bear this name, but for case, by id.
     pub(crate) fn named(&self, name: &str) -> Result<Vec<u64>, CatalogError> {
-        let text = "SELECT id FROM identities WHERE name_key = ?1 AND name_key <> '' AND NOT \
-                    EXISTS (SELECT 1 FROM redirects WHERE identity_id = id) ORDER BY id";
-        ids(&mut *self.db.prepare_cached(text)?, [name_key(name)])
+        named_so(&self.db, name)
     }
 
     /// Identities that are not absorbed and have this external id, by id.
     pub(crate) fn known_as(&self, external_id: &str) -> Result<Vec<u64>, CatalogError> {
-        let text = "SELECT id FROM identities WHERE external_id = ?1 AND external_id <> '' AND NOT \
-                    EXISTS (SELECT 1 FROM redirects WHERE identity_id = id) ORDER BY id";
-        ids(&mut *self.db.prepare_cached(text)?, [external_id])
+        known_so(&self.db, external_id)
+    }
+}
+
+fn photo(db: &Connection, key: u64) -> Result<Option<(u64, u64)>, CatalogError> {
+    let text = "SELECT id, identity_id FROM tracks WHERE source_id = 0 AND run = 0 AND key = ?1";
+    let row = db.prepare_cached(text)?.query_row([sql(key)], |row| {
+        Ok((unsql(row.get(0)?), unsql(row.get(1)?)))
+    });
+    Ok(row.optional()?)
+}
+
+fn named_so(db: &Connection, name: &str) -> Result<Vec<u64>, CatalogError> {
+    let text = "SELECT id FROM identities WHERE name_key = ?1 AND name_key <> '' AND NOT \
+                EXISTS (SELECT 1 FROM redirects WHERE identity_id = id) ORDER BY id";
+    ids(&mut *db.prepare_cached(text)?, [name_key(name)])
+}
+
+fn known_so(db: &Connection, external_id: &str) -> Result<Vec<u64>, CatalogError> {
+    let text = "SELECT id FROM identities WHERE external_id = ?1 AND external_id <> '' AND NOT \
+                EXISTS (SELECT 1 FROM redirects WHERE identity_id = id) ORDER BY id";
+    ids(&mut *db.prepare_cached(text)?, [external_id])
+}
+
+/// What readers ask before they ask for an edit.
+impl Catalog {
+    /// Whose the enrolled photo of this key is; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn photo_owner(&self, key: u64) -> Result<Option<u64>, CatalogError> {
+        self.read(|db| Ok(photo(db, key)?.map(|(_, identity)| identity)))
+    }
+
+    /// The first who bears the name, but for case, and the first who has the external id.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn bearers(
+        &self,
+        name: &str,
+        external_id: &str,
+    ) -> Result<(Option<u64>, Option<u64>), CatalogError> {
+        self.read(|db| {
+            let (named, known) = (named_so(db, name)?, known_so(db, external_id)?);
+            Ok((named.first().copied(), known.first().copied()))
+        })
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) use write::{
 };
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -53,7 +53,8 @@ CREATE TABLE identities (
   screen_us INTEGER NOT NULL, first_seen_us INTEGER, last_seen_us INTEGER,
   cover_exemplar_id INTEGER NOT NULL, cover_quality REAL NOT NULL,
   name_key TEXT NOT NULL DEFAULT '', external_id TEXT NOT NULL DEFAULT '',
-  state INTEGER NOT NULL DEFAULT 1, confirmed INTEGER NOT NULL DEFAULT 0);
+  state INTEGER NOT NULL DEFAULT 1, confirmed INTEGER NOT NULL DEFAULT 0,
+  photo_count INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX identities_name ON identities (name_key) WHERE name_key <> '';
 CREATE INDEX identities_external ON identities (external_id) WHERE external_id <> '';
 CREATE TABLE metadata (

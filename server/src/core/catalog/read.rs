@@ -91,9 +91,9 @@ pub struct ExemplarRow {
 /// How much the catalog holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Identities with at least one track, or a name.
+    /// Identities with at least one track or photo, or a name.
     pub identities: u64,
-    /// Tracks that count.
+    /// Tracks that count, enrolled photos apart.
     pub tracks: u64,
     /// Exemplars kept.
     pub exemplars: u64,
@@ -106,14 +106,14 @@ const SOURCE: &str = "SELECT id, uri, name, kind, realtime, state, reason, messa
     (SELECT count(*) FROM tracks WHERE source_id = sources.id) FROM sources";
 pub(super) const IDENTITY: &str = "SELECT id, name, created_us, edit_sequence, track_count, exemplar_count, \
     screen_us, first_seen_us, last_seen_us, cover_exemplar_id, external_id, state, confirmed, \
-    (SELECT json_group_object(key, value) FROM metadata WHERE identity_id = identities.id) \
-    FROM identities";
-const SIGHTING: &str = "SELECT t.id, t.source_id, s.name, t.start_us, t.end_us, t.start_frame, \
+    (SELECT json_group_object(key, value) FROM metadata WHERE identity_id = identities.id), \
+    photo_count FROM identities";
+const SIGHTING: &str = "SELECT t.id, t.source_id, ifnull(s.name, ''), t.start_us, t.end_us, t.start_frame, \
     t.end_frame, t.wall_start_us, t.closed, t.identity_id, t.best_exemplar_id, t.exemplar_count, \
-    t.joined, t.attributes FROM tracks t JOIN sources s ON s.id = t.source_id";
+    t.joined, t.attributes FROM tracks t LEFT JOIN sources s ON s.id = t.source_id";
 /// Identities worth listing: one that was emptied keeps its id but is shown only if somebody said
 /// something about it; one that was absorbed is shown as its absorber.
-const LISTED: &str = "((track_count > 0 OR name <> '' OR external_id <> '' OR confirmed) \
+const LISTED: &str = "((track_count > 0 OR photo_count > 0 OR name <> '' OR external_id <> '' OR confirmed) \
     AND NOT EXISTS (SELECT 1 FROM redirects WHERE identity_id = identities.id))";
 /// Redirects followed from one identity at most: more would be a circle.
 const CHAIN_MAX: u32 = 1_000_000;
@@ -259,7 +259,7 @@ impl Catalog {
         })
     }
 
-    /// The sighting that is this track.
+    /// The sighting that is this track; or the enrolled photo, which has no source and no times.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -315,7 +315,7 @@ impl Catalog {
                     db,
                     &format!("SELECT count(*) FROM identities WHERE {LISTED}"),
                 )?,
-                tracks: count(db, "SELECT count(*) FROM tracks")?,
+                tracks: count(db, "SELECT count(*) FROM tracks WHERE source_id <> 0")?,
                 exemplars: count(db, "SELECT count(*) FROM exemplars")?,
                 sources: count(db, "SELECT count(*) FROM sources")?,
             })
@@ -324,7 +324,8 @@ impl Catalog {
 }
 
 fn sighting_sql(query: &SightingQuery) -> (String, Vec<Value>) {
-    let mut text = format!("{SIGHTING} WHERE 1");
+    // Of source 0 are enrolled photos, on which nobody was seen.
+    let mut text = format!("{SIGHTING} WHERE t.source_id <> 0");
     let mut values = Vec::new();
     let mut condition = |sql: &str, value: i64| {
         text.push_str(sql);
@@ -433,6 +434,7 @@ pub(super) fn identity_row(row: &Row<'_>) -> rusqlite::Result<pb::Identity> {
         external_id: row.get(10)?,
         confirmed: row.get(12)?,
         metadata: serde_json::from_str(&metadata).unwrap_or_default(),
+        photo_count: unsql(row.get(14)?),
     })
 }
 

@@ -51,6 +51,7 @@ pub(crate) struct IdentityFacts {
     pub(crate) id: u64,
     /// People have said something about it: it is not the machine's to give up.
     pub(crate) held: bool,
+    /// Enrolled photos among them.
     pub(crate) tracks: u64,
     pub(crate) edit_sequence: u64,
     pub(crate) created_us: i64,
@@ -482,7 +483,7 @@ impl CatalogWriter {
     }
 
     /// `decided`: the record gave the track its identity.
-    fn put_track(
+    pub(super) fn put_track(
         &mut self,
         track: &TrackObserved,
         identity: u64,
@@ -523,7 +524,11 @@ impl CatalogWriter {
         Ok(())
     }
 
-    fn put_exemplar(&mut self, track: u64, exemplar: &Exemplar) -> Result<(), CatalogError> {
+    pub(super) fn put_exemplar(
+        &mut self,
+        track: u64,
+        exemplar: &Exemplar,
+    ) -> Result<(), CatalogError> {
         let blob = |reference: &Option<BlobRef>| reference.as_ref().map(BlobRef::encode_to_vec);
         self.db
             .prepare_cached("INSERT INTO exemplars VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)")?
@@ -580,10 +585,12 @@ impl CatalogWriter {
     pub(super) fn recompute(&mut self, identity: u64) -> Result<(), CatalogError> {
         self.db
             .prepare_cached(
-                "UPDATE identities SET (track_count, exemplar_count, screen_us, first_seen_us, \
-                 last_seen_us) = (SELECT count(*), ifnull(sum(exemplar_count), 0), \
-                 ifnull(sum(end_us - start_us), 0), min(wall_start_us), \
-                 max(wall_start_us + end_us - start_us) FROM tracks WHERE identity_id = ?1), \
+                "UPDATE identities SET (track_count, screen_us, first_seen_us, last_seen_us) = \
+                 (SELECT count(*), ifnull(sum(end_us - start_us), 0), min(wall_start_us), \
+                 max(wall_start_us + end_us - start_us) FROM tracks WHERE identity_id = ?1 AND \
+                 source_id <> 0), (photo_count, exemplar_count) = (SELECT \
+                 count(*) FILTER (WHERE source_id = 0), ifnull(sum(exemplar_count), 0) FROM tracks \
+                 WHERE identity_id = ?1), \
                  (cover_exemplar_id, cover_quality) = (SELECT ifnull(max(e.id), 0), \
                  ifnull(max(e.quality), -1.0) FROM (SELECT e.id, e.quality FROM exemplars e JOIN \
                  tracks t ON t.id = e.track_id WHERE t.identity_id = ?1 \
@@ -593,7 +600,11 @@ impl CatalogWriter {
         Ok(())
     }
 
-    fn track_retracted(&mut self, track: u64, identity: u64) -> Result<(), CatalogError> {
+    pub(super) fn track_retracted(
+        &mut self,
+        track: u64,
+        identity: u64,
+    ) -> Result<(), CatalogError> {
         self.delete_exemplars("track_id = ?1", track)?;
         self.db
             .prepare_cached("DELETE FROM decisions WHERE track_id = ?1")?
@@ -679,8 +690,8 @@ impl CatalogWriter {
         let row = self
             .db
             .prepare_cached(
-                "SELECT name <> '' OR external_id <> '' OR confirmed OR state <> 1, track_count, \
-                 edit_sequence, created_us FROM identities WHERE id = ?1",
+                "SELECT name <> '' OR external_id <> '' OR confirmed OR state <> 1, \
+                 track_count + photo_count, edit_sequence, created_us FROM identities WHERE id = ?1",
             )?
             .query_row([sql(id)], |row| {
                 Ok(IdentityFacts {

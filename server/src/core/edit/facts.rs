@@ -249,7 +249,8 @@ pub(super) fn broken(
     planned: &Edited,
 ) -> Result<Vec<Stated>, CatalogError> {
     let states = planned.facts.iter().any(|change| change.holds);
-    let moves = !planned.moves.is_empty() || !planned.redirects.is_empty();
+    let moves =
+        !planned.moves.is_empty() || !planned.redirects.is_empty() || !planned.enrolled.is_empty();
     let may_break = moves && catalog.any_fact()?;
     if !states && !may_break {
         return Ok(Vec::new());
@@ -259,6 +260,9 @@ pub(super) fn broken(
     let mut add = |all: Vec<Stated>| about.extend(all.into_iter().map(|it| (it.fact.fact_id, it)));
     for track in planned.moves.iter().flat_map(|moved| &moved.track_ids) {
         add(catalog.facts_of_track(*track)?);
+    }
+    for photo in &planned.enrolled {
+        add(catalog.facts_of_track(photo.track_id)?);
     }
     for change in &planned.redirects {
         add(catalog.facts_of_identity(change.identity_id, None)?);
@@ -298,11 +302,15 @@ impl<'a> After<'a> {
             let into = moved.into_identity_id;
             moved.track_ids.iter().map(move |track| (*track, into))
         });
+        let enrolled = planned.enrolled.iter().map(|photo| {
+            let identity = photo.decision.as_ref().map_or(0, |it| it.identity_id);
+            (photo.track_id, identity)
+        });
         let redirects = planned.redirects.iter();
         let created = planned.profiles.iter().filter(|change| change.created);
         Self {
             catalog,
-            tracks: tracks.collect(),
+            tracks: tracks.chain(enrolled).collect(),
             redirects: redirects.map(|it| (it.identity_id, it.after)).collect(),
             created: created.map(|change| change.identity_id).collect(),
         }

@@ -2,6 +2,7 @@
 //! it is one record with all its effects, so that an edit is there whole or not at all.
 
 mod draft;
+mod enrol;
 mod facts;
 mod operations;
 mod place;
@@ -15,7 +16,9 @@ use super::command::WriteError;
 use super::writer::{Refusal, record, repeated};
 use rollcall_log::record::{Body, EditKind, Edited};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+pub use enrol::{PHOTOS_MAX, Person, Photo, PhotoDigest};
 pub(crate) use operations::operations;
 pub(crate) use shown::{edit as as_shown, events, fact as fact_shown};
 
@@ -142,6 +145,17 @@ pub enum Change {
         /// Which tracks, each once.
         track_ids: Vec<u64>,
     },
+    /// Photos become a person's. Those that are already are passed over. Refused as `Create` or `Update`, and
+    /// with [`WriteError::PhotosKnown`] if all are, [`WriteError::PhotoElsewhere`],
+    /// [`WriteError::ContractGone`], [`WriteError::Embedding`].
+    Enrol {
+        /// Whose they are.
+        person: Person,
+        /// The contract that they were embedded under.
+        contract: String,
+        /// The photos.
+        photos: Arc<[Photo]>,
+    },
     /// A fact no longer holds. Refused with [`WriteError::FactNotFound`].
     Forget {
         /// Which fact.
@@ -181,6 +195,24 @@ pub enum Target {
 }
 
 impl Change {
+    /// The photos that it enrols.
+    fn photos(&self) -> Arc<[Photo]> {
+        match self {
+            Self::Enrol { photos, .. } => Arc::clone(photos),
+            Self::Create { .. }
+            | Self::Update { .. }
+            | Self::Merge { .. }
+            | Self::Move { .. }
+            | Self::Split { .. }
+            | Self::Link { .. }
+            | Self::SeparateIdentities { .. }
+            | Self::SeparateTracks { .. }
+            | Self::Reject { .. }
+            | Self::Forget { .. }
+            | Self::Undo { .. } => Arc::default(),
+        }
+    }
+
     fn kind(&self) -> EditKind {
         match self {
             Self::Create { .. } => EditKind::Create,
@@ -191,6 +223,7 @@ impl Change {
             Self::Link { .. } => EditKind::MustLink,
             Self::SeparateIdentities { .. } | Self::SeparateTracks { .. } => EditKind::CannotLink,
             Self::Reject { .. } => EditKind::NotThisPerson,
+            Self::Enrol { .. } => EditKind::Enrol,
             Self::Forget { .. } => EditKind::ForgetFact,
             Self::Undo { .. } => EditKind::Undo,
         }
@@ -210,6 +243,7 @@ pub(super) fn kind_name(kind: EditKind) -> &'static str {
         EditKind::CannotLink => "cannot_link",
         EditKind::NotThisPerson => "not_this_person",
         EditKind::Undo => "undo",
+        EditKind::Enrol => "enrol",
         EditKind::ForgetFact => "forget_fact",
     }
 }
@@ -237,6 +271,7 @@ pub(super) fn carry_out(truth: &mut Truth, edit: Edit) -> Result<u64, Refusal> {
     if let Some(earlier) = repeated(truth, &edit.request_id, RequestKind::Edit(kind))? {
         return Ok(earlier.sequence);
     }
+    let photos = edit.change.photos();
     let mut planned = planned(truth, edit.change)?;
     let tracks = planned.moves.iter().map(|moved| moved.track_ids.len());
     let tracks = tracks.sum::<usize>() + planned.left_track_ids.len();
@@ -247,8 +282,9 @@ pub(super) fn carry_out(truth: &mut Truth, edit: Edit) -> Result<u64, Refusal> {
     facts::heed(&truth.catalog, &planned)?;
     planned.kind = kind.into();
     planned.reason = edit.reason;
+    let embeddings = enrol::store(truth, &mut planned, &photos)?;
     let body = Body::Edited(planned);
-    Ok(truth.write(record(&edit.author, &edit.request_id, body), Vec::new())?)
+    Ok(truth.write(record(&edit.author, &edit.request_id, body), embeddings)?)
 }
 
 fn planned(truth: &Truth, change: Change) -> Result<Edited, Refusal> {
@@ -303,6 +339,11 @@ fn planned(truth: &Truth, change: Change) -> Result<Edited, Refusal> {
             etag,
             track_ids,
         } => facts::reject(&truth.catalog, (identity_id, etag), &track_ids),
+        Change::Enrol {
+            person,
+            contract,
+            photos,
+        } => enrol::person(truth, person, &contract, &photos),
         Change::Forget { fact_id } => facts::forget(&truth.catalog, fact_id),
         Change::Undo {
             sequence,

@@ -1,14 +1,16 @@
 //! What an edit changes in the index.
 
+use super::super::apply::observed;
 use super::super::marks::mark;
-use rollcall_index::{IdentityId, Operation, State, TrackId};
+use rollcall_index::{Embedding, IdentityId, Operation, State, TrackId};
 use rollcall_log::record::{Edited, TracksMoved};
 
-/// The operations of an edit on an index that has everything before it. `hidden` says who is hidden after
-/// it. The index knows only tracks and identities that have a face, and refuses to hear of others.
+/// The operations of an edit on an index that has everything before it. `embeddings` are those of the photos
+/// that it enrols, in their order; none, if they are of another contract. `hidden` says who is hidden after it. The index knows only tracks and identities that have a face, and refuses to hear of others.
 pub(crate) fn operations(
     state: &State,
     edited: &Edited,
+    embeddings: Vec<Embedding>,
     hidden: &dyn Fn(u64) -> bool,
 ) -> Vec<Operation> {
     let changed = edited.profiles.iter().map(|change| change.identity_id);
@@ -24,6 +26,15 @@ pub(crate) fn operations(
             let into = moved.into_identity_id;
             all.push(mark(into, hidden(into)));
         }
+    }
+    for gone in &edited.retracted {
+        let faces = state.track_faces(TrackId::new(gone.track_id));
+        all.extend(faces.map(|face| Operation::Remove { face: face.face }));
+    }
+    let mut embeddings = embeddings.into_iter();
+    for photo in &edited.enrolled {
+        let own = embeddings.by_ref().take(photo.exemplars.len()).collect();
+        all.extend(observed(state, photo, own, hidden));
     }
     all
 }

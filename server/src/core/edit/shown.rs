@@ -5,7 +5,7 @@ use crate::time::timestamp;
 use rollcall_log::record::{
     Body, Edited, Fact, FactKind, IdentityState, Profile, ProfileChange, Record,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Tracks that are named one by one at most.
 const TRACKS_SHOWN: usize = 1000;
@@ -13,7 +13,7 @@ const TRACKS_SHOWN: usize = 1000;
 const DETAILS_SHOWN: usize = 100;
 
 /// The events of an edit, in order: who came into being or is back, what was said, which tracks went where,
-/// who was absorbed, which facts hold or no longer do.
+/// who was absorbed, which photos were enrolled or withdrawn, which facts hold or no longer do.
 pub(crate) fn events(edited: &Edited) -> Vec<Event> {
     let mut events = Vec::new();
     let created = edited.profiles.iter().filter(|change| change.created);
@@ -47,8 +47,34 @@ pub(crate) fn events(edited: &Edited) -> Vec<Event> {
             into_identity_id: change.after,
         })
     }));
+    events.extend(photos(edited).into_iter().map(Event::PhotosChanged));
     events.extend(fact_events(edited));
     events
+}
+
+/// The photos of an edit, person by person.
+fn photos(edited: &Edited) -> Vec<pb::PhotosChanged> {
+    let mut people: BTreeMap<u64, pb::PhotosChanged> = BTreeMap::new();
+    let mut of = |identity_id: u64, tell: &dyn Fn(&mut pb::PhotosChanged)| {
+        let told = people.entry(identity_id).or_insert(pb::PhotosChanged {
+            identity_id,
+            ..pb::PhotosChanged::default()
+        });
+        tell(told);
+    };
+    for photo in &edited.enrolled {
+        let identity = photo.decision.as_ref().map_or(0, |it| it.identity_id);
+        of(identity, &|told| {
+            told.enrolled_track_ids.push(photo.track_id)
+        });
+    }
+    for gone in &edited.retracted {
+        let track = gone.track_id;
+        of(gone.identity_id, &|told| {
+            told.withdrawn_track_ids.push(track)
+        });
+    }
+    people.into_values().collect()
 }
 
 /// That a track stays where it is put is part of its move, and no event of its own.
@@ -178,6 +204,7 @@ fn effects(edited: &Edited, told: pb::Edit) -> pb::Edit {
         facts: facts.collect(),
         fact_count: count(&edited.facts),
         parts_left: parts_left.collect(),
+        photos: photos(edited),
         ..told
     }
 }

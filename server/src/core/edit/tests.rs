@@ -1,6 +1,7 @@
 //! Edits beside a model of plain maps, taken back, and cut off by failing storage.
 
 pub(in crate::core) mod crash;
+mod enrol;
 mod facts;
 mod law;
 mod model;
@@ -8,9 +9,11 @@ mod model_undo;
 mod track_steps;
 mod world;
 
-use super::{Change, Edit, ProfileUpdate, Target};
+use super::{Change, Edit, Person, Photo, ProfileUpdate, Target};
 use crate::core::WriteError;
+use crate::core::tests::{CONTRACT, face};
 use crate::error::ApiError;
+use rollcall_log::record::FaceBox;
 
 fn edit(change: Change) -> Edit {
     Edit {
@@ -128,6 +131,40 @@ fn reject(identity_id: u64, track_ids: &[u64]) -> Edit {
         etag: None,
         track_ids: track_ids.to_vec(),
     })
+}
+
+/// Photos 0 to 5: of persons 0 to 2, two each.
+fn enrol(person: Person, photos: &[u64]) -> Edit {
+    let one = |number: &u64| {
+        let who = usize::try_from(number / 2).unwrap();
+        let noise = if number % 2 == 0 { 0.0 } else { 0.1 };
+        Photo {
+            key: 1000 + number,
+            face: FaceBox::default(),
+            landmarks: Vec::new(),
+            quality: 0.9,
+            embedding: face(who, noise).to_f16_bytes(),
+            crop: format!("crop of {number}").into_bytes(),
+            loose_crop: format!("loose crop of {number}").into_bytes(),
+        }
+    };
+    edit(Change::Enrol {
+        person,
+        contract: CONTRACT.to_owned(),
+        photos: photos.iter().map(one).collect(),
+    })
+}
+
+fn enrol_known(id: u64, photos: &[u64]) -> Edit {
+    enrol(Person::Known { id, etag: None }, photos)
+}
+
+fn enrol_new(name: &str, photos: &[u64]) -> Edit {
+    let person = Person::New {
+        update: named(name),
+        allow_duplicate_name: false,
+    };
+    enrol(person, photos)
 }
 
 fn forget(fact_id: u64) -> Edit {

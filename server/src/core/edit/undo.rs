@@ -1,6 +1,8 @@
 //! Taking an edit back. The rule: whatever the edit left must still be as it left it, and becomes what it was
 //! before; else the undo is refused, with what stands in the way. A partial undo leaves that, and says so.
 
+mod photos;
+
 use super::super::apply::{Failure, Truth};
 use super::super::catalog::CatalogError;
 use super::super::command::WriteError;
@@ -39,7 +41,7 @@ pub(super) fn plan(
         way: BTreeMap::new(),
     };
     for change in &edit.profiles {
-        undoing.profile(change, &edit.moves)?;
+        undoing.profile(change, &edit)?;
     }
     for change in &edit.redirects {
         undoing.redirect(change)?;
@@ -50,6 +52,8 @@ pub(super) fn plan(
     for change in &edit.facts {
         undoing.fact(change)?;
     }
+    undoing.enrolled(&edit)?;
+    undoing.retracted(&edit)?;
     let planned = undoing.finish(partial)?;
     check_unique(&truth.catalog, &planned, allow_duplicate_name)?;
     Ok(planned)
@@ -69,8 +73,7 @@ impl Undoing<'_> {
         self.way.entry((identity, part)).or_insert(what);
     }
 
-    /// `moves`: those of the same edit.
-    fn profile(&mut self, change: &ProfileChange, moves: &[TracksMoved]) -> Result<(), Refusal> {
+    fn profile(&mut self, change: &ProfileChange, edit: &Edited) -> Result<(), Refusal> {
         let (id, catalog) = (change.identity_id, &self.truth.catalog);
         let now = catalog.profile(id)?.unwrap_or_default();
         refuse_erased(id, &now)?;
@@ -87,7 +90,8 @@ impl Undoing<'_> {
         }
         if change.created {
             // What joined tracks that the edit itself put there stays, without them.
-            let filled = moves.iter().any(|moved| moved.into_identity_id == id);
+            let moved = edit.moves.iter().any(|moved| moved.into_identity_id == id);
+            let filled = moved || !edit.enrolled.is_empty();
             let used = !filled && !catalog.tracks_of(id)?.is_empty();
             if used || catalog.has_absorbed(id)? {
                 let what = format!("identity {id} has been given tracks or merged since");
@@ -222,7 +226,9 @@ impl Undoing<'_> {
         let nothing = planned.profiles.iter().all(|it| it.before == it.after)
             && planned.moves.is_empty()
             && planned.redirects.is_empty()
-            && planned.facts.is_empty();
+            && planned.facts.is_empty()
+            && planned.enrolled.is_empty()
+            && planned.retracted.is_empty();
         if nothing && !self.way.is_empty() {
             return Err(self.built_upon()?.into());
         }
@@ -254,6 +260,7 @@ impl Undoing<'_> {
                 let Side::Track(track) = side else {
                     continue;
                 };
+                left |= self.leave_photo(track, &stated.in_words());
                 for moved in &mut self.planned.moves {
                     let tracks = moved.track_ids.len();
                     moved.track_ids.retain(|id| *id != track);

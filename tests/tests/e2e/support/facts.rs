@@ -163,6 +163,15 @@ fn tracks(records: &[Record], reader: &LogReader) -> BTreeMap<(u64, u64), Track>
                         track.identity = moved.into_identity_id;
                     }
                 }
+                for gone in &edited.retracted {
+                    tracks.remove(&keys[&gone.track_id]).unwrap();
+                }
+                for photo in &edited.enrolled {
+                    let key = (photo.source_id, photo.track_key);
+                    keys.insert(photo.track_id, key);
+                    let track = tracks.entry(key).or_insert_with(|| opened(photo));
+                    grow(track, photo, &mut numbers, reader);
+                }
                 for change in &edited.redirects {
                     match change.after {
                         0 => redirects.remove(&change.identity_id),

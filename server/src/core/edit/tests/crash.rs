@@ -1,8 +1,8 @@
 //! Edits on storage that fails at each of their writes: all of an edit is there afterwards, or nothing.
 
 use super::{
-    create, forget, link, merge, move_tracks, named, partial_undo, reject, separate, split, undo,
-    update,
+    create, enrol_known, enrol_new, forget, link, merge, move_tracks, named, partial_undo, reject,
+    separate, split, undo, update,
 };
 use crate::core::alert::Watchlist;
 use crate::core::apply::Truth;
@@ -10,7 +10,7 @@ use crate::core::catalog::CatalogWriter;
 use crate::core::contracts::Side;
 use crate::core::edit::{Edit, carry_out};
 use crate::core::fill::{fill_index, survivors};
-use crate::core::tests::{DIMENSION, face};
+use crate::core::tests::{CONTRACT, DIMENSION, face};
 use crate::core::writer::{Refusal, record};
 use rollcall_index::{Index, MemoryBudget};
 use rollcall_log::record::{
@@ -55,7 +55,10 @@ pub(in crate::core) fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempD
 fn seen() -> MemoryStorage {
     let storage = MemoryStorage::new();
     let (mut truth, _folder) = truth(&storage);
-    let opened = Body::CollectionOpened(CollectionOpened::default());
+    let opened = Body::CollectionOpened(CollectionOpened {
+        contract: CONTRACT.to_owned(),
+        dimension: u32::try_from(DIMENSION).unwrap(),
+    });
     truth.write(record("", "", opened), Vec::new()).unwrap();
     for (track, identity) in [(1, 1), (2, 1), (3, 2)] {
         let embedding = face(usize::try_from(identity).unwrap(), 0.1);
@@ -163,6 +166,10 @@ fn an_edit_cut_off_by_the_storage_is_there_whole_or_not_at_all() {
     all_or_nothing(&[], reject(1, &[1, 2]));
     all_or_nothing(&[separate(1, 2)], forget(1));
     all_or_nothing(&[reject(1, &[1, 2])], undo(5));
+    all_or_nothing(&[], enrol_new("Eve", &[4, 5]));
+    all_or_nothing(&[], enrol_known(1, &[0]));
+    all_or_nothing(&[enrol_new("Eve", &[4, 5])], undo(5));
+    all_or_nothing(&[enrol_new("Eve", &[4, 5]), undo(5)], undo(6));
     let since = [split(1, &[1, 2], "Eve"), move_tracks(&[2], 2)];
     all_or_nothing(&since, partial_undo(5));
 }

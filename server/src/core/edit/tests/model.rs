@@ -49,6 +49,10 @@ pub(super) struct Made {
     pub(super) moved: Vec<(u64, u64, Vec<u64>)>,
     /// Which, and whether it holds from here on.
     pub(super) facts: Vec<(u64, Fact, bool)>,
+    /// Photos that become somebody's: which track, whose, which photo.
+    pub(super) enrolled: Vec<(u64, u64, u64)>,
+    /// Photos that no longer count.
+    pub(super) retracted: Vec<(u64, u64, u64)>,
     pub(super) undoes: Option<u64>,
     pub(super) undone: bool,
 }
@@ -61,6 +65,9 @@ pub(super) struct Model {
     /// The record by which the machine gave a track its identity.
     pub(super) decided: BTreeMap<u64, u64>,
     pub(super) facts: BTreeMap<u64, Fact>,
+    /// Tracks that are photos, by photo.
+    pub(super) photos: BTreeMap<u64, u64>,
+    pub(super) last_track: u64,
     fields: BTreeMap<(u64, Field), String>,
     /// The last id given.
     pub(super) last: u64,
@@ -76,6 +83,7 @@ impl Model {
                 let decision = track.decision.clone().unwrap();
                 self.last = self.last.max(decision.identity_id);
                 let identity = decision.identity_id;
+                self.last_track = self.last_track.max(track.track_id);
                 if self.tracks.insert(track.track_id, identity) != Some(identity) {
                     self.decided.insert(track.track_id, record.sequence);
                 }
@@ -293,6 +301,53 @@ impl Model {
         self.make(sequence, made)
     }
 
+    /// Photos of an identity, or of a new one of this name.
+    pub(super) fn enrol(
+        &mut self,
+        sequence: u64,
+        into: Result<u64, &str>,
+        photos: &[u64],
+    ) -> Result<(), Refused> {
+        let mut made = Made::default();
+        let owner = |photo: &u64| Some(self.tracks[self.photos.get(photo)?]);
+        let into = match into {
+            Ok(id) if id == 0 || id > self.last => return Err("IDENTITY_NOT_FOUND"),
+            Ok(id) => self.resolve(id),
+            Err(name) => {
+                let id = self.open(&mut made, name);
+                let next = self.after(&made);
+                if next.is_shared(id, Field::Name) {
+                    let bearers = (1..=self.last).filter(|other| {
+                        self.resolve(*other) == *other
+                            && self.get(*other, Field::Name).to_lowercase() == name.to_lowercase()
+                    });
+                    let bearers: Vec<u64> = bearers.collect();
+                    let first = owner(&photos[0]);
+                    let known = first.is_some_and(|first| bearers.contains(&first))
+                        && photos.iter().all(|photo| owner(photo) == first);
+                    return Err(if known { "PHOTOS_KNOWN" } else { "NAME_TAKEN" });
+                }
+                id
+            }
+        };
+        for photo in photos {
+            let twice = made.enrolled.iter().any(|(.., other)| other == photo);
+            match owner(photo) {
+                Some(owner) if owner != into => return Err("PHOTO_ENROLLED_ELSEWHERE"),
+                Some(_) => {}
+                None if twice => {}
+                None => {
+                    let track = self.last_track + 1 + made.enrolled.len() as u64;
+                    made.enrolled.push((track, into, *photo));
+                }
+            }
+        }
+        if made.enrolled.is_empty() {
+            return Err("PHOTOS_KNOWN");
+        }
+        self.make(sequence, made)
+    }
+
     pub(super) fn forget(&mut self, sequence: u64, fact: u64) -> Result<(), Refused> {
         let said = *self.facts.get(&fact).ok_or("FACT_NOT_FOUND")?;
         let made = Made {
@@ -415,6 +470,15 @@ impl Model {
                 next.tracks.insert(*track, *into);
             }
         }
+        for (track, _, photo) in &made.retracted {
+            next.tracks.remove(track);
+            next.photos.remove(photo);
+        }
+        for (track, identity, photo) in &made.enrolled {
+            next.tracks.insert(*track, *identity);
+            next.photos.insert(*photo, *track);
+            next.last_track = next.last_track.max(*track);
+        }
         for (id, fact, holds) in &made.facts {
             next.last_fact = next.last_fact.max(*id);
             match holds {
@@ -445,6 +509,9 @@ impl Model {
             return Err("FACTS_CONTRADICT");
         }
         next.take_back(made.undoes);
+        for (track, ..) in &made.enrolled {
+            next.decided.insert(*track, sequence);
+        }
         next.edits.insert(sequence, made);
         *self = next;
         Ok(())

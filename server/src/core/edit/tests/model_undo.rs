@@ -15,7 +15,8 @@ impl Model {
         let profiles = self.undo_profiles(&target, &mut made);
         let redirect = self.undo_redirect(&target, &mut made);
         let moves = self.undo_moves(edit, &target, &mut made);
-        let mut whole = profiles && redirect && moves;
+        let photos = self.undo_photos(&target, &mut made);
+        let mut whole = profiles && redirect && moves && photos;
         for (id, fact, holds) in &target.facts {
             if self.facts.contains_key(id) == *holds {
                 made.facts.push((*id, *fact, !holds));
@@ -30,7 +31,8 @@ impl Model {
             whole = false;
         }
         made.moved.retain(|(.., tracks)| !tracks.is_empty());
-        if !whole && made.sets.is_empty() && made.moved.is_empty() && made.facts.is_empty() {
+        let nothing = made.sets.is_empty() && made.moved.is_empty() && made.facts.is_empty();
+        if !whole && nothing && made.enrolled.is_empty() && made.retracted.is_empty() {
             return Err("BUILT_UPON");
         }
         self.make(sequence, made)
@@ -47,7 +49,8 @@ impl Model {
             if set.before == set.after && !target.created.contains(&id) {
                 continue;
             }
-            let filled = target.moved.iter().any(|(_, into, _)| *into == id);
+            let filled = target.moved.iter().any(|(_, into, _)| *into == id)
+                || target.enrolled.iter().any(|(_, into, _)| *into == id);
             let has_absorbed =
                 (1..=self.last).any(|other| self.get(other, Field::PartOf) == id.to_string());
             let used = has_absorbed || (!filled && !self.tracks_of(id).is_empty());
@@ -116,6 +119,27 @@ impl Model {
         whole
     }
 
+    /// Photos that were enrolled go, those that went are back.
+    fn undo_photos(&self, target: &Made, made: &mut Made) -> bool {
+        let mut whole = true;
+        for photo in &target.enrolled {
+            match self.tracks.get(&photo.0) {
+                Some(owner) if *owner == photo.1 => made.retracted.push(*photo),
+                Some(_) => whole = false,
+                None => {}
+            }
+        }
+        for photo in &target.retracted {
+            let again = self.photos.contains_key(&photo.2);
+            if self.absorbed(photo.1) || again {
+                whole = false;
+            } else {
+                made.enrolled.push(*photo);
+            }
+        }
+        whole
+    }
+
     /// Leaves whatever breaks facts; whether there was anything of the kind.
     fn leave(&self, made: &mut Made) -> bool {
         let after = self.after(made);
@@ -129,6 +153,10 @@ impl Model {
             }
             let (_, one, other) = after.facts[&id];
             for side in [one, other] {
+                let count = made.enrolled.len();
+                let stays_away = |it: &(u64, u64, u64)| side == Side::Track(it.0);
+                made.enrolled.retain(|it| !stays_away(it));
+                left |= made.enrolled.len() < count;
                 for (.., tracks) in &mut made.moved {
                     let count = tracks.len();
                     tracks.retain(|track| side != Side::Track(*track));

@@ -2,7 +2,7 @@
 
 use super::model::{Field, Kind, Model, Side as Party};
 use super::track_steps::{TrackStep, track_steps};
-use super::{create, merge, partial_undo, reason, undo, update};
+use super::{create, enrol_known, enrol_new, merge, partial_undo, reason, undo, update};
 use crate::core::contracts::Side;
 use crate::core::edit::{Edit, ProfileUpdate};
 use crate::core::fill::{Survivors, survivors};
@@ -52,6 +52,13 @@ enum Step {
         from: u64,
         into: u64,
     },
+    Enrol {
+        /// 0 to 5: which photo; the person on it goes with it.
+        photos: Vec<u64>,
+        /// Somebody new of this name, or whoever this is.
+        name: usize,
+        id: Option<u64>,
+    },
     Of(TrackStep),
     Undo {
         edit: prop::sample::Index,
@@ -61,6 +68,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let id = 0..60_u64;
+    let photos = prop::collection::vec(0..6_u64, 1..4);
     let person = 0..PEOPLE;
     let fields = [
         Field::Name,
@@ -81,6 +89,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (id.clone(), id).prop_map(|(from, into)| Step::Merge { from, into }),
         6 => (any::<prop::sample::Index>(), any::<bool>())
             .prop_map(|(edit, partial)| Step::Undo { edit, partial }),
+        5 => (photos, 0..3_usize, prop::option::weighted(0.6, 0..60_u64))
+            .prop_map(|(photos, name, id)| Step::Enrol { photos, name, id }),
         8 => track_steps().prop_map(Step::Of),
     ]
 }
@@ -195,6 +205,17 @@ impl World {
                 })
                 .await;
             }
+            Step::Enrol { photos, name, id } => {
+                let id = id.map(|id| id % (self.model.last + 2));
+                let asked = match id {
+                    Some(id) => enrol_known(id, photos),
+                    None => enrol_new(NAMES[*name], photos),
+                };
+                self.edit(asked, |model, sequence| {
+                    model.enrol(sequence, id.ok_or(NAMES[*name]), photos)
+                })
+                .await;
+            }
             Step::Of(step) => self.step_of_tracks(step).await,
             Step::Undo { edit, partial } => {
                 let edits = self.model.edits();
@@ -243,7 +264,10 @@ impl World {
         let (core, model) = (&self.core, &self.model);
         let seen = sightings(core);
         let tracks: BTreeMap<u64, u64> = seen.iter().map(|s| (s.track_id, s.identity_id)).collect();
-        assert_eq!(tracks, model.tracks);
+        let is_photo = |track: &u64| model.photos.values().any(|photo| photo == track);
+        let mut in_sight = model.tracks.clone();
+        in_sight.retain(|track, _| !is_photo(track));
+        assert_eq!(tracks, in_sight);
         for id in 1..=model.last {
             let root = model.resolve(id);
             let shown = core.catalog().identity(id).unwrap().unwrap();
@@ -263,11 +287,16 @@ impl World {
                 shown.confirmed,
                 !model.get(root, Field::Confirmed).is_empty()
             );
-            let own = model.tracks_of(root);
+            let mut own = model.tracks_of(root);
+            let all = own.len();
+            own.retain(|track| !is_photo(track));
+            let photos = (all - own.len()) as u64;
             assert_eq!(shown.track_count, own.len() as u64, "tracks of {root}");
+            assert_eq!(shown.photo_count, photos, "photos of {root}");
+            assert_eq!(shown.first_seen.is_some(), !own.is_empty());
             let exemplars = seen.iter().filter(|s| own.contains(&s.track_id));
             let exemplars: u32 = exemplars.map(|s| s.exemplar_count).sum();
-            assert_eq!(shown.exemplar_count, u64::from(exemplars));
+            assert_eq!(shown.exemplar_count, u64::from(exemplars) + photos);
         }
         self.check_lists();
         self.check_facts();
