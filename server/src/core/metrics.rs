@@ -1,9 +1,10 @@
 //! What the core counts: `docs/metrics.md` has the list.
 
+use super::edit;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use rollcall_log::record::{AlertKind, Body, Record};
+use rollcall_log::record::{AlertKind, Body, EditKind, Record};
 
 /// Counters and gauges of writer, log and index.
 #[derive(Clone, Debug)]
@@ -64,6 +65,11 @@ impl CoreMetrics {
             &["kind"],
         )?;
         registry.register(Box::new(operations.clone()))?;
+        // There from the start, so that the first of a kind is an increase.
+        let kinds = (1..32).filter_map(|kind| EditKind::try_from(kind).ok());
+        for kind in kinds {
+            operations.with_label_values(&[edit::kind_name(kind)]);
+        }
         let alerts = IntCounterVec::new(
             Opts::new("rollcall_alerts_raised_total", "Alerts raised"),
             &["kind"],
