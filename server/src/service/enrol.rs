@@ -324,33 +324,36 @@ impl Asked {
 
 /// Why a photo cannot be used, if that is the photo's fault.
 fn refused(error: ApiError) -> Result<pb::PhotoResult, ApiError> {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let mut result = pb::PhotoResult::default();
-    let outcome = match error {
-        ApiError::NoFaceFound => PhotoOutcome::NoFaceFound,
-        ApiError::SeveralFaces { count: faces } => {
-            result.face_count = count(faces);
-            PhotoOutcome::SeveralFaces
+    let mut faces = 0;
+    let mut rejections = Vec::new();
+    let outcome = if let ApiError::Photo(error) = &error {
+        match error {
+            PhotoError::Empty | PhotoError::Unreadable { .. } => PhotoOutcome::ImageUnreadable,
+            PhotoError::TooLargeBytes { .. } | PhotoError::TooManyPixels { .. } => {
+                PhotoOutcome::ImageTooLarge
+            }
         }
-        ApiError::FaceRejected { reasons } => {
-            result.face_count = count(reasons.len());
-            result.rejections = reasons.into_iter().map(str::to_owned).collect();
-            PhotoOutcome::FaceRejected
-        }
-        ApiError::FaceIndexOutOfRange { count: faces, .. } => {
-            result.face_count = count(faces);
-            PhotoOutcome::FaceIndexOutOfRange
-        }
-        ApiError::Photo(PhotoError::Empty | PhotoError::Unreadable { .. }) => {
-            PhotoOutcome::ImageUnreadable
-        }
-        ApiError::Photo(PhotoError::TooLargeBytes { .. } | PhotoError::TooManyPixels { .. }) => {
-            PhotoOutcome::ImageTooLarge
-        }
-        other => return Err(other),
+    } else if matches!(error, ApiError::NoFaceFound) {
+        PhotoOutcome::NoFaceFound
+    } else if let ApiError::SeveralFaces { count } = error {
+        faces = count;
+        PhotoOutcome::SeveralFaces
+    } else if let ApiError::FaceIndexOutOfRange { count, .. } = error {
+        faces = count;
+        PhotoOutcome::FaceIndexOutOfRange
+    } else if let ApiError::FaceRejected { reasons } = &error {
+        faces = reasons.len();
+        rejections = reasons.iter().map(|it| (*it).to_owned()).collect();
+        PhotoOutcome::FaceRejected
+    } else {
+        return Err(error);
     };
-    result.set_outcome(outcome);
-    Ok(result)
+    Ok(pb::PhotoResult {
+        outcome: outcome.into(),
+        face_count: u32::try_from(faces).unwrap_or(u32::MAX),
+        rejections,
+        ..pb::PhotoResult::default()
+    })
 }
 
 /// The photos with what each has in common with the others, and the faces of those that can be used.

@@ -234,20 +234,36 @@ fn assert_found(data: &Path) {
     }
 }
 
+/// Copies a folder of a core that runs. What it clears away meanwhile may be there or not, as if it were killed then.
 fn copy(from: &Path, to: &Path, but: Option<&str>) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    let Some(entries) = unless_gone(std::fs::read_dir(from)) else {
+        return;
+    };
+    for entry in entries {
+        let Some(entry) = unless_gone(entry) else {
+            continue;
+        };
         let name = entry.file_name();
         if but.is_some_and(|but| name.to_string_lossy().starts_with(but)) {
             continue;
         }
         let to = to.join(name);
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir(&to).unwrap();
+        let Some(kind) = unless_gone(entry.file_type()) else {
+            continue;
+        };
+        if kind.is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
             copy(&entry.path(), &to, None);
         } else {
-            std::fs::copy(entry.path(), to).unwrap();
+            unless_gone(std::fs::copy(entry.path(), to));
         }
+    }
+}
+
+fn unless_gone<T>(found: std::io::Result<T>) -> Option<T> {
+    match found {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        found => Some(found.unwrap()),
     }
 }
 
