@@ -4,6 +4,10 @@
 //! `gallery --corpus FOLDER --people 10000 --photos 10`: prints a JSON line for each system;
 //! `benches/README.md` says what is in it. Everything runs on one core.
 #![allow(clippy::print_stdout, reason = "the result of this program")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "shares of counts that memory holds"
+)]
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -193,9 +193,10 @@ fn newton(trials: &[Trial], known: usize, unknown: usize, used: [bool; 3]) -> [f
         }
         for at in (0..3).filter(|at| !used[*at]) {
             slope[at] = 0.0;
-            for other in 0..3 {
-                (bend[at][other], bend[other][at]) = (0.0, 0.0);
+            for row in &mut bend {
+                row[at] = 0.0;
             }
+            bend[at] = [0.0; 3];
             bend[at][at] = 1.0;
         }
         let step = solved(bend, slope);
@@ -213,9 +214,10 @@ fn newton(trials: &[Trial], known: usize, unknown: usize, used: [bool; 3]) -> [f
 fn solved(mut matrix: [[f64; 3]; 3], mut right: [f64; 3]) -> [f64; 3] {
     for at in 0..3 {
         for below in at + 1..3 {
-            let factor = matrix[below][at] / matrix[at][at];
-            for column in at..3 {
-                matrix[below][column] -= factor * matrix[at][column];
+            let upper = matrix[at];
+            let factor = matrix[below][at] / upper[at];
+            for (value, over) in matrix[below].iter_mut().zip(upper).skip(at) {
+                *value -= factor * over;
             }
             right[below] -= factor * right[at];
         }

@@ -137,7 +137,7 @@ fn reject(identity_id: u64, track_ids: &[u64]) -> Edit {
 fn enrol(person: Person, photos: &[u64]) -> Edit {
     let one = |number: &u64| {
         let who = usize::try_from(number / 2).unwrap();
-        let noise = if number % 2 == 0 { 0.0 } else { 0.1 };
+        let noise = if number.is_multiple_of(2) { 0.0 } else { 0.1 };
         Photo {
             key: 1000 + number,
             face: FaceBox::default(),
