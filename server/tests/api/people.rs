@@ -255,3 +255,25 @@ async fn status_tells_what_there_is() {
     assert_eq!(status.visible_sequence, status.durable_sequence);
     assert!(status.log_bytes > 0 && status.blob_bytes > 0);
 }
+
+#[tokio::test]
+async fn a_stranger_whom_several_sources_open_at_once_is_one_identity() {
+    let fixture = Fixture::start().await;
+    let seen = (0..8).map(|number| {
+        let api = fixture.api.clone();
+        async move {
+            let source = api.add_remote(&format!("feed {number}")).await;
+            let mut run = api.run(source.id).await;
+            run.track(track(1, 1, 40.0, 0, 2, true)).await;
+            run.finish().await;
+        }
+    });
+    let seen: Vec<_> = seen.map(tokio::spawn).collect();
+    for run in seen {
+        run.await.unwrap();
+    }
+    let found = fixture.api.search(40.0).await;
+    assert_eq!(found.hits.len(), 1);
+    let identity = found.hits[0].identity.as_ref().unwrap();
+    assert_eq!((identity.id, identity.track_count), (1, 8));
+}
