@@ -259,7 +259,8 @@ impl Identities {
                 .index
                 .who(&mean, most, floor, &filter, Effort::Normal)?;
             let mut told = Vec::new();
-            for hit in hits {
+            // Somebody less similar may be among them, if nobody is above the floor.
+            for hit in hits.into_iter().filter(|hit| hit.similarity >= floor) {
                 let identity = core.catalog().identity(hit.identity.get())?;
                 if identity.as_ref().is_none_or(|identity| identity.id == own) {
                     continue;
