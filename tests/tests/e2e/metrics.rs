@@ -71,6 +71,8 @@ async fn every_metric_of_the_dashboards_and_the_manual_is_exported() {
     };
     client.search_embedding(request).await.unwrap();
 
+    let page = http::get(server.http(), "/").await.unwrap();
+    assert_eq!(page.code, 200);
     assert_right(&metrics(&server).await, &client.status().await.unwrap());
     // A live source has its lag, for as long as it is read.
     let live = LiveStream::start(&truth.clip);

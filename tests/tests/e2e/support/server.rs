@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lines of the server's log that a failed test shows.
 const LINES_SHOWN: usize = 60;
@@ -218,6 +218,14 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        // A worker that was just being started holds the log's lock until it has begun to run its own program.
+        let Ok(lock) = File::open(self.data.join("log/LOCK")) else {
+            return;
+        };
+        let begun = Instant::now();
+        while lock.try_lock().is_err() && begun.elapsed() < LONGEST {
+            std::thread::yield_now();
+        }
     }
 
     /// The processes that it started.
