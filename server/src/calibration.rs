@@ -65,11 +65,14 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
                         fitted.confidence
                     );
                     edge.calibration.0.store(Some(Arc::new(fitted)));
+                    asked_of = (faces, contract);
                 }
-                Ok(None) => edge.calibration.0.store(None),
+                Ok(None) => {
+                    edge.calibration.0.store(None);
+                    asked_of = (faces, contract);
+                }
                 Err(error) => tracing::warn!(%error, "what cosines are worth cannot be found"),
             }
-            asked_of = (faces, contract);
         }
         tokio::select! {
             () = edge.shutdown.wait() => return,

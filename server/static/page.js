@@ -88,7 +88,9 @@ if (feed) {
     events.addEventListener("open", () => say("Connected: what happens is shown at once."));
     events.addEventListener("error", () => {
       const over = events.readyState === EventSource.CLOSED;
-      say(over ? "The feed has ended: load the page again." : "The server is away; trying again.");
+      say("The server is away; trying again.");
+      // A server that is just starting refuses, and browsers give up then.
+      if (over) setTimeout(connect, 5000);
     });
     for (const kind of ["beat", "gap", "row"]) {
       events.addEventListener(kind, (event) => (cursor = event.lastEventId));

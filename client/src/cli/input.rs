@@ -110,11 +110,20 @@ pub(crate) async fn read_photo(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// The first line of a file, or of standard input.
+/// The first line of a file, or of standard input; refused if it is no text or empty.
 pub(crate) async fn read_line(path: &Path) -> Result<String, Failure> {
     let bytes = read(path, LINE_BYTES_MAX).await?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    let first = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).next();
+    match std::str::from_utf8(first.unwrap_or_default()) {
+        Ok(line) if !line.is_empty() => Ok(line.to_owned()),
+        Ok(_) | Err(_) => Err(Failure::Local {
+            reason: "INVALID_ARGUMENT",
+            message: format!(
+                "{}: the first line is empty or no UTF-8 text; write the key there as text (`openssl rand -hex 32`)",
+                path.display()
+            ),
+        }),
+    }
 }
 
 /// An embedding from outside, with the contract it was made under if it says so.

@@ -493,7 +493,9 @@ impl Runs {
             Some(before) => Some(self.current(truth, before, &mean, said.pinned)?),
             None => None,
         };
-        let verdict = cluster::decide(current, &candidates, &self.rules);
+        let mut verdict = cluster::decide(current, &candidates, &self.rules);
+        // What has no face here may be theirs all the same: exemplars that another model could not embed, say.
+        verdict.absorbs_previous &= said.only;
         let room = || {
             let active = self.active.get(&scene.source_id);
             active.is_some_and(|active| active.withheld.has_room())
@@ -589,6 +591,8 @@ struct Said {
     pinned: bool,
     /// Identities that it must not join.
     barred: HashSet<u64>,
+    /// It is all that its identity has.
+    only: bool,
 }
 
 impl Said {
@@ -611,6 +615,7 @@ impl Said {
         if let Some(identity) = identity.filter(|identity| identity.tracks <= 1) {
             // Somebody has said who this very track is: that is never lost by the machine's own doing.
             let named = || catalog.facts_of_identity(identity.id, None);
+            said.only = true;
             said.pinned |= identity.held || !named()?.is_empty();
         }
         Ok(said)

@@ -12,6 +12,7 @@ use rollcall_index::Index;
 use rollcall_index::{ApplyError, BuildError, Embedding};
 use rollcall_log::record::{BlobRef, Body, CollectionOpened, Record};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,7 +104,10 @@ impl Opening {
     /// # Errors
     /// [`OpenError`]: the folder is in use, the log is damaged, it was not made by a server.
     pub fn of(data: &Path) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(data).map_err(|source| OpenError::Folder {
+        // Names, pictures and the keys of webhooks: nobody else's to read.
+        let mut private = std::fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(data).map_err(|source| OpenError::Folder {
             path: data.to_owned(),
             source,
         })?;

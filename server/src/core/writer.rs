@@ -256,8 +256,10 @@ impl Writer {
         let contracts = truth.catalog.contracts();
         let dropped = truth.other.take_if(|_| contracts.other().is_none());
         let folders = index_folder::unneeded(&self.options.data, contracts);
-        self.join_cleaner();
+        let earlier = self.cleaner.take();
         let clean = move || {
+            // One that panicked has left a folder: it is deleted at the next start.
+            let _ = earlier.map(std::thread::JoinHandle::join);
             drop(dropped);
             folders
                 .iter()

@@ -197,11 +197,13 @@ fn checked_webhook(edge: &Edge, webhook: pb::AlertWebhook) -> Result<WebhookUpda
     {
         return Err(wrong("webhook.secret", "is longer than 500 characters"));
     }
-    if !webhook.url.is_empty() {
-        edge.webhook_rules.check(&webhook.url)?;
-    }
+    // As it was read: what is checked is what is asked for.
+    let url = match webhook.url.as_str() {
+        "" => String::new(),
+        url => edge.webhook_rules.check(url)?.into(),
+    };
     Ok(WebhookUpdate {
-        url: webhook.url,
+        url,
         secret: secret.map(String::into_bytes),
         include_crop: webhook.include_crop,
     })

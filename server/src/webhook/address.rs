@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::ApiError;
+use hyper::Uri;
 use url::Url;
 
 /// Bytes of an address at most.
@@ -47,7 +48,10 @@ impl WebhookRules {
             return Err(unfit("has no host"));
         }
         if self.any || self.hosts.contains(&host) {
-            return Ok(parsed);
+            return match Uri::try_from(parsed.as_str()) {
+                Ok(_) => Ok(parsed),
+                Err(error) => Err(unfit(&format!("cannot be asked for: {error}"))),
+            };
         }
         Err(ApiError::WebhookHostNotAllowed { host })
     }

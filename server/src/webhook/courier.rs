@@ -42,14 +42,13 @@ impl Courier {
         }
     }
 
-    /// Delivers until nothing waits, the rule has no webhook any more, or the server goes down. Returns the rule.
-    pub(super) async fn run(mut self) -> u64 {
+    /// Delivers until nothing waits, the rule has no webhook any more, or the server goes down.
+    pub(super) async fn run(mut self) {
         let shutdown = self.post.shutdown.clone();
         tokio::select! {
             () = shutdown.wait() => {}
             () = self.deliver_all() => {}
         }
-        self.rule
     }
 
     async fn deliver_all(&mut self) {

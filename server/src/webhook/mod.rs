@@ -20,11 +20,11 @@ use crate::shutdown::Shutdown;
 use crate::time::now_us;
 use courier::Courier;
 use post::Poster;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{Id, JoinHandle, JoinSet};
 
 /// Requests at a time.
 const IN_FLIGHT_MAX: usize = 64;
@@ -85,17 +85,19 @@ async fn run(
     mut commits: broadcast::Receiver<Arc<Committed>>,
     mut news: watch::Receiver<()>,
 ) {
-    let mut couriers: JoinSet<u64> = JoinSet::new();
-    let mut busy: HashSet<u64> = HashSet::new();
+    let mut couriers: JoinSet<()> = JoinSet::new();
+    // Of each courier's task, the rule.
+    let mut busy: HashMap<Id, u64> = HashMap::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut look = true;
     while !post.shutdown.is_set() {
         if look {
             for rule in waiting(&post).await {
-                if busy.insert(rule) {
+                if busy.values().all(|other| *other != rule) {
                     let courier = Courier::new(Arc::clone(&post), rule, news.clone());
-                    couriers.spawn(courier.run());
+                    let task = couriers.spawn(courier.run());
+                    busy.insert(task.id(), rule);
                 }
             }
         }
@@ -112,11 +114,11 @@ async fn run(
                 Err(broadcast::error::RecvError::Lagged(_)) => true,
                 Err(broadcast::error::RecvError::Closed) => return,
             },
-            Some(done) = couriers.join_next() => match done {
-                Ok(rule) => busy.remove(&rule),
+            Some(done) = couriers.join_next_with_id() => match done {
+                Ok((id, ())) => busy.remove(&id).is_some(),
                 Err(error) => {
                     tracing::error!(%error, "a webhook's courier was lost");
-                    false
+                    busy.remove(&error.id()).is_some()
                 }
             },
         };

@@ -1,13 +1,16 @@
 //! One HTTP request and its answer.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use percent_encoding::percent_decode_str;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -66,6 +69,7 @@ impl Poster {
 
     pub(super) async fn post(&self, letter: Letter) -> Result<Answer, PostError> {
         let uri: Uri = letter.url.parse().map_err(hyper::http::Error::from)?;
+        let credentials = credentials(&letter.url);
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(uri)
@@ -74,6 +78,9 @@ impl Poster {
             .header("rollcall-alert-id", letter.id);
         if let Some(signature) = letter.signature {
             request = request.header("rollcall-signature", signature);
+        }
+        if let Some(credentials) = credentials {
+            request = request.header(AUTHORIZATION, credentials);
         }
         let request = request.body(Full::new(Bytes::from(letter.body)))?;
         let sent = tokio::time::timeout(self.timeout, self.client.request(request)).await;
@@ -105,6 +112,20 @@ fn tls() -> ClientConfig {
             builder().with_root_certificates(none).with_no_client_auth()
         }
     }
+}
+
+/// What `https://user:password@host/` asks to be sent along: basic authentication (RFC 7617).
+fn credentials(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let mut pair = decoded(user);
+    pair.push(b':');
+    pair.extend(decoded(password.unwrap_or_default()));
+    Some(format!("Basic {}", BASE64.encode(pair)))
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -153,6 +174,18 @@ mod tests {
             matches!(answer, Err(PostError::Connection(_))),
             "{answer:?}"
         );
+    }
+
+    #[test]
+    fn credentials_of_an_address_are_sent_along() {
+        let check = |url: &str, expected: Option<&str>| {
+            assert_eq!(credentials(url).as_deref(), expected, "{url}");
+        };
+        check("https://example.org/hook", None);
+        // The example of RFC 7617.
+        let expected = Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        check("https://Aladdin:open%20sesame@example.org/hook", expected);
+        check("https://a@example.org/", Some("Basic YTo="));
     }
 
     #[test]

@@ -54,6 +54,21 @@ struct Alike {
     cosine: f32,
 }
 
+impl Photo {
+    /// One that the server was not shown.
+    fn unsent((path, outcome): &(std::path::PathBuf, &'static str)) -> Self {
+        Self {
+            photo: label(path),
+            outcome: (*outcome).to_owned(),
+            rejections: Vec::new(),
+            faces: 0,
+            unlike: false,
+            cosine_to_others: None,
+            identity_id: None,
+        }
+    }
+}
+
 impl Enrolled {
     /// Whether all that was asked for is done, or would be.
     fn is_done(&self, skip_unusable: bool) -> bool {
@@ -129,8 +144,16 @@ impl Editor<'_> {
         }
         let count = gallery.people.len();
         let mut all = Vec::with_capacity(count);
+        let mut ended = None;
         for (number, person) in gallery.people.into_iter().enumerate() {
-            let done = self.one(command, person).await?;
+            let done = match self.one(command, person).await {
+                Ok(done) => done,
+                Err(failure) => {
+                    // What was recorded so far is told all the same.
+                    ended = Some(failure);
+                    break;
+                }
+            };
             tell(&done, (number + 1, count), out);
             if out.format == Format::Jsonl {
                 out.json_line(&done)?;
@@ -147,14 +170,17 @@ impl Editor<'_> {
             Format::Table if all.is_empty() => out.note("there are no photos"),
             Format::Table => out.line(&table(&all, out))?,
         }
+        if let Some(failure) = ended {
+            return Err(failure);
+        }
         let failed = all.iter().filter(|it| !it.is_done(command.skip_unusable));
         match failed.count() {
             0 => Ok(found(!all.is_empty())),
             failed => Err(Failure::Local {
                 reason: "NOT_ENROLLED",
                 message: format!(
-                    "{failed} of {count} people were not enrolled; nothing was recorded of them, and to do it \
-                     again does no harm: what is enrolled is passed over"
+                    "{failed} of {count} people were not enrolled, or not with all their photos; the edits that are told of them \
+                     are all that was recorded, and to do it again does no harm: what is enrolled is passed over"
                 ),
             }),
         }
@@ -198,9 +224,10 @@ impl Editor<'_> {
             let bearer = bearer(self.client, &request.name).await?;
             known(&mut request, bearer.unwrap_or(0));
         }
-        let calls = in_calls(person.photos)?;
+        let (calls, unsent) = in_calls(person.photos);
         // Of several calls the later ones must not find what would have kept the first from being made.
-        let looks = match (command.dry_run, calls.len()) {
+        let only_look = command.dry_run || !(unsent.is_empty() || command.skip_unusable);
+        let looks = match (only_look, calls.len()) {
             (true, _) => vec![true],
             (false, 0 | 1) => vec![false],
             (false, _) => vec![true, false],
@@ -210,6 +237,8 @@ impl Editor<'_> {
                 name: done.name.take(),
                 ..Enrolled::default()
             };
+            done.unusable = unsent.len();
+            done.photos.extend(unsent.iter().map(Photo::unsent));
             for photos in &calls {
                 request.photos = read(photos).await?;
                 request.validate_only = only_look;
@@ -229,23 +258,21 @@ impl Editor<'_> {
 
 type Photos = Vec<(std::path::PathBuf, Option<u32>)>;
 
-/// The photos in as many calls as they need.
-fn in_calls(photos: Photos) -> Result<Vec<Photos>, Failure> {
+/// The photos in as many calls as they need, and those that cannot be sent, each with its outcome.
+fn in_calls(photos: Photos) -> (Vec<Photos>, Vec<(std::path::PathBuf, &'static str)>) {
     let most = rollcall_client::IMAGE_BYTES_MAX - OVERHEAD_BYTES;
-    let mut calls: Vec<Photos> = Vec::new();
+    let (mut calls, mut unsent) = (Vec::<Photos>::new(), Vec::new());
     let mut bytes = 0;
     for (path, face) in photos {
-        let size =
-            std::fs::metadata(&path).map_err(|error| Failure::file(&path, "read", &error))?;
-        let size = usize::try_from(size.len()).unwrap_or(usize::MAX);
+        // Opened as well: what may not be read is told of like what is no picture.
+        let size = std::fs::File::open(&path).and_then(|file| file.metadata());
+        let Ok(size) = size.map(|it| usize::try_from(it.len()).unwrap_or(usize::MAX)) else {
+            unsent.push((path, "image_unreadable"));
+            continue;
+        };
         if size > most {
-            return Err(Failure::Local {
-                reason: "IMAGE_TOO_LARGE",
-                message: format!(
-                    "{}: the picture has {size} bytes, more than {most}: scale it down",
-                    path.display()
-                ),
-            });
+            unsent.push((path, "image_too_large"));
+            continue;
         }
         bytes += size;
         let fits = |last: &&mut Photos| bytes <= most && last.len() < PHOTOS_MAX;
@@ -257,7 +284,7 @@ fn in_calls(photos: Photos) -> Result<Vec<Photos>, Failure> {
             }
         }
     }
-    Ok(calls)
+    (calls, unsent)
 }
 
 async fn read(photos: &Photos) -> Result<Vec<pb::EnrolPhoto>, Failure> {

@@ -9,7 +9,7 @@ use rollcall_log::record::{AlertKind, AlertRaised, SourceKind};
 /// Open alerts looked at in one go.
 const LOOKED_AT_MAX: u32 = 64;
 /// Sightings of a person looked at, newest first.
-const SEEN_MAX: u32 = 64;
+const SEEN_MAX: usize = 64;
 
 /// Those who have left as of `now_us`, among the next few whose coming was told. Live sources go by the
 /// clock; of others the time passes as they are read.
@@ -36,11 +36,8 @@ fn has_left(
     alert: &OpenAlert,
     now_us: i64,
 ) -> Result<Option<AlertRaised>, Failure> {
-    let seen = catalog.last_seen(alert.person, SEEN_MAX)?;
-    let seen: Vec<Seen> = seen
-        .into_iter()
-        .filter(|seen| rule.takes_source(seen.source, seen.kind))
-        .collect();
+    let takes = |seen: &Seen| rule.takes_source(seen.source, seen.kind);
+    let seen = catalog.last_seen(alert.person, SEEN_MAX, takes)?;
     if seen.iter().any(|seen| !seen.closed) {
         return Ok(None);
     }

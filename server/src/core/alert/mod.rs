@@ -241,6 +241,11 @@ fn plan(
             }
             check_ids(truth, &rule)?;
             if let Some(photo) = &mut rule.photo {
+                let expected = &truth.catalog.contracts().in_service().id;
+                if photo.contract != *expected {
+                    let (found, expected) = (photo.contract.clone(), expected.clone());
+                    return Err(WriteError::ContractGone { found, expected }.into());
+                }
                 photo.embeddings = stored(truth, &photos)?;
             }
             let id = truth.catalog.last_rule()? + 1;

@@ -264,9 +264,13 @@ async fn a_photo_finds_whoever_looks_like_it_and_no_other_source_counts() {
         photo: Some(photo_of("another")),
         ..of_photo
     };
-    core.edit_alert_rule(create(of_another_model, vec![face(4, 0.0)]))
-        .await
-        .unwrap();
+    let refused = core
+        .edit_alert_rule(create(of_another_model, vec![face(4, 0.0)]))
+        .await;
+    assert!(
+        matches!(refused, Err(WriteError::ContractGone { .. })),
+        "{refused:?}"
+    );
     place
         .see(vec![came(1, 0, (0, 1)), came(2, 4, (0, 1))])
         .await;

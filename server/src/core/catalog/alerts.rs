@@ -325,15 +325,20 @@ impl CatalogWriter {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The person's last sightings, those that began last first.
-    pub(crate) fn last_seen(&self, person: u64, limit: u32) -> Result<Vec<Seen>, CatalogError> {
+    /// The person's last sightings on sources that are taken, those that began last first.
+    pub(crate) fn last_seen(
+        &self,
+        person: u64,
+        limit: usize,
+        takes: impl Fn(&Seen) -> bool,
+    ) -> Result<Vec<Seen>, CatalogError> {
         let mut statement = self.db.prepare_cached(
             "SELECT t.id, t.source_id, s.kind, s.state, s.complete_up_to_us, t.closed, t.end_us, \
              t.wall_start_us + t.end_us - t.start_us, t.best_exemplar_id FROM tracks t \
              JOIN sources s ON s.id = t.source_id WHERE t.identity_id = ?1 \
-             ORDER BY t.wall_start_us DESC LIMIT ?2",
+             ORDER BY t.wall_start_us DESC",
         )?;
-        let rows = statement.query_map(params![sql(person), limit], |row| {
+        let rows = statement.query_map([sql(person)], |row| {
             Ok(Seen {
                 track: unsql(row.get(0)?),
                 source: unsql(row.get(1)?),
@@ -346,6 +351,7 @@ impl CatalogWriter {
                 best_exemplar: unsql(row.get(8)?),
             })
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let taken = rows.filter(|row| row.as_ref().map_or(true, &takes));
+        Ok(taken.take(limit).collect::<Result<_, _>>()?)
     }
 }

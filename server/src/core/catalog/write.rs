@@ -10,6 +10,7 @@ use rollcall_log::record::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashSet;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -188,6 +189,9 @@ impl CatalogWriter {
             // Absent already is as good as removed; any other failure shows at once below.
             let _ = std::fs::remove_file(name);
         }
+        // Its journal gets the same permissions. One that cannot be made shows at once below.
+        let mut private = std::fs::OpenOptions::new();
+        let _ = private.write(true).create(true).mode(0o600).open(path);
         let db = connect(path)?;
         db.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
@@ -690,7 +694,7 @@ impl CatalogWriter {
         let row = self
             .db
             .prepare_cached(
-                "SELECT name <> '' OR external_id <> '' OR confirmed OR state <> 1, \
+                "SELECT name <> '' OR external_id <> '' OR confirmed OR state <> 1 OR photo_count > 0, \
                  track_count + photo_count, edit_sequence, created_us FROM identities WHERE id = ?1",
             )?
             .query_row([sql(id)], |row| {

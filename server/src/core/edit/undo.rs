@@ -261,6 +261,7 @@ impl Undoing<'_> {
                     continue;
                 };
                 left |= self.leave_photo(track, &stated.in_words());
+                left |= self.leave_apart(track, &stated.in_words());
                 for moved in &mut self.planned.moves {
                     let tracks = moved.track_ids.len();
                     moved.track_ids.retain(|id| *id != track);
@@ -278,6 +279,22 @@ impl Undoing<'_> {
             .moves
             .retain(|moved| !moved.track_ids.is_empty());
         Ok(left)
+    }
+
+    /// Whoever is to be absorbed again is absorbed whole, or not at all: not at all, if this track of theirs stays.
+    fn leave_apart(&mut self, track: u64, why: &str) -> bool {
+        let absorbed = |moved: &&TracksMoved| moved.all && moved.track_ids.contains(&track);
+        let whole = self.planned.moves.iter().find(absorbed);
+        let Some(from) = whole.map(|moved| moved.from_identity_id) else {
+            return false;
+        };
+        let of_them = |moved: &TracksMoved| moved.all && moved.from_identity_id == from;
+        self.planned.moves.retain(|moved| !of_them(moved));
+        self.planned
+            .redirects
+            .retain(|change| change.identity_id != from);
+        self.blocked(from, "REDIRECT", format!("track {track} stays: {why}"));
+        true
     }
 
     fn built_upon(&self) -> Result<WriteError, CatalogError> {

@@ -157,6 +157,7 @@ impl Model {
                 let stays_away = |it: &(u64, u64, u64)| side == Side::Track(it.0);
                 made.enrolled.retain(|it| !stays_away(it));
                 left |= made.enrolled.len() < count;
+                left |= Self::leave_apart(made, side);
                 for (.., tracks) in &mut made.moved {
                     let count = tracks.len();
                     tracks.retain(|track| side != Side::Track(*track));
@@ -165,5 +166,23 @@ impl Model {
             }
         }
         left
+    }
+
+    /// Whoever was to be absorbed again with that track is not absorbed.
+    fn leave_apart(made: &mut Made, side: Side) -> bool {
+        let again = |set: &&Set| set.field == Field::PartOf && !set.after.is_empty();
+        let Some(from) = made.sets.iter().find(again).map(|set| set.id) else {
+            return false;
+        };
+        let goes = |moved: &(u64, u64, Vec<u64>)| {
+            moved.0 == from && moved.2.iter().any(|track| side == Side::Track(*track))
+        };
+        if !made.moved.iter().any(goes) {
+            return false;
+        }
+        made.moved.retain(|moved| moved.0 != from);
+        made.sets
+            .retain(|set| set.field != Field::PartOf || set.id != from);
+        true
     }
 }
