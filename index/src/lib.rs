@@ -33,6 +33,7 @@
 
 mod apply;
 mod arena;
+mod basis;
 mod blocks;
 mod build;
 mod cells;
@@ -60,6 +61,7 @@ mod two_means;
 mod verify;
 
 pub use apply::{ApplyError, Operation};
+pub use basis::{Basis, Standing};
 pub use build::{BuildError, Builder, MemoryBudget};
 pub use embedding::{Embedding, EmbeddingError, Similarity};
 pub use facts::{Facts, Spread};

@@ -21,6 +21,7 @@
 //!   until it has a better face, it is withheld.
 
 pub mod confidence;
+pub mod evidence;
 pub mod hri;
 pub mod score;
 

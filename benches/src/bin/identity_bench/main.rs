@@ -4,6 +4,7 @@
 //! threshold; `benches/README.md` says what is in it. Everything runs on one core.
 
 mod assign;
+mod evidence;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use rollcall_ingest::cluster::score::score;
 use serde_json::json;
 
 use crate::assign::{Assigner, Decided};
+use crate::evidence::Repaired;
 use crate::stream::Stream;
 
 /// Measures how right faces are put to identities, and how fast.
@@ -50,6 +52,12 @@ enum System {
     Rollcall,
     /// The rule of the server; a track is decided once, at its last face.
     RollcallOnce,
+    /// The rule that weighs evidence, decided as `rollcall` is; identities are looked at again beside.
+    Evidence,
+    /// The same without looking again, a track decided once, at its last face.
+    EvidenceOnce,
+    /// As `evidence`, and all identities are looked at again when the stream is over.
+    EvidenceRepair,
     /// The Hierarchical Retrieval Index over single faces.
     Hri,
 }
@@ -65,11 +73,17 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         ensure!((-1.0..=1.0).contains(threshold), "{threshold} is no cosine");
         let mut rules = AssignRules::for_contract(*threshold);
         rules.margin = arguments.margin.unwrap_or(rules.margin);
+        let weighed = evidence::rules(*threshold);
+        let evidence =
+            |decided, repaired| evidence::Assigner::new(&stream, weighed, decided, repaired).run();
         forget_peak();
         let begun = Instant::now();
         let found = match arguments.system {
             System::Rollcall => Assigner::new(&stream, rules, Decided::Twice).run()?,
             System::RollcallOnce => Assigner::new(&stream, rules, Decided::Once).run()?,
+            System::Evidence => evidence(evidence::Decided::Twice, Repaired::Beside)?,
+            System::EvidenceOnce => evidence(evidence::Decided::Once, Repaired::Never)?,
+            System::EvidenceRepair => evidence(evidence::Decided::Twice, Repaired::ToTheEnd)?,
             System::Hri => hri(&stream, *threshold)?,
         };
         let wall_s = begun.elapsed().as_secs_f64();

@@ -1,0 +1,260 @@
+//! What was decided early, looked at again: are two identities one person?
+//!
+//! An identity opened by a person's second track, which did not look like the first, is clear once
+//! both have grown. So identities are gone through one after the other, again and again, each with
+//! what the index says is near it, and the judge says of the pair: *merge* (by itself, for the
+//! evidence lies beyond a strict bound), *propose* (for people to look at), or nothing. Nobody is
+//! merged by itself into whom somebody has named or confirmed if they are named or confirmed
+//! themselves; nobody whom people have said to be another; nobody seen beside the other.
+
+use rollcall_index::{Basis, Filter, IdentityId, SearchError, Standing, State};
+
+use super::{
+    AssignRules,
+    measure::{alike, near},
+};
+
+/// Identities looked at beside the one in question.
+const CANDIDATES: usize = 8;
+
+/// The bounds. Nats of evidence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RepairRules {
+    /// The rule of tracks, whose likeness and floor these share.
+    pub assign: AssignRules,
+    /// At least so much evidence for two identities to be merged, among 200 people or fewer; as much
+    /// more in a crowd as for tracks.
+    pub merge_nats: f32,
+    /// Enough instead if one of them is a single track, and the other is known from
+    /// [`Self::known_tracks`] on: that is the question that was asked when the track came.
+    pub single_nats: f32,
+    /// From how many tracks on somebody counts as known.
+    pub known_tracks: u32,
+    /// Enough to be proposed.
+    pub propose_nats: f32,
+}
+
+impl RepairRules {
+    /// With the rules for tracks.
+    #[must_use]
+    pub fn new(assign: AssignRules) -> Self {
+        Self {
+            assign,
+            merge_nats: 7.0,
+            single_nats: assign.join_nats,
+            known_tracks: 2,
+            propose_nats: assign.join_nats,
+        }
+    }
+}
+
+/// An identity, as the judge knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// The identity.
+    pub identity: IdentityId,
+    /// What its representative rests on.
+    pub basis: Basis,
+    /// Somebody has said something of it: a name, an external id, confirmed, hidden.
+    pub held: bool,
+}
+
+/// Two identities that may be one person.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// The one.
+    pub one: Party,
+    /// The other.
+    pub other: Party,
+    /// Cosine of their representatives.
+    pub similarity: f32,
+    /// In how many of the greater one's tracks they were seen where the lesser one was too, in the
+    /// source where those are most.
+    pub here: u32,
+    /// How many of their tracks were on screen together, and did not look the same.
+    pub together: u32,
+    /// Somebody has said that they are two.
+    pub barred: bool,
+    /// How many sources there are.
+    pub sources: usize,
+    /// The evidence for the next who may be the same person as one of them, and is not the same as the
+    /// other.
+    pub rival_nats: Option<f32>,
+}
+
+/// What is to be done with a pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Judgement {
+    /// Nothing.
+    Leave,
+    /// People are to look.
+    Propose,
+    /// They are one.
+    Merge {
+        /// Who goes.
+        from: IdentityId,
+        /// Into whom: who is held, else who rests on more.
+        into: IdentityId,
+    },
+}
+
+/// Judges a pair, among so many people. The same with the sides changed.
+#[must_use]
+pub fn judge(pair: &Pair, people: usize, rules: &RepairRules) -> Judgement {
+    let (one, other) = (pair.one, pair.other);
+    if pair.barred || one.identity == other.identity || !pair.similarity.is_finite() {
+        return Judgement::Leave;
+    }
+    let nats = evidence(pair, rules);
+    let crowd = AssignRules::crowd_nats(people);
+    let rivalled = (pair.rival_nats).is_some_and(|rival| rival > nats - rules.assign.rival_nats);
+    if nats < rules.propose_nats + crowd || pair.similarity < rules.assign.floor {
+        return Judgement::Leave;
+    }
+    let (least, most) = (
+        one.basis.tracks.min(other.basis.tracks),
+        one.basis.tracks.max(other.basis.tracks),
+    );
+    let enough = if least == 1 && most >= rules.known_tracks {
+        rules.single_nats
+    } else {
+        rules.merge_nats
+    };
+    let free = !(one.held && other.held) && pair.together == 0 && !rivalled;
+    if !free || nats < enough + crowd {
+        return Judgement::Propose;
+    }
+    let rank = |party: &Party| (party.held, party.basis, std::cmp::Reverse(party.identity));
+    let (from, into) = if rank(&one) < rank(&other) {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    Judgement::Merge {
+        from: from.identity,
+        into: into.identity,
+    }
+}
+
+/// How much says that a pair is one person, in nats.
+#[must_use]
+pub fn evidence(pair: &Pair, rules: &RepairRules) -> f32 {
+    let (one, other) = (pair.one.basis, pair.other.basis);
+    let context = (rules.assign).context(pair.here, one.max(other).tracks, pair.sources);
+    rules.assign.likeness.evidence(pair.similarity, one, other) + context
+}
+
+/// What is known beside faces.
+pub trait Known {
+    /// How many sources there are.
+    fn sources(&self) -> usize;
+    /// Whether somebody has said something of the identity.
+    fn held(&self, identity: IdentityId) -> bool;
+    /// How many of their tracks were on screen together, and did not look the same.
+    fn together(&self, one: IdentityId, other: IdentityId) -> u32;
+    /// Whether somebody has said that they are two.
+    fn barred(&self, one: IdentityId, other: IdentityId) -> bool;
+}
+
+/// Looks at one identity: the pair of it and whoever may be the same person, and what is to be done.
+/// `None` if nobody may be.
+///
+/// Cost: a search for people, and what [`super::measure::question`] costs beside.
+///
+/// # Errors
+/// [`SearchError`].
+pub fn look(
+    state: &State,
+    identity: IdentityId,
+    known: &impl Known,
+    rules: &RepairRules,
+) -> Result<Option<(Pair, Judgement)>, SearchError> {
+    let (Some(representative), Some(standing)) = (
+        state.representative(identity),
+        state.standing(identity, None),
+    ) else {
+        return Ok(None);
+    };
+    let party = |identity, basis| Party {
+        identity,
+        basis,
+        held: known.held(identity),
+    };
+    let one = party(identity, standing.basis);
+    let hits = near(
+        state,
+        &representative,
+        CANDIDATES + 1,
+        &Filter::default(),
+        &rules.assign,
+    )?;
+    let mut pairs = Vec::new();
+    for hit in hits.iter().filter(|hit| hit.identity != identity) {
+        if let Some(other) = state.standing(hit.identity, None) {
+            pairs.push(Pair {
+                one,
+                other: party(hit.identity, other.basis),
+                similarity: hit.similarity.get(),
+                here: here(&standing, &other),
+                sources: known.sources(),
+                together: known.together(identity, hit.identity),
+                barred: known.barred(identity, hit.identity),
+                rival_nats: None,
+            });
+        }
+    }
+    pairs.retain(|pair| !pair.barred);
+    let weigh = |pair: &Pair| evidence(pair, rules);
+    let best = pairs.iter().max_by(|a, b| {
+        weigh(a)
+            .total_cmp(&weigh(b))
+            .then(b.other.identity.cmp(&a.other.identity))
+    });
+    let Some(mut best) = best.copied() else {
+        return Ok(None);
+    };
+    best.rival_nats = rival(state, &best, &pairs, rules);
+    let judgement = judge(&best, state.stats().identities, rules);
+    Ok(Some((best, judgement)))
+}
+
+/// Of the greater one's tracks, those in the source where both were seen and those are most.
+fn here(one: &Standing, other: &Standing) -> u32 {
+    let (lesser, greater) = if one.basis <= other.basis {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let shared = lesser
+        .places
+        .iter()
+        .map(|(source, _)| greater.tracks_in(*source));
+    shared.max().unwrap_or(0)
+}
+
+/// The evidence for the next of these pairs whose other side is not the same person as the best's.
+fn rival(state: &State, best: &Pair, pairs: &[Pair], rules: &RepairRules) -> Option<f32> {
+    let sides: Vec<(IdentityId, f32)> = pairs
+        .iter()
+        .map(|pair| (pair.other.identity, pair.similarity))
+        .collect();
+    let alike = alike(state, &sides);
+    let chosen = best.other;
+    let same = |party: &Party| {
+        alike.iter().any(|pair| {
+            let mine = (pair.one, pair.other) == (chosen.identity, party.identity)
+                || (pair.other, pair.one) == (chosen.identity, party.identity);
+            let likeness = &rules.assign.likeness;
+            mine && likeness.evidence(pair.similarity, chosen.basis, party.basis)
+                >= rules.assign.join_nats
+        })
+    };
+    pairs
+        .iter()
+        .filter(|pair| pair.other.identity != chosen.identity && !same(&pair.other))
+        .map(|pair| evidence(pair, rules))
+        .max_by(f32::total_cmp)
+}
+
+#[cfg(test)]
+mod tests;
