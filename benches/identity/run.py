@@ -26,8 +26,9 @@ BUILD = "cargo build --release -p rollcall-benches --no-default-features --featu
 # Names of lines, and what identity_bench calls them; `-tuned` has the threshold that the other
 # seed says is best, without it that of the server's model.
 OWN = {"rollcall": "rollcall", "rollcall-tuned": "rollcall", "rollcall-once": "rollcall-once",
-       "rollcall-once-tuned": "rollcall-once", "hri": "hri"}
-OURS = tuple(name for name in OWN if name.startswith("rollcall"))
+       "rollcall-once-tuned": "rollcall-once", "evidence": "evidence",
+       "evidence-once": "evidence-once", "evidence-repair": "evidence-repair", "hri": "hri"}
+OURS = tuple(name for name in OWN if name.startswith(("rollcall", "evidence")))
 ALL = (*OWN, *systems.SYSTEMS)
 SAME_COSINE = 0.4  # as the manifest of the server's model has it
 OFFLINE_MAX = 20_000
