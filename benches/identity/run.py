@@ -26,9 +26,9 @@ BUILD = "cargo build --release -p rollcall-benches --no-default-features --featu
 # Names of lines, and what identity_bench calls them; `-tuned` has the threshold that the other
 # seed says is best, without it that of the server's model.
 OWN = {"rollcall": "rollcall", "rollcall-tuned": "rollcall", "rollcall-once": "rollcall-once",
-       "rollcall-once-tuned": "rollcall-once", "evidence": "evidence",
-       "evidence-once": "evidence-once", "evidence-repair": "evidence-repair", "hri": "hri"}
-OURS = tuple(name for name in OWN if name.startswith(("rollcall", "evidence")))
+       "rollcall-once-tuned": "rollcall-once", "rollcall-repaired": "rollcall-repaired",
+       "rollcall-repaired-tuned": "rollcall-repaired", "hri": "hri"}
+OURS = tuple(name for name in OWN if name.startswith("rollcall"))
 ALL = (*OWN, *systems.SYSTEMS)
 SAME_COSINE = 0.4  # as the manifest of the server's model has it
 OFFLINE_MAX = 20_000
@@ -185,7 +185,7 @@ def measure(arguments, out):
             continue
         try:
             threshold = SAME_COSINE
-            if name not in ("rollcall", "rollcall-once"):
+            if name not in OURS or name.endswith("-tuned"):
                 kind = OWN.get(name, name)
                 if kind not in tried:
                     tried[kind] = runner.tried(name, other)

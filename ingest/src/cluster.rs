@@ -1,48 +1,70 @@
 //! Who is this track? The assignment rule: pure, the same for live decisions and offline builds.
 //!
 //! The caller measures (how similar the track is to which identities, who is on screen at the same
-//! time) and the rule decides. The outcome is recorded in the log with its numbers and its reason,
-//! so that replay never decides again.
+//! time, what people have said; [`measure`]) and the rule decides. The outcome is recorded in the log
+//! with its numbers and its reason, so that replay never decides again. What was decided early is
+//! looked at again as identities grow: [`repair`].
 //!
-//! The rule, for similarities in cosine:
-//! - An identity *qualifies* at [`AssignRules::join`]; at [`AssignRules::same_frame`] if another
-//!   track that belongs to it is on screen at the same time. Two faces in one frame are strong
-//!   evidence for two people, not a law: a presenter stands beside their own picture.
-//! - The best one that qualifies is joined if the next that qualifies or nearly does lies at least
-//!   [`AssignRules::margin`] behind. If not, the track gets an identity of its own, marked ambiguous.
-//! - An identity barred only by the frame is set aside. If it resembles the track more than those
-//!   that qualify, the track joins none of them: it looks like someone it can hardly be.
-//! - A track that has an identity stays there unless another beats it by [`AssignRules::revise`]. If
-//!   the identity holds nothing but this track, any identity that a new track would join will do,
-//!   and absorbs it.
-//! - What people said comes first: a *pinned* track stays where it is, and an identity from which it is
-//!   *barred* counts for nothing.
-//! - A track whose faces are all poor ([`AssignRules::may_open`]) may join an identity but opens none:
-//!   until it has a better face, it is withheld.
+//! The rule:
+//! - What a cosine says depends on what is compared ([`likeness`]): one of 0.45 is plenty between two
+//!   people of whom little was seen, and little between a track and somebody known well.
+//! - An identity *qualifies* if the evidence for it reaches [`AssignRules::join_nats`] (more in a
+//!   crowd, where chance finds somebody similar for everybody) and the cosine
+//!   [`AssignRules::floor`]; if another track that belongs to it is on screen at the same time, the
+//!   cosine [`AssignRules::same_frame`]. Two faces in one frame are strong evidence for two people,
+//!   not a law: a presenter stands beside their own picture.
+//! - Whoever was seen in this source before is more to be expected here than anybody else: as many
+//!   times as their share of tracks in it is that of chance, e^[`AssignRules::context_nats`] at most.
+//! - The one with the most evidence is joined if the evidence for each other lies at least
+//!   [`AssignRules::rival_nats`] behind. If not, the track gets an identity of its own, marked
+//!   ambiguous. But whoever may well be the same person as the one with the most evidence is no rival
+//!   of theirs: two parts of one person must not make every further track a third.
+//! - An identity barred only by the frame is set aside. If more speaks for it than for those that
+//!   qualify, the track joins none of them: it looks like someone it can hardly be.
+//! - An identity barred by what people have said is not there at all.
+//! - A track that has an identity stays there unless another beats it by [`AssignRules::revise`], and
+//!   always if somebody has put it there. If the identity holds nothing but this track, any identity
+//!   that a new track would join will do, and absorbs it.
+//! - A track whose faces are all poor ([`AssignRules::may_open`]) needs more evidence to join an
+//!   identity, and opens none: until it has a better face, it is withheld.
 
 pub mod confidence;
-pub mod evidence;
 pub mod hri;
+pub mod likeness;
+pub mod measure;
+pub mod repair;
 pub mod score;
+mod verdict;
 
-use std::{cmp::Ordering, fmt};
+use rollcall_index::{Basis, IdentityId};
 
-use rollcall_index::IdentityId;
+use likeness::Likeness;
+pub use verdict::{Choice, Near, Reason, Verdict};
 
-/// The thresholds, in cosine where nothing else is said.
+/// With no more people than this, chance does not count.
+const CROWD_FROM: f32 = 200.0;
+
+/// The thresholds: cosines, or nats of evidence where the name says so.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AssignRules {
-    /// At least this similar to join.
-    pub join: f32,
-    /// The next identity must lie at least this far behind.
-    pub margin: f32,
-    /// At least this similar to join an identity that is on screen at the same time; never less
-    /// than `join`.
+    /// What a cosine says.
+    pub likeness: Likeness,
+    /// At least so much evidence to join, among 200 people or fewer; ln(n / 200) more among n.
+    pub join_nats: f32,
+    /// Nobody is joined below this, whatever the evidence.
+    pub floor: f32,
+    /// The evidence for the next identity must lie at least this far behind.
+    pub rival_nats: f32,
+    /// At most so much evidence for having been seen in the same source.
+    pub context_nats: f32,
+    /// At least this similar to join an identity that is on screen at the same time.
     pub same_frame: f32,
-    /// By how much another identity must beat the present one.
+    /// By how much another identity must be more similar than the present one.
     pub revise: f32,
-    /// A track without a face of at least this quality (0..=1, no cosine) opens no identity.
+    /// A track without a face of at least this quality (0..=1, no cosine) is poor.
     pub open_quality: f32,
+    /// So much more evidence for a track that is poor.
+    pub poor_nats: f32,
 }
 
 impl AssignRules {
@@ -51,11 +73,15 @@ impl AssignRules {
     #[must_use]
     pub fn for_contract(same_cosine: f32) -> Self {
         Self {
-            join: same_cosine,
-            margin: 0.05,
+            likeness: Likeness::for_contract(same_cosine),
+            join_nats: 3.0,
+            floor: 0.75 * same_cosine,
+            rival_nats: 4.0,
+            context_nats: 4.0,
             same_frame: same_cosine.max(0.70),
             revise: 0.10,
             open_quality: 0.15,
+            poor_nats: 2.0,
         }
     }
 
@@ -67,13 +93,38 @@ impl AssignRules {
         qualities.any(|quality| quality == 0.0 || quality >= self.open_quality)
     }
 
-    fn needed(&self, candidate: &Candidate) -> f32 {
-        if candidate.on_screen {
-            self.same_frame.max(self.join)
-        } else {
-            self.join
-        }
+    /// What it says for one person that `here` of somebody's `tracks` were seen in the same one of so
+    /// many `sources`: by Laplace's rule of succession, how much likelier they are there than anywhere.
+    pub(crate) fn context(&self, here: u32, tracks: u32, sources: usize) -> f32 {
+        let likelier = (here as f32 * sources as f32 + 1.0) / (tracks as f32 + 1.0);
+        likelier.ln().clamp(0.0, self.context_nats)
     }
+
+    /// How much more evidence is needed among so many people.
+    pub(crate) fn crowd_nats(people: usize) -> f32 {
+        (people as f32 / CROWD_FROM).max(1.0).ln()
+    }
+}
+
+/// What is known of a track when it is to be decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// What the mean of its faces rests on.
+    pub track: Basis,
+    /// Its faces are all poor.
+    pub poor: bool,
+    /// What it belongs to already.
+    pub current: Option<Current>,
+    /// Whom it may belong to. Their order makes no difference. The identity in `current` may be among
+    /// them and is not its own rival.
+    pub candidates: Vec<Candidate>,
+    /// How similar candidates are to each other, as far as it matters; of whom nothing is said, that
+    /// nobody would mistake them.
+    pub alike: Vec<Alike>,
+    /// How many identities there are.
+    pub people: usize,
+    /// How many sources there are.
+    pub sources: usize,
 }
 
 /// An identity the track might belong to.
@@ -83,9 +134,13 @@ pub struct Candidate {
     pub identity: IdentityId,
     /// Cosine of the track to it, computed without the track's own faces.
     pub similarity: f32,
+    /// What its representative rests on, likewise.
+    pub basis: Basis,
+    /// How many of these tracks were seen in the track's source.
+    pub here: u32,
     /// Another track of the same source that overlaps this one in time belongs to it.
     pub on_screen: bool,
-    /// People said that the track is not this identity's: it is no choice and no rival.
+    /// Somebody has said that this is not the track's person.
     pub barred: bool,
 }
 
@@ -97,139 +152,52 @@ pub struct Current {
     /// Cosine of the track to it, computed without the track's own faces; `None` if the identity
     /// holds nothing else.
     pub similarity: Option<f32>,
-    /// People said whose the track is: it stays there.
+    /// Somebody has put the track there.
     pub pinned: bool,
 }
 
-/// An identity and how similar the track is to it.
+/// Two identities and how similar they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Near {
-    /// The identity.
-    pub identity: IdentityId,
-    /// Cosine.
+pub struct Alike {
+    /// The one.
+    pub one: IdentityId,
+    /// The other.
+    pub other: IdentityId,
+    /// Cosine of their representatives.
     pub similarity: f32,
-}
-
-/// What is to be done with the track.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Choice {
-    /// It stays where it is. Only for tracks that have an identity.
-    Keep,
-    /// It joins an identity.
-    Join {
-        /// The identity.
-        identity: IdentityId,
-        /// Cosine to it.
-        similarity: f32,
-    },
-    /// It gets an identity of its own. Only for tracks that have none.
-    New,
-    /// It gets an identity of its own, for it resembles two and nothing tells which. Only for
-    /// tracks that have none.
-    Ambiguous {
-        /// The one it resembles most.
-        best: Near,
-        /// The one that is too close behind.
-        runner_up: Near,
-    },
-}
-
-impl Choice {
-    /// Whether the track gets an identity of its own.
-    #[must_use]
-    pub const fn opens(&self) -> bool {
-        matches!(self, Self::New | Self::Ambiguous { .. })
-    }
-}
-
-/// Why it was decided so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// Joined: similar enough, and clearly more so than to anybody else.
-    AboveThreshold,
-    /// New: nobody is similar enough.
-    NobodyClose,
-    /// Ambiguous: two are similar, and too close to each other.
-    TooCloseToCall,
-    /// New or ambiguous: the most similar one is on screen at the same time.
-    SameFrame,
-    /// Joined: another identity is clearly better than the present one.
-    BetterMatch,
-    /// Kept: nothing is better by enough.
-    Unchanged,
-    /// Joined: the track's identity held nothing else, and is absorbed.
-    OnlyTrackJoined,
-}
-
-impl Reason {
-    /// The code the log and the API carry, as in `ABOVE_THRESHOLD`.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::AboveThreshold => "ABOVE_THRESHOLD",
-            Self::NobodyClose => "NOBODY_CLOSE",
-            Self::TooCloseToCall => "TOO_CLOSE_TO_CALL",
-            Self::SameFrame => "SAME_FRAME",
-            Self::BetterMatch => "BETTER_MATCH",
-            Self::Unchanged => "UNCHANGED",
-            Self::OnlyTrackJoined => "ONLY_TRACK_JOINED",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-/// The decision with the numbers it rests on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Verdict {
-    /// What is to be done.
-    pub choice: Choice,
-    /// Why.
-    pub reason: Reason,
-    /// Cosine to the identity joined or kept; for an identity of its own, to the closest other.
-    /// `None` if there is nothing to compare with.
-    pub similarity: Option<f32>,
-    /// The closest identity that was not chosen, on screen or not.
-    pub runner_up: Option<Near>,
-    /// The track's present identity holds nothing else and is gone with this decision: it resolves
-    /// to the one joined from here on.
-    pub absorbs_previous: bool,
 }
 
 /// Decides who a track is.
 ///
-/// The order of `candidates` makes no difference. The identity in `current` may be among them and
-/// is not its own rival; of an identity given twice the higher similarity counts, and that it is on
-/// screen if either says so; barred ones, and similarities that are not finite, are ignored. Ties go to the lower id.
+/// Of an identity given twice the higher similarity counts, and that it is on screen or barred if
+/// either says so; similarities that are not finite are ignored. Ties go to the lower id.
 ///
 /// Cost: sorts the candidates.
 #[must_use]
-pub fn decide(current: Option<Current>, candidates: &[Candidate], rules: &AssignRules) -> Verdict {
-    let others = ranked(candidates, current.map(|current| current.identity));
-    let fresh = decide_fresh(&others, rules);
-    let Some(current) = current else { return fresh };
+pub fn decide(question: &Question, rules: &AssignRules) -> Verdict {
+    let others = weighed(question, rules);
+    let Some(current) = question.current else {
+        return decide_fresh(question, &others, rules);
+    };
     let kept = Verdict {
         choice: Choice::Keep,
         reason: Reason::Unchanged,
         similarity: current.similarity,
-        runner_up: others.first().map(near),
+        runner_up: others.first().map(Weighed::near),
         absorbs_previous: false,
     };
     if current.pinned {
         return kept;
     }
-    match (fresh.choice, current.similarity) {
+    let fresh = decide_fresh(question, &others, rules);
+    match (&fresh.choice, current.similarity) {
         (Choice::Join { .. }, None) => Verdict {
             reason: Reason::OnlyTrackJoined,
             absorbs_previous: true,
             ..fresh
         },
         (Choice::Join { similarity, .. }, Some(present))
-            if similarity >= present + rules.revise =>
+            if *similarity >= present + rules.revise =>
         {
             let left = Near {
                 identity: current.identity,
@@ -247,92 +215,128 @@ pub fn decide(current: Option<Current>, candidates: &[Candidate], rules: &Assign
     }
 }
 
-/// Best first, one entry an identity, without the track's own.
-fn ranked(candidates: &[Candidate], own: Option<IdentityId>) -> Vec<Candidate> {
-    let rival = |candidate: &&Candidate| {
-        candidate.similarity.is_finite() && !candidate.barred && Some(candidate.identity) != own
-    };
-    let mut others: Vec<Candidate> = candidates.iter().filter(rival).copied().collect();
-    others.sort_by_key(|candidate| candidate.identity);
+/// A candidate and what speaks for it.
+#[derive(Clone, Copy)]
+struct Weighed {
+    candidate: Candidate,
+    nats: f32,
+}
+
+impl Weighed {
+    fn near(&self) -> Near {
+        Near {
+            identity: self.candidate.identity,
+            similarity: self.candidate.similarity,
+        }
+    }
+
+    /// On screen, and not similar enough for that.
+    fn shut(&self, rules: &AssignRules) -> bool {
+        self.candidate.on_screen && self.candidate.similarity < rules.same_frame
+    }
+}
+
+/// Most evidence first, one entry an identity, without the track's own and those that are barred.
+fn weighed(question: &Question, rules: &AssignRules) -> Vec<Weighed> {
+    let own = question.current.map(|current| current.identity);
+    let mut others: Vec<Candidate> = question.candidates.clone();
+    others.retain(|one| one.similarity.is_finite() && Some(one.identity) != own);
+    // The more similar one first, and of equals always the same one.
+    others.sort_by(|a, b| {
+        let by_id = a.identity.cmp(&b.identity);
+        by_id
+            .then(b.similarity.total_cmp(&a.similarity))
+            .then((a.basis, a.here).cmp(&(b.basis, b.here)))
+    });
     others.dedup_by(|again, first| {
         let same = again.identity == first.identity;
         if same {
-            first.similarity = first.similarity.max(again.similarity);
             first.on_screen |= again.on_screen;
+            first.barred |= again.barred;
         }
         same
     });
-    // Stable: equal similarities stay in order of id.
-    others.sort_by(|a, b| {
-        b.similarity
-            .partial_cmp(&a.similarity)
-            .unwrap_or(Ordering::Equal)
-    });
+    let weigh = |candidate: Candidate| {
+        let Candidate {
+            similarity, basis, ..
+        } = candidate;
+        let context = rules.context(candidate.here, basis.tracks, question.sources);
+        let likeness = rules.likeness.evidence(similarity, question.track, basis);
+        Weighed {
+            nats: likeness + context,
+            candidate,
+        }
+    };
+    let open = others.into_iter().filter(|candidate| !candidate.barred);
+    let mut others: Vec<Weighed> = open.map(weigh).collect();
+    // Stable: equal evidence stays in order of id.
+    others.sort_by(|a, b| b.nats.total_cmp(&a.nats));
     others
 }
 
 /// The rule for a track without an identity.
-fn decide_fresh(others: &[Candidate], rules: &AssignRules) -> Verdict {
+fn decide_fresh(question: &Question, others: &[Weighed], rules: &AssignRules) -> Verdict {
+    let poor = if question.poor { rules.poor_nats } else { 0.0 };
+    let enough = rules.join_nats + AssignRules::crowd_nats(question.people) + poor;
+    let qualifies = |one: &Weighed| one.nats >= enough && one.candidate.similarity >= rules.floor;
     // Who is on screen and not similar enough for that is no choice and no rival, unless on top.
-    let barred = |candidate: &Candidate| {
-        candidate.on_screen && candidate.similarity < rules.needed(candidate)
-    };
-    let mut open = others.iter().filter(|candidate| !barred(candidate));
-    let best = open
-        .next()
-        .filter(|best| best.similarity >= rules.needed(best));
-    let next = open.next();
+    let mut open = others.iter().filter(|one| !one.shut(rules));
+    let best = open.next().filter(|best| qualifies(best));
     let top = others.first();
     let own = |choice: Choice, reason: Reason| Verdict {
         choice,
         reason,
-        similarity: top.map(|top| top.similarity),
-        runner_up: top.map(near),
+        similarity: top.map(|top| top.candidate.similarity),
+        runner_up: top.map(Weighed::near),
         absorbs_previous: false,
     };
-    let ambiguous = |best: &Candidate, runner_up: &Candidate, reason: Reason| {
-        own(
-            Choice::Ambiguous {
-                best: near(best),
-                runner_up: near(runner_up),
-            },
-            reason,
-        )
+    let ambiguous = |between: Vec<&Weighed>, reason: Reason| {
+        let between = between.into_iter().map(Weighed::near).collect();
+        own(Choice::Ambiguous { between }, reason)
     };
     match (best, top) {
-        (None, Some(top)) if barred(top) && top.similarity >= rules.join => {
+        (None, Some(top)) if top.shut(rules) && qualifies(top) => {
             own(Choice::New, Reason::SameFrame)
         }
         (None, _) => own(Choice::New, Reason::NobodyClose),
-        (Some(best), Some(top)) if barred(top) && top.similarity > best.similarity => {
-            ambiguous(top, best, Reason::SameFrame)
+        (Some(best), Some(top)) if top.shut(rules) && top.nats > best.nats => {
+            ambiguous(vec![top, best], Reason::SameFrame)
         }
-        (Some(best), _) => match next {
-            Some(next) if best.similarity - next.similarity < rules.margin => {
-                ambiguous(best, next, Reason::TooCloseToCall)
+        (Some(best), _) => {
+            let close = open.take_while(|next| best.nats - next.nats < rules.rival_nats);
+            let rivals = close.filter(|next| !may_be_one(question, best, next, rules));
+            let between: Vec<&Weighed> = std::iter::once(best).chain(rivals).collect();
+            if between.len() > 1 {
+                return ambiguous(between, Reason::TooCloseToCall);
             }
-            Some(_) | None => Verdict {
+            let joined = best.near();
+            let not_chosen = |other: &&Weighed| other.candidate.identity != joined.identity;
+            Verdict {
                 choice: Choice::Join {
-                    identity: best.identity,
-                    similarity: best.similarity,
+                    identity: joined.identity,
+                    similarity: joined.similarity,
                 },
                 reason: Reason::AboveThreshold,
-                similarity: Some(best.similarity),
-                runner_up: others
-                    .iter()
-                    .find(|other| other.identity != best.identity)
-                    .map(near),
+                similarity: Some(joined.similarity),
+                runner_up: others.iter().find(not_chosen).map(Weighed::near),
                 absorbs_previous: false,
-            },
-        },
+            }
+        }
     }
 }
 
-fn near(candidate: &Candidate) -> Near {
-    Near {
-        identity: candidate.identity,
-        similarity: candidate.similarity,
-    }
+/// Whether two candidates may well be one person.
+fn may_be_one(question: &Question, one: &Weighed, other: &Weighed, rules: &AssignRules) -> bool {
+    let (one, other) = (&one.candidate, &other.candidate);
+    let pair = |alike: &&Alike| {
+        (alike.one, alike.other) == (one.identity, other.identity)
+            || (alike.one, alike.other) == (other.identity, one.identity)
+    };
+    let nats = |alike: &Alike| {
+        let nats = (rules.likeness).evidence(alike.similarity, one.basis, other.basis);
+        nats >= rules.join_nats && alike.similarity >= rules.floor
+    };
+    question.alike.iter().find(pair).is_some_and(nats)
 }
 
 #[cfg(test)]

@@ -33,8 +33,6 @@ pub struct Collection {
     pub dimension: usize,
     /// Cosine from which two faces are taken for the same person.
     pub same_cosine: f32,
-    /// Two identities closer than this cannot be told apart.
-    pub margin: f32,
 }
 
 /// What all services share.

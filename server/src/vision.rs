@@ -6,7 +6,6 @@ use crate::core::Core;
 use crate::edge::Collection;
 use crate::photo_pool::MakeReader;
 use arc_swap::ArcSwap;
-use rollcall_ingest::cluster::AssignRules;
 use rollcall_ingest::{
     Assets, Classifiers, Embedder, ModelError, ModelOptions, Models, PhotoReader,
 };
@@ -90,7 +89,6 @@ fn loaded(models: Arc<Models>) -> LoadedModels {
         embedder: id(&embedder.model.id, &embedder.model.version),
         dimension: contract.dimension(),
         same_cosine,
-        margin: AssignRules::for_contract(same_cosine).margin,
     };
     let embedder = Model {
         contract: contract.id().to_owned(),

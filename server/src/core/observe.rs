@@ -13,18 +13,17 @@ use super::withheld::Withheld;
 use super::writer::{Refusal, is_final, record};
 use crate::pb;
 use crate::time::{duration_us, timestamp_us};
-use rollcall_index::{Effort, Embedding, FaceId, Filter, IdentityId, Similarity, TrackId};
-use rollcall_ingest::cluster::{self, AssignRules, Candidate, Choice, Current};
+use rollcall_index::{Embedding, FaceId, IdentityId, SourceId, TrackId};
+use rollcall_ingest::cluster::{self, AssignRules, Choice, measure};
 use rollcall_log::record::{
-    Body, Decision, DecisionKind, Exemplar, FaceBox, FactKind, Record, SourceKind, SourceProgress,
-    SourceRunStarted, SourceState, SourceStateChanged, TrackObserved, TrackRetracted,
+    Body, Candidate, Decision, DecisionKind, Exemplar, FaceBox, FactKind, Record, SourceKind,
+    SourceProgress, SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
+    TrackRetracted,
 };
 use std::collections::{HashMap, HashSet};
 
 /// Who writes what the server decides.
 const SYSTEM: &str = "system";
-/// Identities looked at for one decision.
-const CANDIDATES: usize = 8;
 
 /// The runs that are on, and the rules by which tracks are assigned.
 pub(super) struct Runs {
@@ -459,49 +458,43 @@ impl Runs {
                 )),
             };
         };
-        let filter = Filter {
-            exclude_track: Some(track),
-            ..Filter::default()
-        };
-        // Whoever lies further down can neither be joined nor come too close to whoever is.
-        let floor = Similarity::new(self.rules.join - self.rules.margin);
-        let floor = floor.unwrap_or(Similarity::LEAST);
         let said = match before {
             Some(before) => Said::about(truth, before)?,
             None => Said::default(),
         };
-        let most = CANDIDATES + said.barred.len();
-        let (hits, _) = state
-            .who(&mean, most, floor, &filter, Effort::Normal)
-            .map_err(|error| WriteError::Embedding {
-                what: error.to_string(),
-            })?;
-        let on_screen =
-            truth
-                .catalog
-                .on_screen(scene.source_id, scene.keys, scene.id, scene.span)?;
-        let candidates: Vec<Candidate> = hits
-            .iter()
-            .map(|hit| Candidate {
-                identity: hit.identity,
-                similarity: hit.similarity.get(),
-                on_screen: on_screen.contains(&hit.identity.get()),
-                barred: said.barred.contains(&hit.identity.get()),
-            })
-            .collect();
-        let current = match before {
-            Some(before) => Some(self.current(truth, before, &mean, said.pinned)?),
-            None => None,
+        let catalog = &truth.catalog;
+        let around = Around {
+            on_screen: catalog
+                .on_screen(scene.source_id, scene.keys, scene.id, scene.span)?
+                .into_iter()
+                .collect(),
+            barred: said.barred,
+            sources: catalog.ids().source,
         };
-        let mut verdict = cluster::decide(current, &candidates, &self.rules);
+        let old_qualities = old.iter().map(|(_, quality)| *quality);
+        let mut qualities = old_qualities.chain(new.iter().map(|(_, quality)| *quality));
+        let asked = measure::Track {
+            id: track,
+            source: SourceId::new(scene.source_id),
+            mean: &mean,
+            faces: u32::try_from(old.len() + new.len()).unwrap_or(u32::MAX),
+            poor: !self.rules.may_open(&mut qualities),
+            identity: before.map(|before| IdentityId::new(before.identity)),
+            pinned: said.pinned,
+        };
+        let question = measure::question(state, &asked, &around, &self.rules).map_err(|error| {
+            WriteError::Embedding {
+                what: error.to_string(),
+            }
+        })?;
+        let mut verdict = cluster::decide(&question, &self.rules);
         // What has no face here may be theirs all the same: exemplars that another model could not embed, say.
         verdict.absorbs_previous &= said.only;
         let room = || {
             let active = self.active.get(&scene.source_id);
             active.is_some_and(|active| active.withheld.has_room())
         };
-        let poor = !self.rules.may_open(new.iter().map(|(_, quality)| *quality));
-        if before.is_none() && verdict.choice.opens() && poor && room() {
+        if before.is_none() && verdict.choice.opens() && asked.poor && room() {
             return Ok(None);
         }
         Ok(Some(self.decision(
@@ -509,28 +502,6 @@ impl Runs {
             before,
             &verdict,
         )))
-    }
-
-    fn current(
-        &self,
-        truth: &Truth,
-        before: &TrackRow,
-        mean: &Embedding,
-        pinned: bool,
-    ) -> Result<Current, Refusal> {
-        let identity = IdentityId::new(before.identity);
-        let similarity = truth
-            .index
-            .newest()
-            .identity_similarity(mean, identity, Some(TrackId::new(before.id)))
-            .map_err(|error| WriteError::Embedding {
-                what: error.to_string(),
-            })?;
-        Ok(Current {
-            identity,
-            similarity: similarity.map(|s| s.get()),
-            pinned,
-        })
     }
 
     /// A verdict in the words of the log; counted.
@@ -541,12 +512,12 @@ impl Runs {
         verdict: &cluster::Verdict,
     ) -> Decision {
         let previous = before.map_or(0, |b| b.identity);
-        let (kind, identity_id, similarity) = match verdict.choice {
+        let (kind, identity_id, similarity) = match &verdict.choice {
             Choice::Keep => (DecisionKind::Keep, previous, verdict.similarity),
             Choice::Join {
                 identity,
                 similarity,
-            } => (DecisionKind::Join, identity.get(), Some(similarity)),
+            } => (DecisionKind::Join, identity.get(), Some(*similarity)),
             Choice::New => (DecisionKind::New, next_identity, verdict.similarity),
             Choice::Ambiguous { .. } => {
                 (DecisionKind::Ambiguous, next_identity, verdict.similarity)
@@ -563,6 +534,10 @@ impl Runs {
             self.metrics.decisions.with_label_values(&[counted]).inc();
         }
         let runner_up = verdict.runner_up;
+        let candidates = match &verdict.choice {
+            Choice::Ambiguous { between } => between.iter().map(candidate).collect(),
+            Choice::Keep | Choice::Join { .. } | Choice::New => Vec::new(),
+        };
         Decision {
             identity_id,
             kind: kind.into(),
@@ -572,7 +547,15 @@ impl Runs {
             runner_up_similarity: runner_up.map_or(0.0, |r| r.similarity),
             reason: verdict.reason.code().to_owned(),
             absorbs_previous: verdict.absorbs_previous,
+            candidates,
         }
+    }
+}
+
+fn candidate(near: &cluster::Near) -> Candidate {
+    Candidate {
+        identity_id: near.identity.get(),
+        similarity: near.similarity,
     }
 }
 
@@ -582,6 +565,31 @@ struct Scene {
     keys: u64,
     id: u64,
     span: (i64, i64),
+}
+
+/// What is known of a track beside its faces.
+struct Around {
+    on_screen: HashSet<u64>,
+    barred: HashSet<u64>,
+    sources: u64,
+}
+
+impl measure::Known for Around {
+    fn sources(&self) -> usize {
+        usize::try_from(self.sources).unwrap_or(usize::MAX)
+    }
+
+    fn on_screen(&self, identity: IdentityId) -> bool {
+        self.on_screen.contains(&identity.get())
+    }
+
+    fn barred(&self, identity: IdentityId) -> bool {
+        self.barred.contains(&identity.get())
+    }
+
+    fn barred_count(&self) -> usize {
+        self.barred.len()
+    }
 }
 
 /// What people said that a decision about a track must heed.

@@ -17,6 +17,8 @@ const SIGHTINGS_DEFAULT: u32 = 10;
 const SIGHTINGS_MAX: u32 = 1000;
 /// Sources of a filter at most.
 const SOURCES_MAX: usize = 1000;
+/// Two identities closer than this cannot be told apart.
+const MARGIN_LEAST: f32 = 0.05;
 /// The margin of the last hit, when there is nobody after it.
 const MARGIN_ALONE: f32 = 2.0;
 
@@ -327,7 +329,7 @@ fn verdict(found: &[IdentityHit], collection: &Collection, min_cosine: f32) -> V
         .take_while(|c| *c >= threshold);
     match (above.next(), above.next()) {
         (None, _) => Verdict::Unknown,
-        (Some(first), Some(second)) if first - second < collection.margin => Verdict::Ambiguous,
+        (Some(first), Some(second)) if first - second < MARGIN_LEAST => Verdict::Ambiguous,
         (Some(_), _) => Verdict::Found,
     }
 }
@@ -384,7 +386,6 @@ mod tests {
             embedder: String::new(),
             dimension: 2,
             same_cosine: 0.5,
-            margin: 0.05,
         }
     }
 

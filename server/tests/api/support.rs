@@ -72,7 +72,6 @@ fn models<E: Embedder + Clone + Sync + 'static>(
             embedder: id.to_owned(),
             dimension: embedder.dimension(),
             same_cosine: SAME_COSINE,
-            margin: 0.05,
         },
         embedder: Model {
             contract: contract.to_owned(),

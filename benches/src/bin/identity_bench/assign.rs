@@ -1,15 +1,18 @@
-//! The server's way with a track: who is asked of the index, and the rule decides.
+//! The server's way with a track: who is asked of the index, the rule decides, and identities are
+//! looked at again beside.
+
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use rollcall_index::{
-    Effort, Embedding, FaceId, Filter, IdentityId, Index, Operation, Similarity, SourceId, TrackId,
+    Embedding, FaceId, IdentityId, Index, Operation, SearchError, Similarity, SourceId, TrackId,
 };
-use rollcall_ingest::cluster::{self, AssignRules, Candidate, Choice, Current};
+use rollcall_ingest::cluster::{
+    AssignRules, Choice, decide, measure,
+    repair::{self, Judgement, RepairRules, Said},
+};
 
 use crate::stream::Stream;
-
-/// As many as the server looks at.
-const CANDIDATES: usize = 8;
 
 /// When a track is decided.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,29 +23,64 @@ pub(crate) enum Decided {
     Once,
 }
 
+/// When identities are looked at again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repaired {
+    /// Never.
+    Never,
+    /// Beside the stream: with each track that is whole its identity, and one other in turn.
+    Beside,
+    /// Beside the stream, and when it is over all of them until nothing changes.
+    ToTheEnd,
+}
+
+/// The rules for tracks and for looking again.
+pub(crate) fn rules(threshold: f32) -> RepairRules {
+    RepairRules::new(AssignRules::for_contract(threshold))
+}
+
 /// The identities made so far.
 pub(crate) struct Assigner<'a> {
     stream: &'a Stream,
     decided: Decided,
-    rules: AssignRules,
+    repaired: Repaired,
+    rules: RepairRules,
     index: Index,
     identities: u64,
-    /// Of each track, if it has one.
+    /// How many there are.
+    sources: usize,
+    /// Of each track, if it has one; `merged` leads on from there.
     identity: Vec<Option<u64>>,
+    /// Whom an identity that is gone was merged into.
+    merged: HashMap<u64, u64>,
+    /// The tracks of each identity that is not gone.
+    tracks: HashMap<u64, Vec<usize>>,
     /// The rows of each track seen so far.
     seen: Vec<Vec<usize>>,
+    /// The last identity that was looked at again.
+    looked_at: u64,
 }
 
 impl<'a> Assigner<'a> {
-    pub(crate) fn new(stream: &'a Stream, rules: AssignRules, decided: Decided) -> Self {
+    pub(crate) fn new(
+        stream: &'a Stream,
+        rules: RepairRules,
+        decided: Decided,
+        repaired: Repaired,
+    ) -> Self {
         Self {
             stream,
             decided,
+            repaired,
             rules,
             index: Index::new(stream.vectors.dimension()),
             identities: 0,
+            sources: stream.sources.iter().collect::<HashSet<_>>().len(),
             identity: vec![None; stream.lengths.len()],
+            merged: HashMap::new(),
+            tracks: HashMap::new(),
             seen: vec![Vec::new(); stream.lengths.len()],
+            looked_at: 0,
         }
     }
 
@@ -57,12 +95,23 @@ impl<'a> Assigner<'a> {
             }
             if seen == all {
                 self.seen[track] = Vec::new();
+                if self.repaired != Repaired::Never {
+                    self.repair_beside(track)?;
+                }
             }
+        }
+        if self.repaired == Repaired::ToTheEnd {
+            while self.repair_all()? {}
         }
         let faces = self.stream.tracks.iter();
         faces
-            .map(|track| self.identity[*track].context("a track without an identity"))
+            .map(|track| self.of(*track).context("a track without an identity"))
             .collect()
+    }
+
+    /// The identity of a track.
+    fn of(&self, track: usize) -> Option<u64> {
+        self.identity[track].map(|identity| resolve(&self.merged, identity))
     }
 
     fn decide(&mut self, track: usize) -> Result<()> {
@@ -71,8 +120,8 @@ impl<'a> Assigner<'a> {
             .iter()
             .map(|row| self.stream.vectors.embedding(*row))
             .collect::<Result<_>>()?;
-        let before = self.identity[track];
-        let found = self.who(track, &faces)?;
+        let before = self.of(track);
+        let found = self.who(track, before, &faces)?;
         let identity = found.unwrap_or(self.identities + 1);
         self.identities = self.identities.max(identity);
         let id = TrackId::new(track as u64);
@@ -97,54 +146,182 @@ impl<'a> Assigner<'a> {
                 embedding,
             });
         }
-        self.identity[track] = Some(identity);
-        let next = self.index.newest().sequence() + 1;
-        Ok(self.index.apply(next, &operations)?)
+        self.belongs(track, before, identity);
+        self.apply(&operations)
     }
 
     /// The identity that a track of these faces joins or keeps; `None` if it opens one.
-    fn who(&self, track: usize, faces: &[Embedding]) -> Result<Option<u64>> {
+    fn who(&self, track: usize, before: Option<u64>, faces: &[Embedding]) -> Result<Option<u64>> {
         let mean = Embedding::mean(faces.iter().map(|face| (face, 1.0)));
         let mean = mean.context("a track's faces cancel out")?;
-        let id = TrackId::new(track as u64);
-        let filter = Filter {
-            exclude_track: Some(id),
-            ..Filter::default()
+        let others = self.stream.together[track].iter();
+        let beside = Beside {
+            identities: others.filter_map(|other| self.of(*other)).collect(),
+            sources: self.sources,
         };
-        let floor = Similarity::new(self.rules.join - self.rules.margin);
-        let floor = floor.unwrap_or(Similarity::LEAST);
-        let state = self.index.newest();
-        let (hits, _) = state.who(&mean, CANDIDATES, floor, &filter, Effort::Normal)?;
-        let others = &self.stream.together[track];
-        let on_screen: Vec<u64> = others
-            .iter()
-            .filter_map(|other| self.identity[*other])
-            .collect();
-        let candidates: Vec<Candidate> = hits
-            .iter()
-            .map(|hit| Candidate {
-                identity: hit.identity,
-                similarity: hit.similarity.get(),
-                on_screen: on_screen.contains(&hit.identity.get()),
-                barred: false,
-            })
-            .collect();
-        let current = self.identity[track].map(IdentityId::new);
-        let current = current
-            .map(|identity| -> Result<Current> {
-                let similarity = state.identity_similarity(&mean, identity, Some(id))?;
-                Ok(Current {
-                    identity,
-                    similarity: similarity.map(Similarity::get),
-                    pinned: false,
-                })
-            })
-            .transpose()?;
-        let verdict = cluster::decide(current, &candidates, &self.rules);
-        Ok(match verdict.choice {
+        let asked = measure::Track {
+            id: TrackId::new(track as u64),
+            source: SourceId::new(u64::from(self.stream.sources[self.seen[track][0]])),
+            mean: &mean,
+            faces: u32::try_from(faces.len())?,
+            poor: false,
+            identity: before.map(IdentityId::new),
+            pinned: false,
+        };
+        let rules = &self.rules.assign;
+        let question = measure::question(self.index.newest(), &asked, &beside, rules)?;
+        Ok(match decide(&question, rules).choice {
             Choice::Join { identity, .. } => Some(identity.get()),
-            Choice::Keep => current.map(|current| current.identity.get()),
+            Choice::Keep => before,
             Choice::New | Choice::Ambiguous { .. } => None,
         })
+    }
+
+    fn belongs(&mut self, track: usize, before: Option<u64>, identity: u64) {
+        if before == Some(identity) {
+            return;
+        }
+        if let Some(before) = before {
+            let left = self.tracks.entry(before).or_default();
+            left.retain(|one| *one != track);
+            if left.is_empty() {
+                self.tracks.remove(&before);
+            }
+        }
+        self.tracks.entry(identity).or_default().push(track);
+        self.identity[track] = Some(identity);
+    }
+
+    fn apply(&mut self, operations: &[Operation]) -> Result<()> {
+        let next = self.index.newest().sequence() + 1;
+        Ok(self.index.apply(next, operations)?)
+    }
+
+    /// The identity that has just grown, and the next in turn.
+    fn repair_beside(&mut self, track: usize) -> Result<()> {
+        if let Some(grown) = self.of(track) {
+            self.look(grown)?;
+        }
+        // Numbers that are gone cost nothing to speak of.
+        for _ in 0..self.identities {
+            self.looked_at = self.looked_at % self.identities + 1;
+            if self.tracks.contains_key(&self.looked_at) {
+                self.look(self.looked_at)?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody once. Whether anything has changed.
+    fn repair_all(&mut self) -> Result<bool> {
+        let mut changed = false;
+        for identity in 1..=self.identities {
+            if self.tracks.contains_key(&identity) {
+                changed |= self.look(identity)?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Looks at one identity. Whether it was merged.
+    fn look(&mut self, identity: u64) -> Result<bool> {
+        let found = repair::look(
+            self.index.newest(),
+            IdentityId::new(identity),
+            &Known(self),
+            &self.rules,
+        )?;
+        let Some((_, Judgement::Merge { from, into })) = found else {
+            return Ok(false);
+        };
+        self.apply(&[Operation::Merge { from, into }])?;
+        let moved = self.tracks.remove(&from.get()).unwrap_or_default();
+        self.tracks.entry(into.get()).or_default().extend(moved);
+        self.merged.insert(from.get(), into.get());
+        Ok(true)
+    }
+
+    /// Whether two tracks that were on screen together look the same.
+    fn look_the_same(&self, one: usize, other: usize) -> bool {
+        let mean = |track: usize| {
+            let faces = self.index.newest().track_faces(TrackId::new(track as u64));
+            let faces: Vec<Embedding> = faces.map(|face| face.embedding()).collect();
+            Embedding::mean(faces.iter().map(|face| (face, 1.0)))
+        };
+        let similarity = mean(one).zip(mean(other)).map(|(a, b)| a.dot(&b));
+        similarity.map_or(-1.0, Similarity::get) >= self.rules.assign.same_frame
+    }
+}
+
+/// Whom an identity leads to.
+fn resolve(merged: &HashMap<u64, u64>, mut identity: u64) -> u64 {
+    while let Some(into) = merged.get(&identity) {
+        identity = *into;
+    }
+    identity
+}
+
+/// Who is on screen together with a track.
+struct Beside {
+    identities: HashSet<u64>,
+    sources: usize,
+}
+
+impl measure::Known for Beside {
+    fn sources(&self) -> usize {
+        self.sources
+    }
+
+    fn on_screen(&self, identity: IdentityId) -> bool {
+        self.identities.contains(&identity.get())
+    }
+
+    fn barred(&self, _: IdentityId) -> bool {
+        false
+    }
+
+    fn barred_count(&self) -> usize {
+        0
+    }
+}
+
+/// What is known of identities here: who was on screen together.
+struct Known<'a, 'b>(&'a Assigner<'b>);
+
+impl repair::Known for Known<'_, '_> {
+    type Error = SearchError;
+
+    fn sources(&self) -> usize {
+        self.0.sources
+    }
+
+    fn said(&self, _: IdentityId) -> Result<Said, SearchError> {
+        Ok(Said::Nothing)
+    }
+
+    fn together(&self, one: IdentityId, other: IdentityId) -> Result<u32, SearchError> {
+        let assigner = self.0;
+        let of = |identity: IdentityId| assigner.tracks.get(&identity.get());
+        let (Some(one_s), Some(other_s)) = (of(one), of(other)) else {
+            return Ok(0);
+        };
+        let (fewer, whose) = if one_s.len() <= other_s.len() {
+            (one_s, other)
+        } else {
+            (other_s, one)
+        };
+        let pairs = fewer.iter().flat_map(|track| {
+            let beside = assigner.stream.together[*track].iter();
+            beside.map(move |other| (*track, *other))
+        });
+        let conflicts = pairs.filter(|(track, other)| {
+            assigner.of(*other) == Some(whose.get()) && !assigner.look_the_same(*track, *other)
+        });
+        Ok(u32::try_from(conflicts.count()).unwrap_or(u32::MAX))
+    }
+
+    fn barred(&self, _: IdentityId, _: IdentityId) -> Result<bool, SearchError> {
+        Ok(false)
     }
 }

@@ -4,7 +4,6 @@
 //! threshold; `benches/README.md` says what is in it. Everything runs on one core.
 
 mod assign;
-mod evidence;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -17,13 +16,11 @@ use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use rollcall_benches::cores::Cores;
 use rollcall_benches::memory::{forget_peak, memory_mb};
-use rollcall_ingest::cluster::AssignRules;
 use rollcall_ingest::cluster::hri::{Hri, Metric};
 use rollcall_ingest::cluster::score::score;
 use serde_json::json;
 
-use crate::assign::{Assigner, Decided};
-use crate::evidence::Repaired;
+use crate::assign::{Assigner, Decided, Repaired};
 use crate::stream::Stream;
 
 /// Measures how right faces are put to identities, and how fast.
@@ -38,9 +35,6 @@ struct Arguments {
     /// From which cosine on somebody is joined; a run each. For hri it is 1 - distance.
     #[arg(long, value_delimiter = ',', required = true)]
     thresholds: Vec<f32>,
-    /// By how much the runner-up has to lie behind; the server's way unless given.
-    #[arg(long)]
-    margin: Option<f32>,
     /// The rows in the order in which they come, .npy; as they are in the corpus unless given.
     #[arg(long)]
     shuffled: Option<PathBuf>,
@@ -48,16 +42,13 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum System {
-    /// The rule of the server; a track is decided at its first face, and again at its last.
+    /// The server's way: a track is decided at its first face and again at its last; identities are looked
+    /// at again beside.
     Rollcall,
-    /// The rule of the server; a track is decided once, at its last face.
+    /// A track is decided once, at its last face, and nothing is looked at again.
     RollcallOnce,
-    /// The rule that weighs evidence, decided as `rollcall` is; identities are looked at again beside.
-    Evidence,
-    /// The same without looking again, a track decided once, at its last face.
-    EvidenceOnce,
-    /// As `evidence`, and all identities are looked at again when the stream is over.
-    EvidenceRepair,
+    /// As `rollcall`, and all identities are looked at again when the stream is over.
+    RollcallRepaired,
     /// The Hierarchical Retrieval Index over single faces.
     Hri,
 }
@@ -71,19 +62,14 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let stream = Stream::read(&arguments.corpus, arguments.shuffled.as_deref())?;
     for threshold in &arguments.thresholds {
         ensure!((-1.0..=1.0).contains(threshold), "{threshold} is no cosine");
-        let mut rules = AssignRules::for_contract(*threshold);
-        rules.margin = arguments.margin.unwrap_or(rules.margin);
-        let weighed = evidence::rules(*threshold);
-        let evidence =
-            |decided, repaired| evidence::Assigner::new(&stream, weighed, decided, repaired).run();
+        let rules = assign::rules(*threshold);
+        let assigned = |decided, repaired| Assigner::new(&stream, rules, decided, repaired).run();
         forget_peak();
         let begun = Instant::now();
         let found = match arguments.system {
-            System::Rollcall => Assigner::new(&stream, rules, Decided::Twice).run()?,
-            System::RollcallOnce => Assigner::new(&stream, rules, Decided::Once).run()?,
-            System::Evidence => evidence(evidence::Decided::Twice, Repaired::Beside)?,
-            System::EvidenceOnce => evidence(evidence::Decided::Once, Repaired::Never)?,
-            System::EvidenceRepair => evidence(evidence::Decided::Twice, Repaired::ToTheEnd)?,
+            System::Rollcall => assigned(Decided::Twice, Repaired::Beside)?,
+            System::RollcallOnce => assigned(Decided::Once, Repaired::Never)?,
+            System::RollcallRepaired => assigned(Decided::Twice, Repaired::ToTheEnd)?,
             System::Hri => hri(&stream, *threshold)?,
         };
         let wall_s = begun.elapsed().as_secs_f64();

@@ -8,18 +8,19 @@ fn rules() -> RepairRules {
     RepairRules::new(AssignRules::for_contract(0.40))
 }
 
-fn party() -> impl Strategy<Value = (u32, u32, bool)> {
-    (1..40_u32, 1..6_u32, any::<bool>())
+fn party() -> impl Strategy<Value = (u32, u32, Said)> {
+    let said = prop::sample::select(vec![Said::Nothing, Said::Something, Said::Confirmed]);
+    (1..40_u32, 1..6_u32, said)
 }
 
-fn pair(one: (u32, u32, bool), other: (u32, u32, bool), similarity: f32) -> Pair {
-    let party = |id, (tracks, faces, held): (u32, u32, bool)| Party {
+fn pair(one: (u32, u32, Said), other: (u32, u32, Said), similarity: f32) -> Pair {
+    let party = |id, (tracks, faces, said): (u32, u32, Said)| Party {
         identity: IdentityId::new(id),
         basis: Basis {
             tracks,
             faces: tracks * faces,
         },
-        held,
+        said,
     };
     Pair {
         one: party(1, one),
@@ -49,11 +50,13 @@ proptest! {
             prop_assert_eq!(judged, Judgement::Leave);
         }
         if let Judgement::Merge { from, into } = judged {
-            prop_assert!(together == 0 && !(one.2 && other.2));
+            let said = [one.2, other.2];
+            prop_assert!(together == 0 && said.contains(&Said::Nothing));
+            prop_assert!(!said.contains(&Said::Confirmed));
             prop_assert!(similarity >= rules().assign.floor);
-            // Whoever is held stays.
-            let held = if from == asked.one.identity { one.2 } else { other.2 };
-            prop_assert!(!held && from != into);
+            // Of whoever goes nothing was said.
+            let gone = if from == asked.one.identity { one.2 } else { other.2 };
+            prop_assert!(gone == Said::Nothing && from != into);
         }
     }
 
@@ -73,20 +76,22 @@ proptest! {
 struct Nothing;
 
 impl Known for Nothing {
+    type Error = SearchError;
+
     fn sources(&self) -> usize {
         1
     }
 
-    fn held(&self, _: IdentityId) -> bool {
-        false
+    fn said(&self, _: IdentityId) -> Result<Said, SearchError> {
+        Ok(Said::Nothing)
     }
 
-    fn together(&self, _: IdentityId, _: IdentityId) -> u32 {
-        0
+    fn together(&self, _: IdentityId, _: IdentityId) -> Result<u32, SearchError> {
+        Ok(0)
     }
 
-    fn barred(&self, _: IdentityId, _: IdentityId) -> bool {
-        false
+    fn barred(&self, _: IdentityId, _: IdentityId) -> Result<bool, SearchError> {
+        Ok(false)
     }
 }
 

@@ -42,11 +42,13 @@ pub trait Known {
     fn on_screen(&self, identity: IdentityId) -> bool;
     /// Whether somebody has said that the identity is not the person in question.
     fn barred(&self, identity: IdentityId) -> bool;
+    /// Of how many that has been said: so many more are looked at.
+    fn barred_count(&self) -> usize;
 }
 
 /// What there is to decide of a track.
 ///
-/// Cost: a search for people, and for each of at most eight that are similar enough a look at 64 rows;
+/// Cost: a search for people, and for each of at most eight (more if somebody is barred) that are similar enough a look at 64 rows;
 /// a code for each that may be a rival.
 ///
 /// # Errors
@@ -61,7 +63,13 @@ pub fn question(
         exclude_track: Some(track.id),
         ..Filter::default()
     };
-    let hits = near(state, track.mean, CANDIDATES, &filter, rules)?;
+    let hits = near(
+        state,
+        track.mean,
+        CANDIDATES + known.barred_count(),
+        &filter,
+        rules,
+    )?;
     let candidate = |hit: &IdentityHit| {
         let standing = state.standing(hit.identity, Some(track.id))?;
         Some(Candidate {

@@ -3,11 +3,16 @@
 //! An identity opened by a person's second track, which did not look like the first, is clear once
 //! both have grown. So identities are gone through one after the other, again and again, each with
 //! what the index says is near it, and the judge says of the pair: *merge* (by itself, for the
-//! evidence lies beyond a strict bound), *propose* (for people to look at), or nothing. Nobody is
-//! merged by itself into whom somebody has named or confirmed if they are named or confirmed
-//! themselves; nobody whom people have said to be another; nobody seen beside the other.
+//! evidence lies beyond a strict bound), *propose* (for people to look at), or nothing. By itself nobody
+//! is merged who was confirmed, nobody of two about whom both something was said, nobody whom people have
+//! told from the other, and nobody seen beside the other.
+//!
+//! And is one identity one person? [`split`] looks for a part of its tracks that is somebody else to
+//! all appearance. That is for people to look at, always.
 
-use rollcall_index::{Basis, Filter, IdentityId, SearchError, Standing, State};
+pub mod split;
+
+use rollcall_index::{Basis, Filter, IdentityId, SearchError, SourceId, Standing, State};
 
 use super::{
     AssignRules,
@@ -32,6 +37,8 @@ pub struct RepairRules {
     pub known_tracks: u32,
     /// Enough to be proposed.
     pub propose_nats: f32,
+    /// At most so much between two parts of an identity for a split to be proposed.
+    pub split_nats: f32,
 }
 
 impl RepairRules {
@@ -44,8 +51,20 @@ impl RepairRules {
             single_nats: assign.join_nats,
             known_tracks: 2,
             propose_nats: assign.join_nats,
+            split_nats: -4.0,
         }
     }
+}
+
+/// What people have said of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Said {
+    /// Nothing.
+    Nothing,
+    /// A name, an external id, that it be hidden; or they have enrolled it.
+    Something,
+    /// That it is right.
+    Confirmed,
 }
 
 /// An identity, as the judge knows it.
@@ -55,8 +74,8 @@ pub struct Party {
     pub identity: IdentityId,
     /// What its representative rests on.
     pub basis: Basis,
-    /// Somebody has said something of it: a name, an external id, confirmed, hidden.
-    pub held: bool,
+    /// What people have said of it.
+    pub said: Said,
 }
 
 /// Two identities that may be one person.
@@ -93,7 +112,7 @@ pub enum Judgement {
     Merge {
         /// Who goes.
         from: IdentityId,
-        /// Into whom: who is held, else who rests on more.
+        /// Into whom: of whom something was said, else who rests on more.
         into: IdentityId,
     },
 }
@@ -120,11 +139,13 @@ pub fn judge(pair: &Pair, people: usize, rules: &RepairRules) -> Judgement {
     } else {
         rules.merge_nats
     };
-    let free = !(one.held && other.held) && pair.together == 0 && !rivalled;
+    let said = (one.said.min(other.said), one.said.max(other.said));
+    let free =
+        said.0 == Said::Nothing && said.1 < Said::Confirmed && pair.together == 0 && !rivalled;
     if !free || nats < enough + crowd {
         return Judgement::Propose;
     }
-    let rank = |party: &Party| (party.held, party.basis, std::cmp::Reverse(party.identity));
+    let rank = |party: &Party| (party.said, party.basis, std::cmp::Reverse(party.identity));
     let (from, into) = if rank(&one) < rank(&other) {
         (one, other)
     } else {
@@ -146,14 +167,25 @@ pub fn evidence(pair: &Pair, rules: &RepairRules) -> f32 {
 
 /// What is known beside faces.
 pub trait Known {
+    /// Why it cannot be said.
+    type Error: From<SearchError>;
     /// How many sources there are.
     fn sources(&self) -> usize;
-    /// Whether somebody has said something of the identity.
-    fn held(&self, identity: IdentityId) -> bool;
+    /// What people have said of the identity.
+    ///
+    /// # Errors
+    /// [`Self::Error`].
+    fn said(&self, identity: IdentityId) -> Result<Said, Self::Error>;
     /// How many of their tracks were on screen together, and did not look the same.
-    fn together(&self, one: IdentityId, other: IdentityId) -> u32;
+    ///
+    /// # Errors
+    /// [`Self::Error`].
+    fn together(&self, one: IdentityId, other: IdentityId) -> Result<u32, Self::Error>;
     /// Whether somebody has said that they are two.
-    fn barred(&self, one: IdentityId, other: IdentityId) -> bool;
+    ///
+    /// # Errors
+    /// [`Self::Error`].
+    fn barred(&self, one: IdentityId, other: IdentityId) -> Result<bool, Self::Error>;
 }
 
 /// Looks at one identity: the pair of it and whoever may be the same person, and what is to be done.
@@ -162,25 +194,25 @@ pub trait Known {
 /// Cost: a search for people, and what [`super::measure::question`] costs beside.
 ///
 /// # Errors
-/// [`SearchError`].
-pub fn look(
+/// [`Known::Error`], that of the search among them.
+pub fn look<K: Known>(
     state: &State,
     identity: IdentityId,
-    known: &impl Known,
+    known: &K,
     rules: &RepairRules,
-) -> Result<Option<(Pair, Judgement)>, SearchError> {
+) -> Result<Option<(Pair, Judgement)>, K::Error> {
     let (Some(representative), Some(standing)) = (
         state.representative(identity),
         state.standing(identity, None),
     ) else {
         return Ok(None);
     };
-    let party = |identity, basis| Party {
+    let said_nothing = |identity, basis| Party {
         identity,
         basis,
-        held: known.held(identity),
+        said: Said::Nothing,
     };
-    let one = party(identity, standing.basis);
+    let one = said_nothing(identity, standing.basis);
     let hits = near(
         state,
         &representative,
@@ -190,20 +222,25 @@ pub fn look(
     )?;
     let mut pairs = Vec::new();
     for hit in hits.iter().filter(|hit| hit.identity != identity) {
-        if let Some(other) = state.standing(hit.identity, None) {
-            pairs.push(Pair {
-                one,
-                other: party(hit.identity, other.basis),
-                similarity: hit.similarity.get(),
-                here: here(&standing, &other),
-                sources: known.sources(),
-                together: known.together(identity, hit.identity),
-                barred: known.barred(identity, hit.identity),
-                rival_nats: None,
-            });
+        let Some(other) = state.standing(hit.identity, None) else {
+            continue;
+        };
+        let pair = Pair {
+            one,
+            other: said_nothing(hit.identity, other.basis),
+            similarity: hit.similarity.get(),
+            here: here(&standing, &other),
+            sources: known.sources(),
+            together: 0,
+            barred: false,
+            rival_nats: None,
+        };
+        // Whoever is far from being the same needs no asking after.
+        let close = evidence(&pair, rules) >= rules.propose_nats - rules.assign.rival_nats;
+        if close && !known.barred(identity, hit.identity)? {
+            pairs.push(pair);
         }
     }
-    pairs.retain(|pair| !pair.barred);
     let weigh = |pair: &Pair| evidence(pair, rules);
     let best = pairs.iter().max_by(|a, b| {
         weigh(a)
@@ -214,9 +251,15 @@ pub fn look(
         return Ok(None);
     };
     best.rival_nats = rival(state, &best, &pairs, rules);
+    best.one.said = known.said(best.one.identity)?;
+    best.other.said = known.said(best.other.identity)?;
+    best.together = known.together(best.one.identity, best.other.identity)?;
     let judgement = judge(&best, state.stats().identities, rules);
     Ok(Some((best, judgement)))
 }
+
+/// Where photos are that were enrolled: nobody is seen there.
+const PHOTOS: SourceId = SourceId::new(0);
 
 /// Of the greater one's tracks, those in the source where both were seen and those are most.
 fn here(one: &Standing, other: &Standing) -> u32 {
@@ -225,9 +268,9 @@ fn here(one: &Standing, other: &Standing) -> u32 {
     } else {
         (other, one)
     };
-    let shared = lesser
-        .places
-        .iter()
+    let places = lesser.places.iter();
+    let shared = places
+        .filter(|(source, _)| *source != PHOTOS)
         .map(|(source, _)| greater.tracks_in(*source));
     shared.max().unwrap_or(0)
 }
