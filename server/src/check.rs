@@ -178,6 +178,7 @@ fn references(record: &Record) -> Vec<&BlobRef> {
             | Body::SourceRunStarted(_)
             | Body::AlertRaised(_)
             | Body::AlertDelivered(_)
+            | Body::ReviewProposed(_)
             | Body::MigrationStarted(_)
             | Body::MigrationSwitched(_)
             | Body::MigrationEnded(_),

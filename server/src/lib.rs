@@ -41,6 +41,7 @@ mod migration;
 mod page;
 mod photo_pool;
 mod pool;
+mod repair;
 mod service;
 mod status;
 

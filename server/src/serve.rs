@@ -11,6 +11,7 @@ use crate::migration::{self, Migrations};
 use crate::pb;
 use crate::photo_pool::PhotoPool;
 use crate::pool::{PoolError, SearchPool};
+use crate::repair::{self, RepairMetrics};
 use crate::service::{Admin, Alerts, Identities, Ingest, Search, Sightings, SourceDoor, Watch};
 use crate::shutdown::{Shutdown, ShutdownSwitch, shutdown};
 use crate::source_uri::SourceRules;
@@ -115,6 +116,7 @@ pub struct Server {
     calibration_task: JoinHandle<()>,
     alert_task: JoinHandle<()>,
     migration_task: JoinHandle<()>,
+    repair_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -128,6 +130,7 @@ impl Server {
         let metrics = EdgeMetrics::register(&registry)?;
         let core_metrics = CoreMetrics::register(&registry)?;
         let migrations = Migrations::new(vision.clone(), &registry)?;
+        let repair_metrics = RepairMetrics::register(&registry)?;
         let (data, queue_max) = (config.data.clone(), config.writer.queue_max);
         let load = vision.clone();
         let open = move || open(&data, queue_max, &load, core_metrics);
@@ -197,6 +200,7 @@ impl Server {
         edge.supervisor.resume().await?;
         let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
         let migration_task = tokio::spawn(migration::run(Arc::clone(&edge)));
+        let repair_task = tokio::spawn(repair::keep(Arc::clone(&edge), repair_metrics));
         set_health(&health, ServingStatus::Serving).await;
         if let Some(site) = site {
             site.open(Arc::clone(&edge));
@@ -214,6 +218,7 @@ impl Server {
             calibration_task,
             alert_task,
             migration_task,
+            repair_task,
         })
     }
 
@@ -255,6 +260,7 @@ impl Server {
         // It hears the switch as well, and waits for nobody outside.
         let _ = self.alert_task.await;
         let _ = self.migration_task.await;
+        let _ = self.repair_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;

@@ -1,7 +1,7 @@
 //! Keeps a worker process running for each source that is not finished: starts, restarts, stops
 //! them.
 
-use crate::core::{CatalogError, Core, SourceChange, SourceRow, WriteError};
+use crate::core::{CatalogError, Core, SYSTEM, SourceChange, SourceRow, WriteError};
 use crate::pb::{SourceKind, SourceState};
 use crate::shutdown::Shutdown;
 use crate::source_uri::SourceRules;
@@ -28,8 +28,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const FAILURES_MAX: u32 = 5;
 /// Time for the stream of a dead worker to be noticed.
 const STREAM_END_MAX: Duration = Duration::from_secs(5);
-/// Who the log says it was.
-const AUTHOR: &str = "system";
 
 /// What workers are started with.
 #[derive(Clone, Debug)]
@@ -224,7 +222,7 @@ impl Care {
         };
         if places.available_permits() == 0 && row.state != SourceState::Queued {
             let _ = self
-                .change(row.id, SourceState::Queued, "", String::new(), AUTHOR)
+                .change(row.id, SourceState::Queued, "", String::new(), SYSTEM)
                 .await;
         }
         let _place = tokio::select! {
@@ -268,7 +266,7 @@ impl Care {
         // One way or the other this fails only if the writer refuses: the worker will be told the
         // same.
         let _ = self
-            .change(id, SourceState::Connecting, "", String::new(), AUTHOR)
+            .change(id, SourceState::Connecting, "", String::new(), SYSTEM)
             .await;
         let token = format!("{:032x}", rand::rng().random::<u128>());
         self.sources.expect_worker(id, token.clone());
@@ -371,7 +369,7 @@ impl Care {
             "the worker died {FAILURES_MAX} times without getting any farther; last: {last_words}"
         );
         if let Err(error) = self
-            .change(id, SourceState::Failed, "WORKER_DIED", message, AUTHOR)
+            .change(id, SourceState::Failed, "WORKER_DIED", message, SYSTEM)
             .await
         {
             tracing::error!(source = id, %error, "a failed source could not be recorded as such");

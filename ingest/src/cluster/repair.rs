@@ -101,6 +101,20 @@ pub struct Pair {
     pub rival_nats: Option<f32>,
 }
 
+impl Pair {
+    /// The two, first the one that goes if they are merged: of whom people have said less, else who rests on less,
+    /// else the younger.
+    #[must_use]
+    pub fn lesser_first(&self) -> (Party, Party) {
+        let rank = |party: &Party| (party.said, party.basis, std::cmp::Reverse(party.identity));
+        if rank(&self.one) < rank(&self.other) {
+            (self.one, self.other)
+        } else {
+            (self.other, self.one)
+        }
+    }
+}
+
 /// What is to be done with a pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Judgement {
@@ -145,12 +159,7 @@ pub fn judge(pair: &Pair, people: usize, rules: &RepairRules) -> Judgement {
     if !free || nats < enough + crowd {
         return Judgement::Propose;
     }
-    let rank = |party: &Party| (party.said, party.basis, std::cmp::Reverse(party.identity));
-    let (from, into) = if rank(&one) < rank(&other) {
-        (one, other)
-    } else {
-        (other, one)
-    };
+    let (from, into) = pair.lesser_first();
     Judgement::Merge {
         from: from.identity,
         into: into.identity,

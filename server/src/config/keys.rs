@@ -64,6 +64,8 @@ pub const KEYS: &[Key] = &[
     key("ingest.read_timeout_s", Kind::Number(1, 3600)),
     key("ingest.stop_timeout_s", Kind::Number(0, 3600)),
     key("migration.share_percent", Kind::Number(1, 100)),
+    key("repair.mode", Kind::Choice(&["merge", "propose", "off"])),
+    key("repair.share_percent", Kind::Number(1, 100)),
     key("watch.subscribers_max", Kind::Number(1, 100_000)),
     key("watch.heartbeat_ms", Kind::Number(10, 3_600_000)),
     key("watch.buffer_max", Kind::Number(1, 100_000)),

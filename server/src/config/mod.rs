@@ -35,6 +35,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Going over to another model.
     pub migration: Migration,
+    /// Looking at identities again.
+    pub repair: Repair,
     /// Live updates.
     pub watch: Watch,
     /// Telling of people who appear.
@@ -145,6 +147,28 @@ pub struct Migration {
     pub share_percent: u32,
 }
 
+/// Looking at identities again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repair {
+    /// What comes of it.
+    pub mode: RepairMode,
+    /// Of one core, for that.
+    pub share_percent: u32,
+}
+
+/// What comes of looking at identities again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RepairMode {
+    /// What lies beyond the bound is merged, the rest is proposed.
+    Merge,
+    /// All is proposed.
+    Propose,
+    /// They are not looked at.
+    Off,
+}
+
 /// Live updates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +265,10 @@ impl Default for Config {
                 stop_timeout_s: 5,
             },
             migration: Migration { share_percent: 50 },
+            repair: Repair {
+                mode: RepairMode::Merge,
+                share_percent: 25,
+            },
             watch: Watch {
                 subscribers_max: 64,
                 heartbeat_ms: 5000,

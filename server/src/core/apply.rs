@@ -90,6 +90,7 @@ impl Truth {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_)
                 | Body::ExemplarsReembedded(_),
             )
@@ -159,6 +160,7 @@ pub(crate) fn index_operations(
             | Body::AlertRuleChanged(_)
             | Body::AlertRaised(_)
             | Body::AlertDelivered(_)
+            | Body::ReviewProposed(_)
             | Body::MigrationStarted(_)
             | Body::MigrationSwitched(_)
             | Body::MigrationEnded(_),

@@ -4,6 +4,7 @@ use super::alert::AlertCommand;
 use super::edit::Edit;
 use super::migrate::Step;
 use crate::pb;
+use rollcall_log::record::ReviewProposed;
 use tokio::sync::oneshot;
 
 /// A file or stream to be watched.
@@ -374,6 +375,7 @@ pub(crate) enum Action {
     SetSourceState(SourceChange),
     Edit(Edit),
     Alert(AlertCommand),
+    Propose(ReviewProposed),
     BeginRun {
         source_id: u64,
         pipeline: String,

@@ -120,6 +120,7 @@ impl Contracts {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_)
                 | Body::ExemplarsReembedded(_),
             )
             | None => false,
@@ -187,6 +188,7 @@ impl Contracts {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_)
                 | Body::ExemplarsReembedded(_),
             )
             | None => {}

@@ -116,7 +116,8 @@ impl EventSource {
                 | Body::SourceProgress(_)
                 | Body::SourceRunStarted(_)
                 | Body::AlertRuleChanged(_)
-                | Body::AlertDelivered(_),
+                | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_),
             ) => Vec::new(),
             Some(Body::SourceAdded(added)) => vec![Event::SourceChanged(pb::SourceChanged {
                 source_id: added.source_id,
@@ -334,7 +335,8 @@ fn migration(record: &Record) -> Option<pb::MigrationChanged> {
         | Body::Edited(_)
         | Body::AlertRuleChanged(_)
         | Body::AlertRaised(_)
-        | Body::AlertDelivered(_) => None,
+        | Body::AlertDelivered(_)
+        | Body::ReviewProposed(_) => None,
     }
 }
 

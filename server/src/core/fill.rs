@@ -119,6 +119,7 @@ impl Replay {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_),
             )
             | None => {}

@@ -1,6 +1,5 @@
 //! What a migration makes the writer do: each step is one record, so that it is there whole or not at all.
 
-use super::CoreOptions;
 use super::apply::Truth;
 use super::catalog::RequestKind;
 use super::command::WriteError;
@@ -8,14 +7,12 @@ use super::contracts::{Contract, Contracts, Migration, Phase, folder_of};
 use super::index_folder::begin_index;
 use super::observe::Runs;
 use super::writer::{Refusal, record, repeated};
+use super::{CoreOptions, SYSTEM};
 use rollcall_index::{Embedding, FaceId};
 use rollcall_log::record::{
     Body, ExemplarsReembedded, MigrationEnded, MigrationOutcome, MigrationStarted,
     MigrationSwitched, Model, Reembedded,
 };
-
-/// Who writes what the server does by itself.
-const SYSTEM: &str = "system";
 
 /// Who asks for a step, and why.
 #[derive(Clone, Debug, Default)]

@@ -27,7 +27,7 @@ mod writer;
 
 use arc_swap::ArcSwap;
 use rollcall_log::LogReader;
-use rollcall_log::record::AlertDelivered;
+use rollcall_log::record::{AlertDelivered, ReviewProposed};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -38,8 +38,8 @@ pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub(crate) use catalog::name_key;
 pub use catalog::{
     AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
-    FactQuery, IdentityQuery, Lost, Pending, Progress, ReviewItem, SightingKey, SightingQuery,
-    SourceRow,
+    FactQuery, IdentityQuery, Lost, Pending, Progress, Proposed, ReviewItem, SightingKey,
+    SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
 pub(crate) use contracts::Side;
@@ -59,6 +59,8 @@ use crate::pb;
 use alert::AlertCommand;
 use command::{Action, Command, Done};
 
+/// Who writes what the server decides.
+pub(crate) const SYSTEM: &str = "system";
 /// Commands of one group commit at most.
 pub const BATCH_COMMANDS_MAX: usize = 256;
 /// Group commits a subscriber may lag behind before it has to fall back to the log.
@@ -241,6 +243,15 @@ impl Core {
     /// change of another kind.
     pub async fn edit(&self, edit: Edit) -> Result<u64, WriteError> {
         self.sequence(Action::Edit(edit)).await
+    }
+
+    /// Proposes something for people to look at, and returns the sequence at which it waits; 0 if it waits
+    /// already, or was answered.
+    ///
+    /// # Errors
+    /// If nothing can be written.
+    pub async fn propose(&self, proposed: ReviewProposed) -> Result<u64, WriteError> {
+        self.sequence(Action::Propose(proposed)).await
     }
 
     /// Makes, changes or deletes an alert rule, and returns its id (a new one's) or the sequence of the change. A

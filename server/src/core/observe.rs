@@ -3,7 +3,6 @@
 //! (source, key, revision) names an observation: one that is recorded already is not recorded again,
 //! so a run that was cut off can be repeated from its last checkpoint. See `ARCHITECTURE.md`, "Crash and resume".
 
-use super::CoreMetrics;
 use super::apply::Truth;
 use super::attributes;
 use super::catalog::{TrackRow, key_run};
@@ -11,6 +10,7 @@ use super::command::{Observed, Run, WriteError};
 use super::fact::{Side, opposite};
 use super::withheld::Withheld;
 use super::writer::{Refusal, is_final, record};
+use super::{CoreMetrics, SYSTEM};
 use crate::pb;
 use crate::time::{duration_us, timestamp_us};
 use rollcall_index::{Embedding, FaceId, IdentityId, SourceId, TrackId};
@@ -21,9 +21,6 @@ use rollcall_log::record::{
     TrackRetracted,
 };
 use std::collections::{HashMap, HashSet};
-
-/// Who writes what the server decides.
-const SYSTEM: &str = "system";
 
 /// The runs that are on, and the rules by which tracks are assigned.
 pub(super) struct Runs {

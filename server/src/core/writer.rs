@@ -10,11 +10,12 @@ use super::index_folder;
 use super::migrate;
 use super::observe::Runs;
 use super::replay::{OpenError, Opening};
-use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, Shared};
+use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, SYSTEM, Shared};
 use crate::time::now_us;
 use rollcall_log::AppendError;
 use rollcall_log::record::{
-    Body, Record, SourceAdded, SourceKind, SourceSettings, SourceState, SourceStateChanged,
+    Body, Record, ReviewProposed, SourceAdded, SourceKind, SourceSettings, SourceState,
+    SourceStateChanged,
 };
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -167,6 +168,7 @@ impl Writer {
             }
             Action::Edit(edit) => edit::carry_out(truth, edit).map(Done::Sequence),
             Action::Alert(command) => alert::carry_out(truth, command),
+            Action::Propose(proposed) => propose(truth, proposed).map(Done::Sequence),
             Action::BeginRun {
                 source_id,
                 pipeline,
@@ -489,6 +491,16 @@ fn set_source_state(
         position_us: change.position_us,
     });
     Ok(truth.write(record(&change.author, "", body), Vec::new())?)
+}
+
+/// A proposal that waits already is not made again: 0.
+fn propose(truth: &mut Truth, proposed: ReviewProposed) -> Result<u64, Refusal> {
+    let (one, other) = (proposed.identity_id, proposed.other_identity_id);
+    if truth.catalog.is_proposed(one, other)? {
+        return Ok(0);
+    }
+    let body = Body::ReviewProposed(proposed);
+    Ok(truth.write(record(SYSTEM, "", body), Vec::new())?)
 }
 
 pub(super) fn is_final(state: SourceState) -> bool {

@@ -1,7 +1,7 @@
 //! `IngestService`: the door for observations.
 
 use super::observe_check::{Checked, Checker, Unfit};
-use crate::core::{Observed, Run, SourceChange, SourceRow, WriteError};
+use crate::core::{Observed, Run, SYSTEM, SourceChange, SourceRow, WriteError};
 use crate::edge::{Edge, check_contract};
 use crate::error::ApiError;
 use crate::pb::{
@@ -305,7 +305,7 @@ impl Stream {
             reason: error.reason,
             message: error.message,
             position_us,
-            author: "system".to_owned(),
+            author: SYSTEM.to_owned(),
         };
         let (edge, id) = (&self.edge, self.row.id);
         let recorded = edge.core.set_source_state(change).await;

@@ -5,7 +5,7 @@ use super::guard::Visit;
 use super::layout::{Here, Layout, Person};
 use super::trouble::{Trouble, shown};
 use super::words;
-use crate::core::{Core, SightingQuery};
+use crate::core::{Core, Proposed, ReviewItem, SightingQuery};
 use crate::error::ApiError;
 use askama::Template;
 use axum::response::Response;
@@ -16,12 +16,29 @@ const ITEMS: usize = 20;
 const SIGHTINGS: u32 = 3;
 const CROPS: usize = 6;
 
-/// Somebody who may be somebody else.
+/// Somebody who may be somebody else, or two people.
 struct Item {
     person: Person,
+    /// Of whom is asked, and why.
+    question: &'static str,
     crops: Vec<u64>,
-    candidate: Person,
-    candidate_crops: Vec<u64>,
+    candidates: Vec<Candidate>,
+    /// Tracks that may be another person's.
+    part: Option<Part>,
+}
+
+/// Somebody whom it may be.
+struct Candidate {
+    person: Person,
+    crops: Vec<u64>,
+    cosine: String,
+}
+
+/// Tracks that look like somebody else.
+struct Part {
+    tracks: Vec<u64>,
+    called: String,
+    crops: Vec<u64>,
     cosine: String,
 }
 
@@ -44,9 +61,8 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
     let before = before.map_or(u64::MAX, |[before]| before.cast_unsigned());
     let read = visit.edge.blocking(move |core| items(core, before));
     let (items, total, more) = read.await?;
-    let last = items.last().filter(|_| more);
-    let next = last.map(|last| {
-        let token = seal.token([last.person.id.cast_signed()]);
+    let next = more.map(|last| {
+        let token = seal.token([last.cast_signed()]);
         address("/review", [("before", token.as_str())].into_iter())
     });
     let layout = Layout::new(visit, Here::Review, &query).await?;
@@ -58,34 +74,69 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
     }))
 }
 
-/// The items before an identity, how many wait in all, and whether more follow.
-fn items(core: &Core, before: u64) -> Result<(Vec<Item>, u64, bool), ApiError> {
+/// The items proposed before a record, how many wait in all, and the record of the last one if more follow.
+fn items(core: &Core, before: u64) -> Result<(Vec<Item>, u64, Option<u64>), ApiError> {
     let (mut found, total) = core.catalog().review_items(before, ITEMS + 1)?;
     let more = found.len() > ITEMS;
     found.truncate(ITEMS);
-    let mut items = Vec::new();
-    for item in found {
-        items.push(Item {
-            person: Person::of(&item.identity),
-            crops: crops(core, item.identity.id)?,
-            candidate: Person::of(&item.candidate),
-            candidate_crops: crops(core, item.candidate.id)?,
-            cosine: words::cosine(item.cosine),
-        });
-    }
-    Ok((items, total, more))
+    let last = found.last().filter(|_| more).map(|last| last.sequence);
+    let items = found.iter().map(|item| shown_item(core, item));
+    Ok((items.collect::<Result<_, _>>()?, total, last))
 }
 
-/// Crops of an identity's newest sightings.
-fn crops(core: &Core, identity: u64) -> Result<Vec<u64>, ApiError> {
+fn shown_item(core: &Core, item: &ReviewItem) -> Result<Item, ApiError> {
+    let mut candidates = Vec::with_capacity(item.candidates.len());
+    for (candidate, cosine) in &item.candidates {
+        candidates.push(Candidate {
+            person: Person::of(candidate),
+            crops: crops_of(core, candidate.id, &[])?,
+            cosine: words::cosine(*cosine),
+        });
+    }
+    let (question, part) = match item.proposed {
+        Proposed::WhichOne if candidates.len() > 1 => {
+            ("When seen, it could have been any of these.", None)
+        }
+        Proposed::WhichOne => (
+            "When seen, it could have been this one or somebody else.",
+            None,
+        ),
+        Proposed::OnePerson => ("Looked at again, these may be one person.", None),
+        Proposed::TwoPeople => {
+            let part = Part {
+                called: words::count(item.track_ids.len() as u64, "track"),
+                crops: crops_of_tracks(core, &item.track_ids)?,
+                cosine: words::cosine(item.cosine),
+                tracks: item.track_ids.clone(),
+            };
+            ("Looked at again, this may be two people.", Some(part))
+        }
+    };
+    Ok(Item {
+        person: Person::of(&item.identity),
+        question,
+        crops: crops_of(core, item.identity.id, &item.track_ids)?,
+        candidates,
+        part,
+    })
+}
+
+/// Crops of an identity's newest sightings, without some of its tracks.
+fn crops_of(core: &Core, identity: u64, without: &[u64]) -> Result<Vec<u64>, ApiError> {
     let query = SightingQuery {
         identity: Some(identity),
-        limit: SIGHTINGS,
+        limit: SIGHTINGS + u32::try_from(without.len()).unwrap_or(u32::MAX).min(1000),
         newest_first: true,
         ..SightingQuery::default()
     };
     let (seen, _) = core.catalog().sightings(&query)?;
-    let tracks: Vec<u64> = seen.iter().map(|sighting| sighting.track_id).collect();
-    let all = core.catalog().exemplars_of(&tracks)?.into_iter();
+    let tracks = seen.iter().map(|sighting| sighting.track_id);
+    let tracks = tracks.filter(|track| !without.contains(track));
+    crops_of_tracks(core, &tracks.collect::<Vec<_>>())
+}
+
+fn crops_of_tracks(core: &Core, tracks: &[u64]) -> Result<Vec<u64>, ApiError> {
+    let first = &tracks[..tracks.len().min(SIGHTINGS as usize)];
+    let all = core.catalog().exemplars_of(first)?.into_iter();
     Ok(all.map(|(_, exemplar)| exemplar).take(CROPS).collect())
 }

@@ -20,6 +20,7 @@ mod migration;
 mod offline_index;
 mod page;
 mod people;
+mod repair;
 mod sources;
 mod support;
 mod webhooks;

@@ -5,7 +5,7 @@ use rollcall_index::Embedding;
 use rollcall_ingest::fake::{FakeDetector, FakeEmbedder, OtherEmbedder, embedding_of, paint_face};
 use rollcall_ingest::{Embedder, FaceGates, ModelError, PhotoReader, Picture, Rect};
 use rollcall_log::record::Model;
-use rollcall_server::config::Config;
+use rollcall_server::config::{Config, RepairMode};
 use rollcall_server::pb::{self, observe_request, observe_response, watch_event};
 use rollcall_server::{Collection, LoadedModels, Server, Vision};
 use std::path::Path;
@@ -33,6 +33,7 @@ pub fn config(folder: &Path) -> Config {
     config.search.threads = 2;
     config.watch.heartbeat_ms = 60_000;
     config.ingest.worker_command = "/no/such/worker".into();
+    config.repair.mode = RepairMode::Off;
     config
 }
 

@@ -8,6 +8,7 @@ mod left;
 mod shown;
 mod watchlist;
 
+use super::SYSTEM;
 use super::apply::{Failure, Truth};
 use super::catalog::{RequestKind, RuleRow, etag};
 use super::command::{Done, WriteError};
@@ -23,8 +24,6 @@ pub(crate) use watchlist::Watchlist;
 
 /// Rules at a time.
 pub(crate) const RULES_MAX: usize = 256;
-/// Who writes what the server raises.
-const SYSTEM: &str = "system";
 
 /// A change of the rules to be made.
 #[derive(Clone, Debug)]

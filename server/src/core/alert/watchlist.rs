@@ -118,6 +118,7 @@ impl Watchlist {
                 | Body::SourceRunStarted(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_)
                 | Body::ExemplarsReembedded(_)
                 | Body::MigrationSwitched(_)

@@ -9,6 +9,7 @@ mod facts;
 mod history;
 mod migration;
 mod read;
+mod repair;
 mod review;
 mod write;
 
@@ -23,13 +24,13 @@ pub use facts::FactQuery;
 pub use history::EditPlace;
 pub use migration::{Lost, Pending, Progress};
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
-pub use review::ReviewItem;
+pub use review::{Proposed, ReviewItem};
 pub(crate) use write::{
     CatalogWriter, Earlier, IdentityFacts, RequestKind, TrackRow, etag, key_run,
 };
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 5;
+pub(crate) const SCHEMA_VERSION: i64 = 6;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -65,6 +66,7 @@ CREATE TABLE edits (
 CREATE TABLE edit_identities (
   identity_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
   PRIMARY KEY (identity_id, sequence)) WITHOUT ROWID;
+CREATE INDEX edit_identities_sequence ON edit_identities (sequence);
 CREATE TABLE facts (
   id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, track_id INTEGER NOT NULL,
   identity_id INTEGER NOT NULL, other_track_id INTEGER NOT NULL,
@@ -75,8 +77,14 @@ CREATE INDEX facts_other_track ON facts (other_track_id);
 CREATE INDEX facts_other_identity ON facts (other_identity_id);
 CREATE TABLE redirects (identity_id INTEGER PRIMARY KEY, into_id INTEGER NOT NULL);
 CREATE INDEX redirects_into ON redirects (into_id);
-CREATE TABLE ambiguous (
-  identity_id INTEGER PRIMARY KEY, candidate_id INTEGER NOT NULL, cosine REAL NOT NULL);
+CREATE TABLE proposals (
+  sequence INTEGER NOT NULL, identity_id INTEGER NOT NULL, candidate_id INTEGER NOT NULL,
+  cosine REAL NOT NULL, decided INTEGER NOT NULL,
+  PRIMARY KEY (identity_id, candidate_id)) WITHOUT ROWID;
+CREATE INDEX proposals_sequence ON proposals (sequence);
+CREATE TABLE proposal_tracks (
+  sequence INTEGER NOT NULL, track_id INTEGER NOT NULL,
+  PRIMARY KEY (sequence, track_id)) WITHOUT ROWID;
 CREATE TABLE tracks (
   id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL,
   revision INTEGER NOT NULL, closed INTEGER NOT NULL, start_us INTEGER NOT NULL,

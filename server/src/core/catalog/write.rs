@@ -104,7 +104,8 @@ impl RequestKind {
                 | Body::TrackRetracted(_)
                 | Body::SourceRunStarted(_)
                 | Body::AlertRaised(_)
-                | Body::AlertDelivered(_),
+                | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_),
             ) => None,
         }
     }
@@ -332,6 +333,7 @@ impl CatalogWriter {
             Some(Body::AlertRuleChanged(change)) => self.rule_changed(record, change)?,
             Some(Body::AlertRaised(raised)) => self.alert_raised(record, raised)?,
             Some(Body::AlertDelivered(delivered)) => self.alert_delivered(delivered)?,
+            Some(Body::ReviewProposed(proposed)) => self.review_proposed(record, proposed)?,
         }
         let kind = RequestKind::of(record.body.as_ref());
         if let Some(kind) = kind.filter(|_| !record.request_id.is_empty()) {
@@ -440,7 +442,7 @@ impl CatalogWriter {
             .as_ref()
             .is_none_or(|before| before.identity != decision.identity_id);
         if decided {
-            self.note_ambiguous(&decision)?;
+            self.note_ambiguous(record, &decision)?;
         }
         let decided = decided.then_some(record.sequence);
         self.put_track(track, decision.identity_id, decided)?;

@@ -392,6 +392,7 @@ fn as_edited(truth: &Truth, sequence: u64) -> Result<Option<Edited>, Failure> {
             | Body::AlertRuleChanged(_)
             | Body::AlertRaised(_)
             | Body::AlertDelivered(_)
+            | Body::ReviewProposed(_)
             | Body::MigrationStarted(_)
             | Body::ExemplarsReembedded(_)
             | Body::MigrationSwitched(_)

@@ -120,9 +120,13 @@ const review = async (page) => {
   assert.match(await notice(page), /Person 4 became a part of person 1/);
   await send(page, "u");
   await page.locator("#review-4").waitFor();
+  // One candidate after the other.
+  await send(page, "x");
+  await page.locator("#review-4").waitFor();
+  assert.match(await notice(page), /Person 4 and person 1 are two people/);
   await send(page, "x");
   await page.getByText("Nothing waits.").waitFor();
-  assert.match(await notice(page), /Person 4 and person 1 are two people/);
+  assert.match(await notice(page), /Person 4 and person 3 are two people/);
   await send(page, "u");
   await page.locator("#review-4").waitFor();
   await press(page, "n");

@@ -1,7 +1,7 @@
 //! The page, as browsers and other web sites meet it.
 
 mod browser;
-mod client;
+pub(crate) mod client;
 mod edits;
 mod safety;
 mod tracks;

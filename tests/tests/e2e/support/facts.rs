@@ -189,6 +189,7 @@ fn tracks(records: &[Record], reader: &LogReader) -> BTreeMap<(u64, u64), Track>
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_)
                 | Body::ExemplarsReembedded(_)
                 | Body::MigrationSwitched(_)

@@ -356,39 +356,49 @@ impl World {
     /// What waits for review is what the log's decisions left open, as long as nobody has said anything.
     fn check_review(&self) {
         let model = &self.model;
-        let mut open = BTreeMap::new();
+        let mut open = Vec::new();
         for record in self.records(0) {
             let Some(Body::TrackObserved(track)) = record.body else {
                 continue;
             };
             let decision = track.decision.unwrap_or_default();
             if decision.kind() == DecisionKind::Ambiguous {
-                open.insert(decision.identity_id, decision.runner_up_identity_id);
+                let several = decision.candidates.iter();
+                let several: Vec<u64> = several.map(|it| it.identity_id).collect();
+                assert!(several.len() > 1);
+                open.push((decision.identity_id, several));
             }
         }
-        let said = [
-            Field::Name,
-            Field::ExternalId,
-            Field::Confirmed,
-            Field::Hidden,
-        ];
-        let waits = |id: u64, candidate: u64| {
-            model.resolve(id) == id
-                && model.resolve(candidate) != id
-                && !model.are_told_apart(id, model.resolve(candidate))
-                && !model.tracks_of(id).is_empty()
-                && said.iter().all(|field| model.get(id, *field).is_empty())
+        let said = [Field::Name, Field::ExternalId, Field::Confirmed];
+        let nothing_said = |id: u64| {
+            model.resolve(id) == id && said.iter().all(|field| model.get(id, *field).is_empty())
         };
-        let open = open.into_iter().rev();
-        let open = open.filter(|(id, candidate)| waits(*id, *candidate));
-        let open: Vec<(u64, u64)> = open
-            .map(|(id, candidate)| (id, model.resolve(candidate)))
-            .collect();
-        let (items, _) = self.core.catalog().review_items(u64::MAX, 1000).unwrap();
-        let shown = items
-            .iter()
-            .map(|item| (item.identity.id, item.candidate.id));
-        assert_eq!(shown.collect::<Vec<_>>(), open);
+        let there = |id: u64| {
+            let hidden = !model.get(id, Field::Hidden).is_empty();
+            !hidden && !model.tracks_of(id).is_empty()
+        };
+        let mut waiting = BTreeSet::new();
+        for (id, several) in open {
+            if !nothing_said(id) || !there(id) {
+                continue;
+            }
+            let several = several.iter().map(|candidate| model.resolve(*candidate));
+            let several = several.filter(|candidate| {
+                *candidate != id && there(*candidate) && !model.are_told_apart(id, *candidate)
+            });
+            waiting.extend(several.map(|candidate| (id, candidate)));
+        }
+        let (items, total) = self.core.catalog().review_items(u64::MAX, 1000).unwrap();
+        assert_eq!(total, items.len() as u64);
+        let shown = items.iter().flat_map(|item| {
+            let candidates = item.candidates.iter();
+            candidates.map(|(candidate, _)| (item.identity.id, candidate.id))
+        });
+        let pair = |(one, other): (u64, u64)| (one.min(other), one.max(other));
+        let shown: Vec<(u64, u64)> = shown.map(pair).collect();
+        let once: BTreeSet<(u64, u64)> = shown.iter().copied().collect();
+        assert_eq!(once.len(), shown.len(), "a pair waits once");
+        assert_eq!(once, waiting.into_iter().map(pair).collect());
     }
 
     fn check_index(&self) {
