@@ -2,7 +2,7 @@
 //! known are made in the newest view, one after the other and with pauses, whenever the number of faces
 //! has changed by a tenth; what is fitted to them is kept in memory alone.
 
-use crate::core::{View, is_hidden, shown};
+use crate::core::{Marks, View, states};
 use crate::edge::Edge;
 use crate::error::ApiError;
 use arc_swap::ArcSwapOption;
@@ -18,9 +18,29 @@ const PAUSE: u32 = 3;
 /// A new fit is worth its cost when the number of faces has changed by one part in so many.
 const CHANGE: usize = 10;
 
+/// Among whom somebody is looked for: whoever is not hidden, and all of these or those who bear a name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Named,
+}
+
+impl Scope {
+    fn takes(self, marks: Marks) -> bool {
+        let scoped = match self {
+            Self::All => true,
+            Self::Named => marks.named,
+        };
+        scoped && !marks.hidden
+    }
+}
+
 /// What is known of cosines at the moment.
 #[derive(Debug, Default)]
-pub struct Calibration(ArcSwapOption<Fitted>);
+pub struct Calibration {
+    all: ArcSwapOption<Fitted>,
+    named: ArcSwapOption<Fitted>,
+}
 
 /// What cosines were worth when so many people could be found.
 #[derive(Debug)]
@@ -33,9 +53,16 @@ pub(crate) struct Fitted {
 
 impl Calibration {
     /// The newest, if there is one of that contract.
-    pub(crate) fn of(&self, contract: &str) -> Option<Arc<Fitted>> {
-        let newest = self.0.load_full();
+    pub(crate) fn of(&self, scope: Scope, contract: &str) -> Option<Arc<Fitted>> {
+        let newest = self.slot(scope).load_full();
         newest.filter(|fitted| fitted.contract == contract)
+    }
+
+    fn slot(&self, scope: Scope) -> &ArcSwapOption<Fitted> {
+        match scope {
+            Scope::All => &self.all,
+            Scope::Named => &self.named,
+        }
     }
 }
 
@@ -45,33 +72,15 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
     if every == 0 {
         return;
     }
-    let mut asked_of = (0, String::new());
+    let mut fitted = [
+        (Scope::All, Size::default()),
+        (Scope::Named, Size::default()),
+    ];
     loop {
-        let view = edge.core.view();
-        let (faces, contract) = (view.index.stats().faces, view.contract().id.clone());
-        if contract != asked_of.1 || faces.abs_diff(asked_of.0) > asked_of.0 / CHANGE {
-            let people = people(&view);
-            let count = people.len();
-            let ended = tokio::select! {
+        for (scope, size) in &mut fitted {
+            tokio::select! {
                 () = edge.shutdown.wait() => return,
-                ended = fit(&edge, people, &contract) => ended,
-            };
-            match ended {
-                Ok(Some(fitted)) => {
-                    tracing::info!(
-                        identities = count,
-                        trials = fitted.trials,
-                        "calibrated: {}",
-                        fitted.confidence
-                    );
-                    edge.calibration.0.store(Some(Arc::new(fitted)));
-                    asked_of = (faces, contract);
-                }
-                Ok(None) => {
-                    edge.calibration.0.store(None);
-                    asked_of = (faces, contract);
-                }
-                Err(error) => tracing::warn!(%error, "what cosines are worth cannot be found"),
+                () = refit(&edge, *scope, size) => {}
             }
         }
         tokio::select! {
@@ -81,10 +90,50 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
     }
 }
 
-/// Everybody whom searches find unless told otherwise, in the order of their ids.
-fn people(view: &View) -> Vec<IdentityId> {
+/// What was there when it was last asked.
+#[derive(Debug, Default)]
+struct Size {
+    faces: usize,
+    people: usize,
+    contract: String,
+}
+
+/// Finds anew what cosines are worth, if that may have changed.
+async fn refit(edge: &Arc<Edge>, scope: Scope, size: &mut Size) {
+    let view = edge.core.view();
+    let people = people(&view, scope);
+    let (faces, count) = (view.index.stats().faces, people.len());
+    let contract = view.contract().id.clone();
+    let changed = |now: usize, then: usize| now.abs_diff(then) > then / CHANGE;
+    if contract == size.contract && !changed(faces, size.faces) && !changed(count, size.people) {
+        return;
+    }
+    match fit(edge, (scope, people), &contract).await {
+        Ok(fitted) => {
+            if let Some(fitted) = &fitted {
+                tracing::info!(
+                    identities = count,
+                    trials = fitted.trials,
+                    ?scope,
+                    "calibrated: {}",
+                    fitted.confidence
+                );
+            }
+            edge.calibration.slot(scope).store(fitted.map(Arc::new));
+            *size = Size {
+                faces,
+                people: count,
+                contract,
+            };
+        }
+        Err(error) => tracing::warn!(%error, "what cosines are worth cannot be found"),
+    }
+}
+
+/// Everybody whom searches of that scope find, in the order of their ids.
+fn people(view: &View, scope: Scope) -> Vec<IdentityId> {
     let all = view.index.identities();
-    let shown = all.filter(|(_, state)| !is_hidden(*state));
+    let shown = all.filter(|(_, state)| scope.takes(Marks::in_index(*state)));
     let mut people: Vec<IdentityId> = shown.map(|(identity, _)| identity).collect();
     people.sort_unstable();
     people
@@ -93,7 +142,7 @@ fn people(view: &View) -> Vec<IdentityId> {
 /// `None` if there are too few.
 async fn fit(
     edge: &Arc<Edge>,
-    people: Vec<IdentityId>,
+    (scope, people): (Scope, Vec<IdentityId>),
     contract: &str,
 ) -> Result<Option<Fitted>, ApiError> {
     let count = people.len();
@@ -106,7 +155,8 @@ async fn fit(
             return Ok(None);
         }
         let filter = Filter {
-            states: view.any_hidden.then(shown),
+            states: (view.any_hidden || scope != Scope::All)
+                .then(|| states(|marks| scope.takes(marks))),
             ..Filter::default()
         };
         let begun = Instant::now();

@@ -2,8 +2,8 @@
 
 use crate::check::{CheckError, OpenedLog};
 use crate::core::{
-    FACES_AT_ONCE, OpenError, Side, Survivor, Survivors, contracts_of, fill_index, is_hidden,
-    made_for, survivors,
+    FACES_AT_ONCE, Marks, OpenError, Side, Survivor, Survivors, contracts_of, fill_index, made_for,
+    survivors,
 };
 use rayon::prelude::*;
 use rollcall_index::{
@@ -202,15 +202,21 @@ pub fn verify(data: &Path) -> Result<Verified, IndexError> {
 /// Compares the faces of a log with those of an index.
 fn compare_all((log, side): (&LogReader, Side), state: &State) -> Result<(), IndexError> {
     let survivors = survivors(log, state.sequence(), side);
-    let Survivors { faces, hidden } = survivors.map_err(CheckError::Read)?;
+    let Survivors { faces, marks } = survivors.map_err(CheckError::Read)?;
     let (expected, found) = (faces.len(), state.stats().faces);
     if expected != found {
         let what = format!("the index has {found} faces, the log {expected}");
         return Err(IndexError::NotOfLog { what });
     }
     for some in faces.chunks(FACES_AT_ONCE) {
-        some.par_iter()
-            .try_for_each(|face| compare(log, state, face, hidden.contains(&face.identity)))?;
+        some.par_iter().try_for_each(|face| {
+            compare(
+                log,
+                state,
+                face,
+                marks.get(&face.identity).copied().unwrap_or_default(),
+            )
+        })?;
     }
     Ok(())
 }
@@ -219,7 +225,7 @@ fn compare(
     log: &LogReader,
     state: &State,
     face: &Survivor,
-    hidden: bool,
+    marks: Marks,
 ) -> Result<(), IndexError> {
     let Operation::Insert {
         face,
@@ -237,7 +243,7 @@ fn compare(
     let same = state.face(face).is_some_and(|entry| {
         (entry.identity, entry.track, entry.source, entry.seen_us)
             == (identity, track, source, seen_us)
-            && state.identity_state(identity).is_some_and(is_hidden) == hidden
+            && state.identity_state(identity).map(Marks::in_index) == Some(marks)
             && entry.quality.to_bits() == quality.to_bits()
             && embedding.dimension() == state.dimension()
             && entry.embedding().dot(&embedding).get() > SAME_FACE

@@ -187,6 +187,9 @@ pub(crate) struct Search {
     /// Hidden people too.
     #[arg(long)]
     pub(crate) hidden: bool,
+    /// Only people who bear a name: whoever is none of them is a stranger.
+    #[arg(long)]
+    pub(crate) named: bool,
     /// Stay, and print new sightings as they happen.
     #[arg(long)]
     pub(crate) follow: bool,

@@ -2,7 +2,7 @@
 
 use super::catalog::{CatalogError, CatalogWriter};
 use super::index_folder::checkpoint;
-use super::marks::mark;
+use super::marks::{Marks, mark};
 use super::{View, alert, edit};
 use rollcall_index::{
     ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, State, TrackId,
@@ -57,13 +57,13 @@ impl Truth {
             (embeddings, Vec::new())
         };
         self.alerts.follow(&record, &ours, &self.catalog)?;
-        let hidden = |identity| self.catalog.is_hidden(identity);
-        let operations = index_operations(&self.index, &record, ours, &hidden);
+        let marks = |identity| self.catalog.marks(identity);
+        let operations = index_operations(&self.index, &record, ours, &marks);
         self.index.apply(sequence, &operations)?;
         let raised = alert::raised_by(self, &record)?;
         let both = self.catalog.contracts().other().is_some();
         if let Some(other) = self.other.as_mut().filter(|_| both) {
-            let operations = index_operations(other, &record, others, &hidden);
+            let operations = index_operations(other, &record, others, &marks);
             other.apply(sequence, &operations)?;
         }
         self.turn(&record);
@@ -122,7 +122,7 @@ impl Truth {
         View {
             sequence: self.log.durable_sequence(),
             index: self.index.publish(),
-            any_hidden: self.catalog.hidden().next().is_some(),
+            any_hidden: self.catalog.any_hidden(),
             contracts: Arc::clone(self.catalog.contracts()),
             progress: self.catalog.progress(),
         }
@@ -131,12 +131,12 @@ impl Truth {
 
 /// What a record changes in an index that has everything before it. `embeddings` belong to the
 /// record's exemplars, in their order; there are none if they are of another contract than the index.
-/// `hidden` says who is hidden after it, or in the end.
+/// `marks` says what an identity's are after it, or in the end.
 pub(crate) fn index_operations(
     index: &Index,
     record: &Record,
     embeddings: Vec<Embedding>,
-    hidden: &dyn Fn(u64) -> bool,
+    marks: &dyn Fn(u64) -> Marks,
 ) -> Vec<Operation> {
     let track = match &record.body {
         Some(Body::TrackObserved(track)) => track,
@@ -147,9 +147,9 @@ pub(crate) fn index_operations(
                 .collect();
         }
         Some(Body::Edited(edited)) => {
-            return edit::operations(index.newest(), edited, embeddings, hidden);
+            return edit::operations(index.newest(), edited, embeddings, marks);
         }
-        Some(Body::ExemplarsReembedded(batch)) => return reembedded(batch, embeddings, hidden),
+        Some(Body::ExemplarsReembedded(batch)) => return reembedded(batch, embeddings, marks),
         Some(
             Body::CollectionOpened(_)
             | Body::SourceAdded(_)
@@ -167,13 +167,13 @@ pub(crate) fn index_operations(
         )
         | None => return Vec::new(),
     };
-    observed(index.newest(), track, embeddings, hidden)
+    observed(index.newest(), track, embeddings, marks)
 }
 
 fn reembedded(
     batch: &ExemplarsReembedded,
     embeddings: Vec<Embedding>,
-    hidden: &dyn Fn(u64) -> bool,
+    marks: &dyn Fn(u64) -> Marks,
 ) -> Vec<Operation> {
     let found = batch.exemplars.iter().filter(|e| e.embedding.is_some());
     let mut identities = BTreeSet::new();
@@ -191,8 +191,11 @@ fn reembedded(
             embedding,
         });
     }
-    let marked = identities.into_iter().filter(|identity| hidden(*identity));
-    all.extend(marked.map(|identity| mark(identity, true)));
+    all.extend(
+        identities
+            .into_iter()
+            .filter_map(|identity| marked(identity, marks)),
+    );
     all
 }
 
@@ -201,13 +204,13 @@ pub(crate) fn observed(
     state: &State,
     track: &TrackObserved,
     embeddings: Vec<Embedding>,
-    hidden: &dyn Fn(u64) -> bool,
+    marks: &dyn Fn(u64) -> Marks,
 ) -> Vec<Operation> {
     let decision = track.decision.clone().unwrap_or_default();
     let identity = IdentityId::new(decision.identity_id);
     let id = TrackId::new(track.track_id);
     // An identity that gets its first face is new to the index, whatever was said of it before.
-    let marked = hidden(identity.get()).then(|| mark(identity.get(), true));
+    let marked = marked(identity.get(), marks);
     let mut all: Vec<Operation> = Vec::new();
     let moved =
         decision.previous_identity_id != 0 && decision.previous_identity_id != decision.identity_id;
@@ -238,6 +241,12 @@ pub(crate) fn observed(
         all.extend(marked);
     }
     all
+}
+
+/// The marks of an identity that is new to the index, if it has any.
+fn marked(identity: u64, marks: &dyn Fn(u64) -> Marks) -> Option<Operation> {
+    let marks = marks(identity);
+    (marks != Marks::default()).then(|| mark(identity, marks))
 }
 
 /// Wall clock of a moment of a track.

@@ -2,18 +2,17 @@
 
 use super::apply::seen_us;
 use super::contracts::Side;
-use super::marks::mark;
+use super::marks::{Marks, mark};
 use super::replay::{OpenError, embedding_of};
 use rayon::prelude::*;
 use rollcall_index::{
     Builder, FaceId, IdentityId, Index, MemoryBudget, Operation, SourceId, TrackId,
 };
 use rollcall_log::record::{
-    BlobRef, Body, Edited, ExemplarsReembedded, IdentityState, MigrationOutcome, Record,
-    TrackObserved,
+    BlobRef, Body, Edited, ExemplarsReembedded, MigrationOutcome, Record, TrackObserved,
 };
 use rollcall_log::{LogReader, ReadError};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// Faces given to the index at once: enough for all threads to encode them.
 pub(crate) const FACES_AT_ONCE: usize = 8192;
@@ -49,8 +48,8 @@ impl Survivor {
 pub(crate) struct Survivors {
     /// By identity, then by id.
     pub(crate) faces: Vec<Survivor>,
-    /// Hidden identities, with or without faces.
-    pub(crate) hidden: BTreeSet<u64>,
+    /// Of identities that have any, with or without faces.
+    pub(crate) marks: BTreeMap<u64, Marks>,
 }
 
 /// What is still there after record `sequence`: faces that have an embedding of the contract on `side`. A
@@ -89,7 +88,7 @@ struct Replay {
     in_service: usize,
     /// Whose a track is, and the faces it ever had.
     tracks: HashMap<u64, (u64, Vec<u64>)>,
-    hidden: BTreeSet<u64>,
+    marks: BTreeMap<u64, Marks>,
 }
 
 impl Replay {
@@ -98,6 +97,15 @@ impl Replay {
             Some(Body::TrackObserved(track)) => self.observed(&track),
             Some(Body::TrackRetracted(track)) => self.retracted(track.track_id),
             Some(Body::Edited(edited)) => self.edited(&edited),
+            Some(Body::IdentityRenamed(rename)) => {
+                let before = self.marks.get(&rename.identity_id).copied();
+                let named = !rename.name.is_empty();
+                let marks = Marks {
+                    named,
+                    ..before.unwrap_or_default()
+                };
+                self.mark(rename.identity_id, marks);
+            }
             Some(Body::ExemplarsReembedded(batch)) => self.reembedded(batch),
             Some(Body::MigrationSwitched(_)) => self.in_service = 1 - self.in_service,
             Some(Body::MigrationEnded(ended)) => {
@@ -114,7 +122,6 @@ impl Replay {
                 | Body::SourceAdded(_)
                 | Body::SourceStateChanged(_)
                 | Body::SourceProgress(_)
-                | Body::IdentityRenamed(_)
                 | Body::SourceRunStarted(_)
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
@@ -166,14 +173,18 @@ impl Replay {
         }
     }
 
+    fn mark(&mut self, identity: u64, marks: Marks) {
+        if marks == Marks::default() {
+            self.marks.remove(&identity);
+        } else {
+            self.marks.insert(identity, marks);
+        }
+    }
+
     fn edited(&mut self, edited: &Edited) {
         for change in &edited.profiles {
-            let state = change.after.as_ref().map(|profile| profile.state());
-            if state == Some(IdentityState::Hidden) {
-                self.hidden.insert(change.identity_id);
-            } else {
-                self.hidden.remove(&change.identity_id);
-            }
+            let marks = change.after.as_ref().map(Marks::of);
+            self.mark(change.identity_id, marks.unwrap_or_default());
         }
         for moved in &edited.moves {
             for track in &moved.track_ids {
@@ -212,7 +223,7 @@ impl Replay {
         faces.sort_unstable_by_key(|face| (face.identity, face.face));
         Survivors {
             faces,
-            hidden: self.hidden,
+            marks: self.marks,
         }
     }
 }
@@ -227,7 +238,7 @@ pub(crate) fn fill_index(
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Index, OpenError> {
     let sequence = log.durable_sequence();
-    let Survivors { faces, hidden } = survivors(log, sequence, side)?;
+    let Survivors { faces, marks } = survivors(log, sequence, side)?;
     let mut builder = Builder::new(index, budget.bytes())?;
     let mut done = 0;
     // An identity's faces together: they then lie together, and are summed up once.
@@ -241,8 +252,8 @@ pub(crate) fn fill_index(
         let found = faces.binary_search_by_key(identity, |face| face.identity);
         found.is_ok()
     };
-    let marks = hidden.iter().copied().filter(here);
-    let marks: Vec<_> = marks.map(|id| mark(id, true)).collect();
+    let marks = marks.iter().filter(|(identity, _)| here(identity));
+    let marks: Vec<_> = marks.map(|(id, marks)| mark(*id, *marks)).collect();
     builder.add(&marks)?;
     Ok(builder.finish(sequence)?)
 }

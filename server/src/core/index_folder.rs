@@ -13,10 +13,17 @@ use std::path::{Path, PathBuf};
 /// The folder of the index of a collection's first contract, in the data folder.
 pub(crate) const INDEX_FOLDER: &str = "index";
 
+/// Which marks identities have in it: raised whenever there are others, so that older ones are made anew.
+const MARKS: u32 = 2;
+
 /// What an index is made for. Sequences of another log, or of this one before it was rebuilt, mean
 /// other records.
 pub(crate) fn made_for(log: &Log, contract: &str) -> String {
-    format!("{contract}, log {} epoch {}", log.id(), log.epoch())
+    format!(
+        "{contract}, log {} epoch {}, marks {MARKS}",
+        log.id(),
+        log.epoch()
+    )
 }
 
 /// The index of the contract on `side`, which there is, as of the last durable record. One that cannot be
@@ -182,8 +189,8 @@ fn open_and_catch_up(
     for record in reader.read_after(sequence) {
         let record: Record = record?;
         let embeddings = embeddings_for(&contract.id, &reader, &record, &contracts)?;
-        let hidden = |identity| catalog.is_hidden(identity);
-        let operations = index_operations(&index, &record, embeddings, &hidden);
+        let marks = |identity| catalog.marks(identity);
+        let operations = index_operations(&index, &record, embeddings, &marks);
         index.apply(record.sequence, &operations)?;
         contracts.apply(&record);
     }

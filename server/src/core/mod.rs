@@ -49,7 +49,7 @@ pub(crate) use edit::{METADATA_KEYS_MAX, as_shown};
 pub use events::{Cursor, EventSource};
 pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};
 pub(crate) use index_folder::made_for;
-pub(crate) use marks::{is_hidden, shown};
+pub(crate) use marks::{Marks, states};
 pub use metrics::CoreMetrics;
 pub use migrate::{Asked, NewMigration, Reembedding, Step};
 pub(crate) use replay::{LOG_FOLDER, contracts_of};

@@ -1,6 +1,7 @@
 //! `AdminService`.
 
 use super::edit::checked_reason;
+use crate::calibration::Scope;
 use crate::core::{Asked, WriteState};
 use crate::edge::{Edge, checked_author, checked_request_id};
 use crate::error::ApiError;
@@ -143,7 +144,7 @@ impl Admin {
                 .unwrap_or_default(),
             calibration: edge
                 .calibration
-                .of(&collection.contract)
+                .of(Scope::All, &collection.contract)
                 .map(|fitted| pb::Calibration {
                     identities: fitted.identities,
                     trials: fitted.trials,

@@ -195,8 +195,7 @@ impl Follower {
                 return Ok(None);
             };
             let identity = core.catalog().identity(sighting.identity_id)?;
-            let state = identity.as_ref().map(pb::Identity::state);
-            if !state.is_none_or(|state| options.takes_state(state)) {
+            if !identity.as_ref().is_none_or(|it| options.takes(it)) {
                 return Ok(None);
             }
             Ok(Some(pb::FollowHit {

@@ -1,6 +1,7 @@
 //! A search: who in the index is like the query, and where were they seen.
 
-use crate::core::{Catalog, SightingQuery, View, shown};
+use crate::calibration::Scope;
+use crate::core::{Catalog, Marks, SightingQuery, View, states};
 use crate::edge::{Collection, Edge, check_contract};
 use crate::error::ApiError;
 use crate::pb::{self, Verdict};
@@ -32,6 +33,7 @@ pub(crate) struct Options {
     seen_before_us: Option<i64>,
     sightings: u32,
     include_hidden: bool,
+    named_only: bool,
 }
 
 impl Options {
@@ -66,6 +68,7 @@ impl Options {
             seen_before_us,
             sightings: or_default(options.sightings_per_hit, SIGHTINGS_DEFAULT, SIGHTINGS_MAX),
             include_hidden: options.include_hidden,
+            named_only: options.named_only,
         })
     }
 
@@ -84,17 +87,27 @@ impl Options {
         self.seen_after_us.is_some() || self.seen_before_us.is_some()
     }
 
-    /// Whether people of that state are looked for.
-    pub(super) fn takes_state(&self, state: pb::IdentityState) -> bool {
-        self.include_hidden || state != pb::IdentityState::Hidden
+    /// Whether people with these marks are looked for.
+    fn takes_marks(&self, marks: Marks) -> bool {
+        (self.include_hidden || !marks.hidden) && (!self.named_only || marks.named)
     }
 
-    /// Whether it is the whole collection that is asked, hidden people aside.
-    fn asks_all(&self) -> bool {
-        self.sources.is_empty()
-            && self.seen_after_us.is_none()
-            && self.seen_before_us.is_none()
-            && !self.include_hidden
+    /// Whether that person is looked for.
+    pub(super) fn takes(&self, identity: &pb::Identity) -> bool {
+        self.takes_marks(Marks {
+            hidden: identity.state() == pb::IdentityState::Hidden,
+            named: !identity.name.is_empty(),
+        })
+    }
+
+    /// Who is asked about, if nobody else is left out.
+    fn scope(&self) -> Option<Scope> {
+        let whole = self.sources.is_empty() && !self.has_times() && !self.include_hidden;
+        whole.then_some(if self.named_only {
+            Scope::Named
+        } else {
+            Scope::All
+        })
     }
 
     /// The filter for a view in which `any_hidden` says whether anybody is: one by state costs something.
@@ -104,7 +117,8 @@ impl Options {
             sources: (!self.sources.is_empty()).then_some(sources),
             seen_after_us: self.seen_after_us,
             seen_before_us: self.seen_before_us,
-            states: (any_hidden && !self.include_hidden).then(shown),
+            states: (self.named_only || any_hidden && !self.include_hidden)
+                .then(|| states(|marks| self.takes_marks(marks))),
             ..Filter::default()
         }
     }
@@ -231,14 +245,14 @@ impl Query {
         let (embedding, options) = (Arc::clone(&self.embedding), self.options.clone());
         let searching = Instant::now();
         let sequence = view.sequence;
-        let asks_all = options.asks_all();
+        let scope = options.scope();
         let found = edge
             .pool
             .run(move || find(core.catalog(), &view, &collection, &embedding, &options));
         let (verdict, mut hits) = found.await?;
         if let Some(hit) = hits.first_mut()
-            && asks_all
-            && let Some(fitted) = edge.calibration.of(&contract)
+            && let Some(scope) = scope
+            && let Some(fitted) = edge.calibration.of(scope, &contract)
         {
             let confidence = &fitted.confidence;
             hit.confidence = Some(confidence.probability(hit.cosine, hit.margin));
@@ -292,7 +306,7 @@ fn find(
         let Some(identity) = catalog.identity(hit.identity.get())? else {
             continue;
         };
-        if !options.takes_state(identity.state()) {
+        if !options.takes(&identity) {
             continue;
         }
         let shown = |hit: &pb::SearchHit| hit.identity.as_ref().map(|identity| identity.id);

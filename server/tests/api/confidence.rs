@@ -1,5 +1,6 @@
 //! How sure a hit is: found in the collection itself.
 
+use crate::edits::{UPDATE, rename};
 use crate::support::{Fixture, seconds, track};
 use rollcall_index::Embedding;
 use rollcall_ingest::fake::FAKE_DIMENSION;
@@ -53,8 +54,8 @@ async fn calibration(fixture: &Fixture) -> pb::Calibration {
     }
 }
 
-#[tokio::test]
-async fn hits_say_how_sure_they_are_once_there_are_enough_people() {
+/// 120 people, each seen twice; and where.
+async fn many() -> (Fixture, u64) {
     let fixture = Fixture::with(|config| config.search.calibrate_s = 1).await;
     let source = fixture.api.add_remote("feed").await;
     let mut run = fixture.api.run(source.id).await;
@@ -68,7 +69,12 @@ async fn hits_say_how_sure_they_are_once_there_are_enough_people() {
         }
     }
     run.finish().await;
+    (fixture, source.id)
+}
 
+#[tokio::test]
+async fn hits_say_how_sure_they_are_once_there_are_enough_people() {
+    let (fixture, source) = many().await;
     let calibration = calibration(&fixture).await;
     assert_eq!(calibration.identities, PEOPLE);
     assert!(calibration.trials >= 200, "{calibration:?}");
@@ -93,7 +99,7 @@ async fn hits_say_how_sure_they_are_once_there_are_enough_people() {
     assert!(stranger.false_positive_rate.unwrap() > 0.01, "{stranger:?}");
     // Who is the best of a part of the collection is another question.
     let narrowed = pb::SearchOptions {
-        source_ids: vec![source.id],
+        source_ids: vec![source],
         ..anybody
     };
     let narrowed = search(&fixture, &face(7, 5), narrowed).await;
@@ -101,6 +107,42 @@ async fn hits_say_how_sure_they_are_once_there_are_enough_people() {
         (narrowed.confidence, narrowed.false_positive_rate),
         (None, None)
     );
+}
+
+#[tokio::test]
+async fn those_with_names_are_a_gallery_of_their_own() {
+    let (fixture, _) = many().await;
+    for person in 1..=PEOPLE - 10 {
+        let name = rename(person, &format!("Person {person}"));
+        fixture.made(UPDATE, name).await;
+    }
+    let named = pb::SearchOptions {
+        named_only: true,
+        min_cosine: Some(-1.0),
+        ..Default::default()
+    };
+    let of = async |person| search(&fixture, &face(person, 5), named.clone()).await;
+    let waited = async {
+        while of(7).await.confidence.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited)
+        .await
+        .unwrap();
+    let known = of(7).await;
+    assert_eq!(known.identity.unwrap().name, "Person 7");
+    assert!(known.confidence.unwrap() > 0.9);
+    // Somebody who is there and bears no name is a stranger to the gallery.
+    let unnamed = search(&fixture, &face(PEOPLE, 5), pb::SearchOptions::default()).await;
+    assert_eq!(unnamed.identity.unwrap().id, PEOPLE);
+    let stranger = of(PEOPLE).await;
+    assert_ne!(stranger.identity.unwrap().name, "");
+    assert!(stranger.confidence.unwrap() < 0.3);
+    assert!(stranger.false_positive_rate.unwrap() > 0.01);
+    // A name that is taken away takes its bearer out.
+    fixture.made(UPDATE, rename(7, "")).await;
+    assert_ne!(of(7).await.identity.unwrap().id, 7);
 }
 
 #[tokio::test]

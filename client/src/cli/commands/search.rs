@@ -61,6 +61,7 @@ async fn read_query(command: &Search) -> Result<Query, Failure> {
         seen_before: command.window.until.map(|moment| moment.0),
         sightings_per_hit: command.sightings,
         include_hidden: command.hidden,
+        named_only: command.named,
     });
     if let Some(path) = &command.embedding {
         let input::EmbeddingFile {

@@ -3,6 +3,7 @@
 use super::read::redirect;
 use super::{Catalog, CatalogError, CatalogWriter, EditPlace, history, sql, unsql};
 use crate::core::fact::{Side, sides};
+use crate::core::marks::Marks;
 use rollcall_log::record::{
     Edited, IdentityRenamed, IdentityState, Profile, ProfileChange, Record, TrackObserved,
     TracksMoved,
@@ -25,17 +26,37 @@ fn state_column(state: IdentityState) -> i32 {
 
 /// What records change.
 impl CatalogWriter {
-    pub(super) fn load_hidden(&mut self) -> Result<(), CatalogError> {
-        let mut statement = self
-            .db
-            .prepare("SELECT id FROM identities WHERE state = ?1")?;
-        let hidden = statement.query_map([i32::from(IdentityState::Hidden)], |row| {
-            row.get(0).map(unsql)
+    pub(super) fn load_marks(&mut self) -> Result<(), CatalogError> {
+        let text =
+            "SELECT id, state = ?1, name <> '' FROM identities WHERE state = ?1 OR name <> ''";
+        let mut statement = self.db.prepare(text)?;
+        let marked = statement.query_map([i32::from(IdentityState::Hidden)], |row| {
+            let marks = Marks {
+                hidden: row.get(1)?,
+                named: row.get(2)?,
+            };
+            Ok((unsql(row.get(0)?), marks))
         })?;
-        let hidden = hidden.collect::<Result<_, _>>()?;
+        let marked: Vec<(u64, Marks)> = marked.collect::<Result<_, _>>()?;
         drop(statement);
-        self.hidden = hidden;
+        for (identity, marks) in marked {
+            self.note_marks(identity, marks);
+        }
         Ok(())
+    }
+
+    fn note_marks(&mut self, identity: u64, marks: Marks) {
+        let sets = [
+            (&mut self.hidden, marks.hidden),
+            (&mut self.named, marks.named),
+        ];
+        for (set, is) in sets {
+            if is {
+                set.insert(identity);
+            } else {
+                set.remove(&identity);
+            }
+        }
     }
 
     pub(super) fn renamed(
@@ -50,6 +71,11 @@ impl CatalogWriter {
                 rename.name,
                 name_key(&rename.name)
             ])?;
+        let marks = Marks {
+            named: !rename.name.is_empty(),
+            ..self.marks(rename.identity_id)
+        };
+        self.note_marks(rename.identity_id, marks);
         self.note_edit(record, 0, &[rename.identity_id])
     }
 
@@ -119,12 +145,7 @@ impl CatalogWriter {
                 .prepare_cached("INSERT INTO metadata VALUES (?1, ?2, ?3)")?
                 .execute(params![sql(id), key, value])?;
         }
-        match after.state() {
-            IdentityState::Hidden => self.hidden.insert(id),
-            IdentityState::Unspecified | IdentityState::Active | IdentityState::Erased => {
-                self.hidden.remove(&id)
-            }
-        };
+        self.note_marks(id, Marks::of(&after));
         Ok(())
     }
 
@@ -235,13 +256,16 @@ fn named(edited: &Edited) -> Vec<u64> {
 
 /// What the writer looks up to make an edit, uncommitted changes included.
 impl CatalogWriter {
-    pub(crate) fn is_hidden(&self, identity: u64) -> bool {
-        self.hidden.contains(&identity)
+    /// What the index is to know of an identity.
+    pub(crate) fn marks(&self, identity: u64) -> Marks {
+        Marks {
+            hidden: self.hidden.contains(&identity),
+            named: self.named.contains(&identity),
+        }
     }
 
-    /// Hidden identities, in no order.
-    pub(crate) fn hidden(&self) -> impl Iterator<Item = u64> + '_ {
-        self.hidden.iter().copied()
+    pub(crate) fn any_hidden(&self) -> bool {
+        !self.hidden.is_empty()
     }
 
     /// What people say about this very identity, redirects not followed.

@@ -163,6 +163,8 @@ pub(crate) struct CatalogWriter {
     pub(super) ids: LastIds,
     /// Hidden identities, as the table has them.
     pub(super) hidden: HashSet<u64>,
+    /// Identities that bear a name.
+    pub(super) named: HashSet<u64>,
     /// What the records of the table of contracts come to, and these.
     pub(super) contracts: Arc<Contracts>,
     pub(super) contract_records: Vec<Record>,
@@ -239,7 +241,7 @@ impl CatalogWriter {
         }
         let mut writer = Self::empty(db);
         writer.load_ids()?;
-        writer.load_hidden()?;
+        writer.load_marks()?;
         writer.load_contracts()?;
         Ok(Some((writer, unsql(applied))))
     }
@@ -250,6 +252,7 @@ impl CatalogWriter {
             open: false,
             ids: LastIds::default(),
             hidden: HashSet::new(),
+            named: HashSet::new(),
             contracts: Arc::default(),
             contract_records: Vec::new(),
             progress: Progress::default(),

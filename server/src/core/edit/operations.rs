@@ -1,22 +1,23 @@
 //! What an edit changes in the index.
 
 use super::super::apply::observed;
-use super::super::marks::mark;
+use super::super::marks::{Marks, mark};
 use rollcall_index::{Embedding, IdentityId, Operation, State, TrackId};
 use rollcall_log::record::{Edited, TracksMoved};
 
 /// The operations of an edit on an index that has everything before it. `embeddings` are those of the photos
-/// that it enrols, in their order; none, if they are of another contract. `hidden` says who is hidden after it. The index knows only tracks and identities that have a face, and refuses to hear of others.
+/// that it enrols, in their order; none, if they are of another contract. `marks` says what an identity's are after it. The
+/// index knows only tracks and identities that have a face, and refuses to hear of others.
 pub(crate) fn operations(
     state: &State,
     edited: &Edited,
     embeddings: Vec<Embedding>,
-    hidden: &dyn Fn(u64) -> bool,
+    marks: &dyn Fn(u64) -> Marks,
 ) -> Vec<Operation> {
     let changed = edited.profiles.iter().map(|change| change.identity_id);
     let mut all: Vec<Operation> = changed
         .filter(|id| is_here(state, *id))
-        .map(|id| mark(id, hidden(id)))
+        .map(|id| mark(id, marks(id)))
         .collect();
     for moved in &edited.moves {
         let moves = move_tracks(state, moved);
@@ -24,7 +25,7 @@ pub(crate) fn operations(
             all.extend(moves);
             // It may be here since just now, or have taken the other's mark.
             let into = moved.into_identity_id;
-            all.push(mark(into, hidden(into)));
+            all.push(mark(into, marks(into)));
         }
     }
     for gone in &edited.retracted {
@@ -34,7 +35,7 @@ pub(crate) fn operations(
     let mut embeddings = embeddings.into_iter();
     for photo in &edited.enrolled {
         let own = embeddings.by_ref().take(photo.exemplars.len()).collect();
-        all.extend(observed(state, photo, own, hidden));
+        all.extend(observed(state, photo, own, marks));
     }
     all
 }

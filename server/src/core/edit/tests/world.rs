@@ -7,7 +7,7 @@ use crate::core::contracts::Side;
 use crate::core::edit::{Edit, ProfileUpdate};
 use crate::core::fill::{Survivors, survivors};
 use crate::core::index_folder::INDEX_FOLDER;
-use crate::core::marks::is_hidden;
+use crate::core::marks::Marks;
 use crate::core::replay::CATALOG_FILE;
 use crate::core::tests::{checkpoint, closed, exemplar, face, open, sightings, source, track};
 use crate::core::{Core, FactQuery, IdentityQuery, Observed};
@@ -404,7 +404,10 @@ impl World {
     fn check_index(&self) {
         let (view, model) = (self.core.view(), &self.model);
         view.index.verify().unwrap();
-        let hidden = |id: u64| !model.get(id, Field::Hidden).is_empty();
+        let marks = |id: u64| Marks {
+            hidden: !model.get(id, Field::Hidden).is_empty(),
+            named: !model.get(id, Field::Name).is_empty(),
+        };
         let mut faces = 0;
         for (track, identity) in &model.tracks {
             for face in view.index.track_faces(TrackId::new(*track)) {
@@ -412,23 +415,29 @@ impl World {
                 faces += 1;
             }
             if let Some(state) = view.index.identity_state(IdentityId::new(*identity)) {
-                assert_eq!(is_hidden(state), hidden(*identity), "identity {identity}");
+                assert_eq!(
+                    Marks::in_index(state),
+                    marks(*identity),
+                    "identity {identity}"
+                );
             }
         }
         assert_eq!(view.index.stats().faces, faces);
         let replayed = survivors(&self.core.log(), view.sequence, Side::InService).unwrap();
         let Survivors {
             faces: survived,
-            hidden: hidden_ones,
+            marks: marked,
         } = replayed;
         assert_eq!(survived.len(), faces);
         for face in survived {
             let entry = view.index.face(rollcall_index::FaceId::new(face.face));
             assert_eq!(entry.unwrap().identity.get(), face.identity);
         }
-        let expected: BTreeSet<u64> = (1..=model.last).filter(|id| hidden(*id)).collect();
-        assert_eq!(hidden_ones, expected);
-        assert_eq!(view.any_hidden, !expected.is_empty());
+        let any_hidden = (1..=model.last).any(|id| marks(id).hidden);
+        let said = (1..=model.last).map(|id| (id, marks(id)));
+        let said = said.filter(|(_, marks)| *marks != Marks::default());
+        assert_eq!(marked, said.collect());
+        assert_eq!(view.any_hidden, any_hidden);
     }
 
     async fn reopen(mut self, delete: Option<&str>) -> Self {

@@ -7,7 +7,7 @@ use crate::core::catalog::CatalogWriter;
 use crate::core::contracts::Side;
 use crate::core::edit::{self, Change, Edit, ProfileUpdate};
 use crate::core::fill::{fill_index, survivors};
-use crate::core::marks::is_hidden;
+use crate::core::marks::Marks;
 use crate::core::migrate::{Step, carry_out};
 use crate::core::observe::Runs;
 use crate::core::tests::{DIMENSION, closed, options, track};
@@ -334,8 +334,9 @@ impl World {
             for face in expected.faces {
                 let entry = state.face(FaceId::new(face.face)).unwrap();
                 assert_eq!(entry.identity.get(), face.identity, "{side:?}");
-                let hidden = state.identity_state(entry.identity).is_some_and(is_hidden);
-                assert_eq!(hidden, expected.hidden.contains(&face.identity), "{side:?}");
+                let marks = state.identity_state(entry.identity).map(Marks::in_index);
+                let said = expected.marks.get(&face.identity).copied();
+                assert_eq!(marks, Some(said.unwrap_or_default()), "{side:?}");
             }
         }
         let (catalog, progress) = (self.reader(), truth.catalog.progress());
