@@ -12,8 +12,10 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use rollcall_index::Embedding;
 use rollcall_ingest::cluster::hri::{Hri, Metric};
-use rollcall_log::record::{Body, DecisionKind, FaceBox};
+use rollcall_log::record::{BlobRef, Body, DecisionKind, FaceBox};
+use rollcall_log::{FileStorage, Log, LogOptions};
 use std::path::Path;
+use std::sync::Arc;
 
 /// How a server goes down.
 #[derive(Clone, Copy, Debug)]
@@ -370,5 +372,48 @@ async fn hri_knows_whom_people_enrolled_and_whom_the_other_rule_decided() {
     let mut stage = stage.reopened(Down::Closed, Assigner::Evidence).await;
     stage.see(&good(5)).await;
     stage.last_is(3, "ABOVE_THRESHOLD");
+    stage.core.close().await;
+}
+
+#[tokio::test]
+async fn what_was_erased_is_not_in_the_tree_of_hri_from_the_next_start_on() {
+    let mut stage = Stage::new(Assigner::Hri).await;
+    for person in [0, 1] {
+        stage.see(&good(person)).await;
+    }
+    let embedding = |record: rollcall_log::record::Record| -> Option<BlobRef> {
+        match record.body {
+            Some(Body::TrackObserved(track)) => track.exemplars[0].embedding.clone(),
+            _ => None,
+        }
+    };
+    let records = stage.core.log().read_after(0).map(Result::unwrap);
+    let first = records.filter_map(embedding).next().unwrap();
+    stage.core.close().await;
+    let Stage {
+        folder,
+        core,
+        source,
+        key,
+        ..
+    } = stage;
+    drop(core);
+    let storage = Arc::new(FileStorage::open(folder.path().join("log")).unwrap());
+    let (mut log, _) = Log::open(storage, LogOptions::default()).unwrap();
+    log.erase_blob(&first).unwrap();
+    drop(log);
+    let core = open(folder.path(), Assigner::Hri);
+    let mut stage = Stage {
+        folder,
+        core,
+        source,
+        run: 0,
+        key,
+    };
+    stage.begin("p").await;
+    stage.see(&good(1)).await;
+    stage.last_is(2, WITHIN);
+    stage.see(&good(0)).await;
+    stage.last_is(3, BEYOND);
     stage.core.close().await;
 }
