@@ -1,7 +1,8 @@
 //! HRI mode: tracks get their identities by the published Hierarchical Retrieval Index.
 //!
-//! A track is decided once, at its first observation: the mean of its faces goes down the tree, and joins the endnode that it
-//! comes to or founds one. Nothing else counts: not who is on screen, not how good a face is.
+//! A track is decided once, at its first observation: the mean of its faces goes down the tree, and
+//! joins the endnode that it comes to or founds one. Nothing else counts: not who is on screen, not
+//! how good a face is.
 //!
 //! The tree is a view of the log. Every track's first observation is in it, and every enrolled photo,
 //! whoever decided whose they are and whether or not they still count: the published tree forgets nothing.
@@ -121,8 +122,9 @@ impl Tree {
         })
     }
 
-    /// Whom an endnode stands for now: whom its founder was given, as long as there is anything of them; else whose the founder is
-    /// now. So it follows when people merge identities, and when they move the only track away.
+    /// Whom an endnode stands for now: whom its founder was given, as long as there is anything of
+    /// them; else whose the founder is now. So it follows when people merge identities, and when they
+    /// move the only track away.
     fn stands_for(&self, label: Label, catalog: &CatalogWriter) -> Result<u64, CatalogError> {
         let founder = self.founders[label.0];
         let named = catalog.resolve(founder.identity)?;
