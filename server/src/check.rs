@@ -1,5 +1,6 @@
 //! `rollcalld check`: reads everything that is stored and says whether it is whole.
 
+use crate::config::Assigner;
 use crate::core::{Contract, Core, CoreMetrics, CoreOptions, LOG_FOLDER, OpenError, contracts_of};
 use rollcall_index::VerifyError;
 use rollcall_log::record::{BlobRef, Body, Record, TrackObserved};
@@ -82,6 +83,7 @@ pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
         dimension: opened.contract.dimension,
         // Nothing is decided here.
         same_cosine: 1.0,
+        assigner: Assigner::Evidence,
         writer_queue: 1,
     };
     let core = Core::open(

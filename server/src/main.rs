@@ -36,6 +36,10 @@ struct Settings {
     /// Models and ONNX Runtime (setting assets) [env: ROLLCALL_ASSETS]
     #[arg(long, global = true, value_name = "FOLDER")]
     assets: Option<String>,
+    /// By which rule tracks get their identities: evidence, or hri to compare with the published
+    /// algorithm (setting assigner) [env: ROLLCALL_ASSIGNER]
+    #[arg(long, global = true, value_name = "RULE")]
+    assigner: Option<String>,
     /// Address of the API (setting grpc.listen) [env: ROLLCALL_GRPC__LISTEN]
     #[arg(long, global = true, value_name = "ADDRESS")]
     grpc_listen: Option<String>,
@@ -194,6 +198,7 @@ fn settings(settings: &Settings) -> anyhow::Result<Loaded> {
     let mut flags = Flags::default()
         .with("--data", "data", settings.data.as_deref())
         .with("--assets", "assets", settings.assets.as_deref())
+        .with("--assigner", "assigner", settings.assigner.as_deref())
         .with(
             "--grpc-listen",
             "grpc.listen",

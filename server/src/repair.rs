@@ -5,7 +5,7 @@
 //! in the history, with its evidence as the reason, and undone like one. The rest waits for people, on the page's
 //! review queue. Whoever was named by an edit together with the other is left alone: somebody has looked.
 
-use crate::config::RepairMode;
+use crate::config::{Assigner, RepairMode};
 use crate::core::{Catalog, Change, Committed, Edit, SYSTEM, View};
 use crate::edge::Edge;
 use crate::error::ApiError;
@@ -61,7 +61,8 @@ impl RepairMetrics {
 
 /// Looks at identities until the server ends.
 pub(crate) async fn keep(edge: Arc<Edge>, metrics: RepairMetrics) {
-    if edge.config.repair.mode == RepairMode::Off {
+    // The published tree merges nothing, and is to be seen as it is.
+    if edge.config.repair.mode == RepairMode::Off || edge.config.assigner == Assigner::Hri {
         return;
     }
     let mut commits = edge.core.subscribe();

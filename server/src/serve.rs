@@ -131,9 +131,8 @@ impl Server {
         let core_metrics = CoreMetrics::register(&registry)?;
         let migrations = Migrations::new(vision.clone(), &registry)?;
         let repair_metrics = RepairMetrics::register(&registry)?;
-        let (data, queue_max) = (config.data.clone(), config.writer.queue_max);
-        let load = vision.clone();
-        let open = move || open(&data, queue_max, &load, core_metrics);
+        let (settings, load) = (config.clone(), vision.clone());
+        let open = move || open(&settings, &load, core_metrics);
         let (core, models) = blocking(open).await??;
         let models = Arc::new(InService::new(core.clone(), models));
         let grpc_listener = listen(config.grpc.listen, "grpc.listen").await?;
@@ -269,19 +268,19 @@ impl Server {
 
 /// Opens the collection and the models of its contract.
 fn open(
-    data: &Path,
-    writer_queue: usize,
+    config: &Config,
     vision: &Vision,
     metrics: CoreMetrics,
 ) -> Result<(Core, LoadedModels), StartError> {
-    let opening = Opening::of(data)?;
+    let opening = Opening::of(&config.data)?;
     let models = models_of(opening.contract(), vision)?;
     let options = CoreOptions {
-        data: data.to_owned(),
+        data: config.data.clone(),
         contract: models.collection.contract.clone(),
         dimension: models.collection.dimension,
         same_cosine: models.collection.same_cosine,
-        writer_queue,
+        assigner: config.assigner,
+        writer_queue: config.writer.queue_max,
     };
     Ok((Core::start(opening, options, metrics)?, models))
 }

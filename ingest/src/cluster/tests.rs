@@ -217,3 +217,14 @@ proptest! {
         prop_assert!(!verdict.absorbs_previous || asked.current.is_some_and(|own| own.similarity.is_none()));
     }
 }
+
+#[test]
+fn the_manual_names_every_reason_of_a_decision() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manual = std::fs::read_to_string(root.join("../docs/errors.md")).unwrap();
+    // Reasons are the only UPPER_SNAKE literals of that file.
+    let literals = include_str!("verdict.rs").split('"').skip(1).step_by(2);
+    let reasons = literals.map(|reason| format!("| `{reason}` |"));
+    let missing: Vec<String> = reasons.filter(|reason| !manual.contains(reason)).collect();
+    assert_eq!(missing, [""; 0]);
+}

@@ -60,6 +60,10 @@ pub enum Reason {
     Unchanged,
     /// Joined: the track's identity held nothing else, and is absorbed.
     OnlyTrackJoined,
+    /// Joined, by the rule of [`super::hri`]: the endnode that it comes to is near enough.
+    HriWithinThreshold,
+    /// New, by that rule: it is too far away, or there is none.
+    HriBeyondThreshold,
 }
 
 impl Reason {
@@ -74,6 +78,8 @@ impl Reason {
             Self::BetterMatch => "BETTER_MATCH",
             Self::Unchanged => "UNCHANGED",
             Self::OnlyTrackJoined => "ONLY_TRACK_JOINED",
+            Self::HriWithinThreshold => "HRI_WITHIN_THRESHOLD",
+            Self::HriBeyondThreshold => "HRI_BEYOND_THRESHOLD",
         }
     }
 }

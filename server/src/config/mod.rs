@@ -25,6 +25,8 @@ pub struct Config {
     /// ONNX Runtime and models; empty: `./.assets`, then beside the program, then
     /// `/usr/lib/rollcall`.
     pub assets: PathBuf,
+    /// By which rule tracks get their identities.
+    pub assigner: Assigner,
     /// The API's door.
     pub grpc: Grpc,
     /// Metrics, health and the web page.
@@ -47,6 +49,17 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What is written to standard error.
     pub log: Log,
+}
+
+/// By which rule tracks get their identities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Assigner {
+    /// The server's own, which weighs evidence and looks again.
+    #[default]
+    Evidence,
+    /// That of the published Hierarchical Retrieval Index, which decides once.
+    Hri,
 }
 
 /// The API's door.
@@ -230,6 +243,7 @@ impl Default for Config {
         Self {
             data: PathBuf::from("rollcall-data"),
             assets: PathBuf::new(),
+            assigner: Assigner::default(),
             grpc: Grpc {
                 listen: SocketAddr::from(([127, 0, 0, 1], 50551)),
                 message_bytes_max: 16 << 20,

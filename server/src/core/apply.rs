@@ -3,7 +3,7 @@
 use super::catalog::{CatalogError, CatalogWriter};
 use super::index_folder::checkpoint;
 use super::marks::{Marks, mark};
-use super::{View, alert, edit};
+use super::{View, alert, edit, hri};
 use rollcall_index::{
     ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, State, TrackId,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Truth {
     pub(crate) catalog: CatalogWriter,
     /// The alert rules in force.
     pub(crate) alerts: alert::Watchlist,
+    /// In HRI mode: who tracks are.
+    pub(crate) hri: Option<hri::Tree>,
     /// Records since the last commit.
     pub(crate) uncommitted: Vec<Record>,
 }
@@ -57,6 +59,9 @@ impl Truth {
             (embeddings, Vec::new())
         };
         self.alerts.follow(&record, &ours, &self.catalog)?;
+        if let Some(tree) = &mut self.hri {
+            tree.follow(&record, &ours);
+        }
         let marks = |identity| self.catalog.marks(identity);
         let operations = index_operations(&self.index, &record, ours, &marks);
         self.index.apply(sequence, &operations)?;

@@ -4,6 +4,7 @@ use super::apply::Truth;
 use super::catalog::RequestKind;
 use super::command::WriteError;
 use super::contracts::{Contract, Contracts, Migration, Phase, folder_of};
+use super::hri;
 use super::index_folder::begin_index;
 use super::observe::Runs;
 use super::writer::{Refusal, record, repeated};
@@ -97,6 +98,7 @@ pub(super) fn carry_out(
         Step::Switch { number } => {
             let sequence = switch(truth, number)?;
             go_over(truth.catalog.contracts(), runs, options);
+            hri::go_over(truth, options)?;
             Ok(sequence)
         }
         Step::Cancel(asked) => end(truth, Phase::Reembedding, asked),

@@ -16,6 +16,7 @@ mod edit;
 mod events;
 mod fact;
 mod fill;
+mod hri;
 mod index_folder;
 mod marks;
 mod metrics;
@@ -55,6 +56,7 @@ pub use migrate::{Asked, NewMigration, Reembedding, Step};
 pub(crate) use replay::{LOG_FOLDER, contracts_of};
 pub use replay::{OpenError, Opening};
 
+use crate::config::Assigner;
 use crate::pb;
 use alert::AlertCommand;
 use command::{Action, Command, Done};
@@ -77,6 +79,8 @@ pub struct CoreOptions {
     pub dimension: usize,
     /// Cosine from which two faces are taken for the same person.
     pub same_cosine: f32,
+    /// By which rule tracks get their identities.
+    pub assigner: Assigner,
     /// Commands that may wait for the writer.
     pub writer_queue: usize,
 }
@@ -141,8 +145,8 @@ pub struct Core {
 impl Core {
     /// Opens or makes the collection in `options.data`, brings catalog and index up to the log and
     /// starts the writer. Blocking; cost: one read of the index's files and of the log's records
-    /// since its last checkpoint; where the index has to be made anew, one pass over the log and one
-    /// read per exemplar.
+    /// since its last checkpoint; where the index has to be made anew, and always in HRI mode, one pass over the
+    /// log and one read per exemplar.
     ///
     /// # Errors
     /// [`OpenError`]: the folder is in use, the log is damaged, the contract is another one.

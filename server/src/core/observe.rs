@@ -432,9 +432,9 @@ impl Runs {
         new: &[(&Embedding, f32)],
         dropped: &[u64],
     ) -> Result<Option<Decision>, Refusal> {
+        // HRI mode decides once.
         if let Some(before) = before
-            && new.is_empty()
-            && dropped.is_empty()
+            && (truth.hri.is_some() || (new.is_empty() && dropped.is_empty()))
         {
             return Ok(Some(keep(before.identity)));
         }
@@ -455,6 +455,11 @@ impl Runs {
                 )),
             };
         };
+        let next_identity = truth.catalog.ids().identity + 1;
+        if let Some(tree) = &truth.hri {
+            let verdict = tree.decide(&truth.catalog, &mean)?;
+            return Ok(Some(self.decision(next_identity, before, &verdict)));
+        }
         let said = match before {
             Some(before) => Said::about(truth, before)?,
             None => Said::default(),
@@ -494,11 +499,7 @@ impl Runs {
         if before.is_none() && verdict.choice.opens() && asked.poor && room() {
             return Ok(None);
         }
-        Ok(Some(self.decision(
-            truth.catalog.ids().identity + 1,
-            before,
-            &verdict,
-        )))
+        Ok(Some(self.decision(next_identity, before, &verdict)))
     }
 
     /// A verdict in the words of the log; counted.

@@ -5,6 +5,7 @@ use super::alert::Watchlist;
 use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, CatalogWriter};
 use super::contracts::{Contract, Contracts, Side};
+use super::hri::Tree;
 use super::index_folder::{delete, open_index, unneeded};
 use crate::time::now_us;
 #[cfg(test)]
@@ -167,12 +168,14 @@ impl Opening {
         let open = |side| open_index(&log, &data, &catalog, side);
         let (index, other) = (open(Side::InService)?, open(Side::Other)?);
         let alerts = Watchlist::load(&catalog, &log.reader())?;
+        let hri = Tree::of(&log.reader(), options)?;
         Ok(Truth {
             index: index.expect("a contract is in service, by its record"),
             other,
             log,
             catalog,
             alerts,
+            hri,
             uncommitted: Vec::new(),
         })
     }

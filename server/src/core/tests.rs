@@ -1,6 +1,7 @@
 //! The core through its own handle: decisions, durability, repetition, rebuilding.
 
 use super::*;
+use crate::config::Assigner;
 use crate::time::duration;
 use rollcall_index::{Embedding, Filter};
 use std::path::Path;
@@ -14,6 +15,7 @@ pub(super) fn options(folder: &Path) -> CoreOptions {
         contract: CONTRACT.to_owned(),
         dimension: DIMENSION,
         same_cosine: 0.4,
+        assigner: Assigner::Evidence,
         writer_queue: 64,
     }
 }

@@ -14,6 +14,7 @@ mod endpoint;
 mod enrol;
 mod errors;
 mod facts;
+mod hri;
 mod http;
 mod live;
 mod migration;

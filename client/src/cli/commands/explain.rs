@@ -116,6 +116,8 @@ fn reason(code: &str) -> String {
         "SAME_FRAME" => "the most similar one is on screen at the same time",
         "BETTER_MATCH" => "clearly more similar than before",
         "ONLY_TRACK_JOINED" => "its identity held nothing else, and was absorbed",
+        "HRI_WITHIN_THRESHOLD" => "by HRI: within the threshold",
+        "HRI_BEYOND_THRESHOLD" => "by HRI: nobody within the threshold",
         other => return printable(other),
     };
     words.to_owned()

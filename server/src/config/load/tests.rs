@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::KEYS;
+use crate::config::{Assigner, KEYS};
 use std::io::Write as _;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -144,5 +144,27 @@ fn a_choice_is_one_of_its_texts() {
     assert!(
         wrong.contains("must be one of rollcall, facerec"),
         "{wrong}"
+    );
+}
+
+#[test]
+fn the_assigner_is_evidence_unless_a_file_a_variable_or_a_flag_says_hri() {
+    let none = Flags::default();
+    let flag = Flags::default().with("--assigner", "assigner", Some("hri"));
+    let hri = [("ROLLCALL_ASSIGNER", "hri")];
+    for (text, environment, flags, expected) in [
+        ("", &[][..], &none, Assigner::Evidence),
+        ("assigner = \"hri\"\n", &[][..], &none, Assigner::Hri),
+        ("assigner = \"evidence\"\n", &hri[..], &none, Assigner::Hri),
+        ("assigner = \"evidence\"\n", &[][..], &flag, Assigner::Hri),
+    ] {
+        let config = check(text, environment, flags).unwrap().config;
+        assert_eq!(config.assigner, expected);
+    }
+    let flag = Flags::default().with("--assigner", "assigner", Some("HRI"));
+    let message = check("", &[], &flag).unwrap_err().to_string();
+    assert!(
+        message.contains("must be one of evidence, hri"),
+        "{message}"
     );
 }

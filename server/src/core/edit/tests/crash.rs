@@ -46,6 +46,7 @@ pub(in crate::core) fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempD
         other: None,
         catalog,
         alerts,
+        hri: None,
         uncommitted: Vec::new(),
     };
     (truth, folder)

@@ -112,6 +112,7 @@ fn truth(storage: &MemoryStorage) -> (Truth, tempfile::TempDir) {
         log,
         catalog,
         alerts,
+        hri: None,
         uncommitted: Vec::new(),
     };
     (truth, folder)
