@@ -270,11 +270,10 @@ fn merge(
     pair: &Pair,
     rules: &RepairRules,
 ) -> Result<Option<Found>, ApiError> {
-    let known = |identity: IdentityId| catalog.identity(identity.get());
-    let (Some(gone), Some(stays)) = (known(from)?, known(into)?) else {
+    let (Some(gone), Some(stays)) = (known(catalog, from)?, known(catalog, into)?) else {
         return Ok(None);
     };
-    if said_of(&gone) > Said::Nothing || said_of(&stays) > Said::Something {
+    if gone.said > Said::Nothing || stays.said > Said::Something {
         return Ok(None);
     }
     Ok(Some(Found::Merge {
@@ -292,17 +291,29 @@ fn merge(
     }))
 }
 
-fn said_of(identity: &pb::Identity) -> Said {
+/// What people have said of an identity, and its etag with that.
+struct SaidOf {
+    said: Said,
+    etag: String,
+}
+
+fn known(catalog: &Catalog, identity: IdentityId) -> Result<Option<SaidOf>, ApiError> {
+    let Some(identity) = catalog.identity(identity.get())? else {
+        return Ok(None);
+    };
     let something = !identity.name.is_empty()
         || !identity.external_id.is_empty()
         || !identity.metadata.is_empty()
         || identity.photo_count > 0
-        || identity.state() != pb::IdentityState::Active;
-    match (identity.confirmed, something) {
+        || identity.state() != pb::IdentityState::Active
+        || catalog.is_in_a_fact(identity.id)?;
+    let said = match (identity.confirmed, something) {
         (true, _) => Said::Confirmed,
         (false, true) => Said::Something,
         (false, false) => Said::Nothing,
-    }
+    };
+    let etag = identity.etag;
+    Ok(Some(SaidOf { said, etag }))
 }
 
 /// What catalog and index know of two identities.
@@ -335,8 +346,8 @@ impl Known for Around<'_> {
     }
 
     fn said(&self, identity: IdentityId) -> Result<Said, ApiError> {
-        let found = self.catalog.identity(identity.get())?;
-        Ok(found.map_or(Said::Nothing, |identity| said_of(&identity)))
+        let known = known(self.catalog, identity)?;
+        Ok(known.map_or(Said::Nothing, |known| known.said))
     }
 
     fn together(&self, one: IdentityId, other: IdentityId) -> Result<u32, ApiError> {

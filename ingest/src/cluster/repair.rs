@@ -61,7 +61,7 @@ impl RepairRules {
 pub enum Said {
     /// Nothing.
     Nothing,
-    /// A name, an external id, that it be hidden; or they have enrolled it.
+    /// A name, an external id, that it be hidden, a fact; or they have put tracks there, or enrolled photos.
     Something,
     /// That it is right.
     Confirmed,

@@ -233,7 +233,8 @@ async fn each_edit_is_there_whole_or_not_at_all() {
     let _turn = turn().await;
     let folder = scratch();
     let data = prepared::collection(folder.path()).await;
-    let setup = Setup::new(&data);
+    // The server would put things right between two looks.
+    let setup = Setup::new(&data).set("repair.mode", "off");
     let log = data.join("log");
     let mut told = WhoIsWho::read(&log);
     let mut acknowledged = BTreeSet::new();

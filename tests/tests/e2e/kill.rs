@@ -33,7 +33,7 @@ struct Ordeal {
 
 impl Ordeal {
     async fn begin(data: &Path) -> Self {
-        let setup = Setup::new(data);
+        let setup = Setup::new(data).set("repair.mode", "off");
         let server = setup.start().await;
         let client = server.client().await;
         let events = watch(&client, WatchFrom::Start).await;

@@ -93,6 +93,16 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Whether a fact that holds is about the identity, or whoever is a part of it.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn is_in_a_fact(&self, identity: u64) -> Result<bool, CatalogError> {
+        self.read(|db| Ok(!of_identity(db, identity, None)?.is_empty()))
+    }
+}
+
 /// What records change, and what the writer looks up, uncommitted changes included.
 impl CatalogWriter {
     pub(super) fn change_facts(
