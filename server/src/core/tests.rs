@@ -314,6 +314,28 @@ async fn a_bad_first_look_is_corrected_and_the_old_id_stays_good() {
 }
 
 #[tokio::test]
+async fn two_faces_of_one_frame_are_two_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    let id = source(&core, pb::SourceKind::File).await;
+    let run = core.begin_run(id, "p".into()).await.unwrap();
+    // 0.6 alike; neither track has lasted yet when they are decided.
+    let seen = |key, at, noise| {
+        let one = exemplar(1, 0.9, &face(0, noise));
+        Observed::Track(track(key, 1, (at, at), vec![one]))
+    };
+    let both = vec![seen(1, 5, 0.0), seen(2, 5, 1.3)];
+    core.observe(id, run.id, both).await.unwrap();
+    assert_eq!(identities(&core).len(), 2);
+    // A second later it would be the first one again.
+    core.observe(id, run.id, vec![seen(3, 6, 0.2)])
+        .await
+        .unwrap();
+    assert_eq!(identities(&core).len(), 2);
+    core.close().await;
+}
+
+#[tokio::test]
 async fn poor_faces_join_somebody_but_open_no_identity() {
     let folder = tempfile::tempdir().unwrap();
     let metrics = CoreMetrics::register(&prometheus::Registry::new()).unwrap();

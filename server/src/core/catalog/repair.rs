@@ -63,7 +63,7 @@ impl Catalog {
             let text = "SELECT t.id, o.id FROM (SELECT * FROM tracks WHERE identity_id = ?1 \
                  AND source_id <> 0 ORDER BY wall_start_us DESC LIMIT ?3) t \
                  CROSS JOIN tracks o INDEXED BY tracks_source ON o.source_id = t.source_id \
-                 AND o.start_us < t.end_us AND o.start_us > t.start_us - ?5 AND o.end_us > t.start_us \
+                 AND o.start_us <= t.end_us AND o.start_us > t.start_us - ?5 AND o.end_us >= t.start_us \
                  AND o.run = t.run AND o.identity_id = ?2 LIMIT ?4";
             let mut statement = db.prepare_cached(text)?;
             let values = params![

@@ -804,7 +804,7 @@ impl CatalogWriter {
         const LONGEST_TRACK_US: i64 = 3_600_000_000;
         let mut statement = self.db.prepare_cached(
             "SELECT DISTINCT identity_id FROM tracks WHERE source_id = ?1 AND run = ?2 AND id <> ?3 \
-             AND start_us < ?5 AND end_us > ?4 AND start_us > ?4 - ?6",
+             AND start_us <= ?5 AND end_us >= ?4 AND start_us > ?4 - ?6",
         )?;
         let rows = statement.query_map(
             params![
