@@ -61,7 +61,7 @@ mod two_means;
 mod verify;
 
 pub use apply::{ApplyError, Operation};
-pub use basis::{Basis, Standing};
+pub use basis::{Basis, Cohort, Standing};
 pub use build::{BuildError, Builder, MemoryBudget};
 pub use embedding::{Embedding, EmbeddingError, Similarity};
 pub use facts::{Facts, Spread};

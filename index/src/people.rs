@@ -224,6 +224,15 @@ impl People {
         (0..self.rows.count).filter(|person| self.get(*person).faces > 0)
     }
 
+    /// So many rows spread evenly over all, in order, of which those in use.
+    pub(crate) fn sample(&self, rows: u32) -> impl Iterator<Item = u32> {
+        let all = u64::from(self.rows.count);
+        let some = u64::from(rows).min(all);
+        let row = move |at: u64| u32::try_from(at * all / some).unwrap_or(u32::MAX);
+        let rows = (0..some).map(row);
+        rows.filter(|person| self.get(*person).faces > 0)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -308,14 +308,21 @@ impl State {
 
     /// The representative without the faces of a track, rotated; `None` if there are no others.
     pub(crate) fn representative_without(&self, person: u32, track: TrackId) -> Option<Vec<f32>> {
+        let (sum, total) = self.sum_without(person, track)?;
+        let counts = |face: &Face| face.track != track.get();
+        Some(direction(&sum, total).unwrap_or_else(|| self.best_of(person, counts)))
+    }
+
+    /// The sum of the identity's faces without those of a track, and of their weights; `None` if
+    /// there are no others.
+    pub(crate) fn sum_without(&self, person: u32, track: TrackId) -> Option<(Vec<i32>, u64)> {
         let mut gone: Vec<u32> = self.faces.track(track).collect();
         gone.retain(|slot| self.faces.get(*slot).identity == person);
         let row = self.people.get(person);
         if gone.len() == at(row.faces) {
             return None;
         }
-        let counts = |face: &Face| face.track != track.get();
-        let (sum, total) = match self.people.sum(person) {
+        Some(match self.people.sum(person) {
             Some(sum) => {
                 let (mut sum, mut total) = (sum.to_vec(), row.weight);
                 for slot in gone {
@@ -326,9 +333,27 @@ impl State {
                 }
                 (sum, total)
             }
-            None => self.sum_where(person, counts),
+            None => self.sum_where(person, |face| face.track != track.get()),
+        })
+    }
+
+    /// How long the mean of the identity's faces is, without those of a track if given; 0 without
+    /// faces.
+    pub(crate) fn length_of(&self, person: u32, without: Option<TrackId>) -> f32 {
+        let length = |sum: &[i32], total: u64| {
+            let norm = kernel::norm(sum.iter().map(|value| f64::from(*value)));
+            #[expect(clippy::cast_precision_loss, reason = "a length")]
+            let length = norm / total.max(1) as f64;
+            kernel::round(length)
         };
-        Some(direction(&sum, total).unwrap_or_else(|| self.best_of(person, counts)))
+        match (without, self.people.sum(person)) {
+            (Some(track), _) => {
+                let rest = self.sum_without(person, track);
+                rest.map_or(0.0, |(sum, total)| length(&sum, total))
+            }
+            (None, Some(sum)) => length(sum, self.people.get(person).weight),
+            (None, None) => length(&self.sum_of(person), self.people.get(person).weight),
+        }
     }
 
     /// The identity's mode whose representative is most similar to a face; it has some.

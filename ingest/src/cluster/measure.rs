@@ -1,8 +1,10 @@
 //! From an index to what the rule is asked: how similar a track is to whom.
 
+use std::cell::LazyCell;
+
 use rollcall_index::{
-    Basis, Effort, Embedding, Filter, IdentityHit, IdentityId, SearchError, Similarity, SourceId,
-    State, TrackId,
+    Basis, Cohort, Effort, Embedding, Filter, IdentityHit, IdentityId, SearchError, Similarity,
+    SourceId, Standing, State, TrackId,
 };
 
 use super::{Alike, AssignRules, Candidate, Current, Question};
@@ -48,7 +50,7 @@ pub trait Known {
 
 /// What there is to decide of a track.
 ///
-/// Cost: a search for people, and for each of at most eight (more if somebody is barred) that are similar enough a look at 64 rows;
+/// Cost: a search for people, and for each of at most eight (more if somebody is barred) that are similar enough a look at 64 rows and 128 codes;
 /// a code for each that may be a rival.
 ///
 /// # Errors
@@ -70,8 +72,9 @@ pub fn question(
         &filter,
         rules,
     )?;
+    let cohort = LazyCell::new(|| state.cohort());
     let candidate = |hit: &IdentityHit| {
-        let standing = state.standing(hit.identity, Some(track.id))?;
+        let standing = measured(state, hit.identity, Some(track.id), &cohort)?;
         Some(Candidate {
             identity: hit.identity,
             similarity: hit.similarity.get(),
@@ -97,8 +100,13 @@ pub fn question(
     let rivals: Vec<(IdentityId, f32)> = rivals.map(|one| (one.identity, one.similarity)).collect();
     Ok(Question {
         track: Basis {
-            tracks: 1,
-            faces: track.faces.max(1),
+            // Compared with nobody, it makes no difference.
+            strangers: if candidates.is_empty() {
+                0
+            } else {
+                cohort.spread(track.mean)
+            },
+            ..Basis::new(1, track.faces.max(1))
         },
         poor: track.poor,
         current,
@@ -107,6 +115,18 @@ pub fn question(
         people: state.stats().identities,
         sources: known.sources(),
     })
+}
+
+/// What an identity rests on, and how like strangers it is.
+pub(super) fn measured(
+    state: &State,
+    identity: IdentityId,
+    exclude_track: Option<TrackId>,
+    cohort: &Cohort,
+) -> Option<Standing> {
+    let mut standing = state.standing(identity, exclude_track)?;
+    standing.basis.strangers = cohort.spread_of(identity);
+    Some(standing)
 }
 
 /// The identities most similar to `query` that may matter to the rule, most similar first.

@@ -16,7 +16,7 @@ use rollcall_index::{Basis, Filter, IdentityId, SearchError, SourceId, Standing,
 
 use super::{
     AssignRules,
-    measure::{alike, near},
+    measure::{alike, measured, near},
 };
 
 /// Identities looked at beside the one in question.
@@ -31,7 +31,8 @@ pub struct RepairRules {
     /// more in a crowd as for tracks.
     pub merge_nats: f32,
     /// Enough instead if one of them is a single track, and the other is known from
-    /// [`Self::known_tracks`] on: that is the question that was asked when the track came.
+    /// [`Self::known_tracks`] on: that is the question that was asked when the track came. It is
+    /// asked again and again, so that chance has more turns.
     pub single_nats: f32,
     /// From how many tracks on somebody counts as known.
     pub known_tracks: u32,
@@ -48,7 +49,7 @@ impl RepairRules {
         Self {
             assign,
             merge_nats: 7.0,
-            single_nats: assign.join_nats,
+            single_nats: assign.join_nats + 1.0,
             known_tracks: 2,
             propose_nats: assign.join_nats,
             split_nats: -4.0,
@@ -210,10 +211,7 @@ pub fn look<K: Known>(
     known: &K,
     rules: &RepairRules,
 ) -> Result<Option<(Pair, Judgement)>, K::Error> {
-    let (Some(representative), Some(standing)) = (
-        state.representative(identity),
-        state.standing(identity, None),
-    ) else {
+    let Some(representative) = state.representative(identity) else {
         return Ok(None);
     };
     let said_nothing = |identity, basis| Party {
@@ -221,17 +219,25 @@ pub fn look<K: Known>(
         basis,
         said: Said::Nothing,
     };
-    let one = said_nothing(identity, standing.basis);
-    let hits = near(
+    let mut hits = near(
         state,
         &representative,
         CANDIDATES + 1,
         &Filter::default(),
         &rules.assign,
     )?;
+    hits.retain(|hit| hit.identity != identity);
+    if hits.is_empty() {
+        return Ok(None);
+    }
+    let cohort = state.cohort();
+    let Some(standing) = measured(state, identity, None, &cohort) else {
+        return Ok(None);
+    };
+    let one = said_nothing(identity, standing.basis);
     let mut pairs = Vec::new();
-    for hit in hits.iter().filter(|hit| hit.identity != identity) {
-        let Some(other) = state.standing(hit.identity, None) else {
+    for hit in &hits {
+        let Some(other) = measured(state, hit.identity, None, &cohort) else {
             continue;
         };
         let pair = Pair {

@@ -10,10 +10,7 @@ fn rules() -> AssignRules {
 }
 
 fn basis(tracks: u32) -> Basis {
-    Basis {
-        tracks,
-        faces: 6 * tracks,
-    }
+    Basis::new(tracks, 6 * tracks)
 }
 
 fn candidate(identity: u64, similarity: f32, tracks: u32) -> Candidate {

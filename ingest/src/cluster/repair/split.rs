@@ -125,7 +125,7 @@ fn parts(seen: &[Seen]) -> Option<[Part; 2]> {
         let (tracks, faces) = of.fold((0, 0), |(tracks, faces), (seen, _)| {
             (tracks + 1, faces + seen.faces)
         });
-        let basis = Basis { tracks, faces };
+        let basis = Basis::new(tracks, faces);
         (tracks as usize >= PART).then_some(Part { mean, basis })
     };
     Some([part(first, false)?, part(second, true)?])

@@ -16,10 +16,7 @@ fn party() -> impl Strategy<Value = (u32, u32, Said)> {
 fn pair(one: (u32, u32, Said), other: (u32, u32, Said), similarity: f32) -> Pair {
     let party = |id, (tracks, faces, said): (u32, u32, Said)| Party {
         identity: IdentityId::new(id),
-        basis: Basis {
-            tracks,
-            faces: tracks * faces,
-        },
+        basis: Basis::new(tracks, tracks * faces),
         said,
     };
     Pair {
