@@ -22,8 +22,9 @@
 //! - An identity barred only by the frame is set aside. If more speaks for it than for those that
 //!   qualify, the track joins none of them: it looks like someone it can hardly be.
 //! - An identity barred by what people have said is not there at all.
-//! - A track that has an identity stays there unless another beats it by [`AssignRules::revise`], and
-//!   always if somebody has put it there. If the identity holds nothing but this track, any identity
+//! - A track that has an identity stays there unless another beats it by [`AssignRules::revise`], or the
+//!   evidence against it comes to [`AssignRules::leave_nats`]: then it is decided as a new one would be. It
+//!   always stays if somebody has put it there. If the identity holds nothing but this track, any identity
 //!   that a new track would join will do, and absorbs it.
 //! - A track whose faces are all poor ([`AssignRules::may_open`]) needs more evidence to join an
 //!   identity, and opens none: until it has a better face, it is withheld.
@@ -61,6 +62,8 @@ pub struct AssignRules {
     pub same_frame: f32,
     /// By how much another identity must be more similar than the present one.
     pub revise: f32,
+    /// So much evidence against the present one, and it is left. Negative.
+    pub leave_nats: f32,
     /// A track without a face of at least this quality (0..=1, no cosine) is poor.
     pub open_quality: f32,
     /// So much more evidence for a track that is poor.
@@ -80,6 +83,7 @@ impl AssignRules {
             context_nats: 4.0,
             same_frame: same_cosine.max(0.70),
             revise: 0.10,
+            leave_nats: -4.0,
             open_quality: 0.15,
             poor_nats: 2.0,
         }
@@ -149,11 +153,21 @@ pub struct Candidate {
 pub struct Current {
     /// Its identity.
     pub identity: IdentityId,
-    /// Cosine of the track to it, computed without the track's own faces; `None` if the identity
-    /// holds nothing else.
-    pub similarity: Option<f32>,
+    /// The rest of it, without the track's own faces; `None` if the identity holds nothing else.
+    pub rest: Option<Rest>,
     /// Somebody has put the track there.
     pub pinned: bool,
+}
+
+/// What an identity is without one of its tracks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rest {
+    /// Cosine of the track to it.
+    pub similarity: f32,
+    /// What its representative rests on.
+    pub basis: Basis,
+    /// How many of these tracks were seen in the track's source.
+    pub here: u32,
 }
 
 /// Two identities and how similar they are.
@@ -182,7 +196,7 @@ pub fn decide(question: &Question, rules: &AssignRules) -> Verdict {
     let kept = Verdict {
         choice: Choice::Keep,
         reason: Reason::Unchanged,
-        similarity: current.similarity,
+        similarity: current.rest.map(|rest| rest.similarity),
         runner_up: others.first().map(Weighed::near),
         absorbs_previous: false,
     };
@@ -190,7 +204,20 @@ pub fn decide(question: &Question, rules: &AssignRules) -> Verdict {
         return kept;
     }
     let fresh = decide_fresh(question, &others, rules);
-    match (&fresh.choice, current.similarity) {
+    let alien = |rest: Rest| {
+        let against = evidence(question, rest.similarity, rest.basis, rest.here, rules);
+        against <= rules.leave_nats && !question.poor
+    };
+    match (&fresh.choice, current.rest.map(|rest| rest.similarity)) {
+        (Choice::New, Some(_)) if current.rest.is_some_and(alien) => Verdict {
+            reason: Reason::NoLongerAlike,
+            ..fresh
+        },
+        (Choice::Join { .. } | Choice::Ambiguous { .. }, Some(_))
+            if current.rest.is_some_and(alien) =>
+        {
+            fresh
+        }
         (Choice::Join { .. }, None) => Verdict {
             reason: Reason::OnlyTrackJoined,
             absorbs_previous: true,
@@ -258,20 +285,31 @@ fn weighed(question: &Question, rules: &AssignRules) -> Vec<Weighed> {
     });
     let weigh = |candidate: Candidate| {
         let Candidate {
-            similarity, basis, ..
+            similarity,
+            basis,
+            here,
+            ..
         } = candidate;
-        let context = rules.context(candidate.here, basis.tracks, question.sources);
-        let likeness = rules.likeness.evidence(similarity, question.track, basis);
-        Weighed {
-            nats: likeness + context,
-            candidate,
-        }
+        let nats = evidence(question, similarity, basis, here, rules);
+        Weighed { candidate, nats }
     };
     let open = others.into_iter().filter(|candidate| !candidate.barred);
     let mut others: Vec<Weighed> = open.map(weigh).collect();
     // Stable: equal evidence stays in order of id.
     others.sort_by(|a, b| b.nats.total_cmp(&a.nats));
     others
+}
+
+/// What speaks for an identity, in nats.
+fn evidence(
+    question: &Question,
+    similarity: f32,
+    basis: Basis,
+    here: u32,
+    rules: &AssignRules,
+) -> f32 {
+    let context = rules.context(here, basis.tracks, question.sources);
+    (rules.likeness).evidence(similarity, question.track, basis) + context
 }
 
 /// The rule for a track without an identity.

@@ -7,7 +7,7 @@ use rollcall_index::{
     SourceId, Standing, State, TrackId,
 };
 
-use super::{Alike, AssignRules, Candidate, Current, Question};
+use super::{Alike, AssignRules, Candidate, Current, Question, Rest};
 
 /// Identities looked at for one decision.
 const CANDIDATES: usize = 8;
@@ -87,9 +87,15 @@ pub fn question(
     let candidates: Vec<Candidate> = hits.iter().filter_map(candidate).collect();
     let current = |identity| -> Result<Current, SearchError> {
         let similarity = state.identity_similarity(track.mean, identity, Some(track.id))?;
+        let standing = measured(state, identity, Some(track.id), &cohort);
+        let rest = similarity.zip(standing).map(|(similarity, standing)| Rest {
+            similarity: similarity.get(),
+            basis: standing.basis,
+            here: standing.tracks_in(track.source),
+        });
         Ok(Current {
             identity,
-            similarity: similarity.map(Similarity::get),
+            rest,
             pinned: track.pinned,
         })
     };
@@ -101,7 +107,7 @@ pub fn question(
     Ok(Question {
         track: Basis {
             // Compared with nobody, it makes no difference.
-            strangers: if candidates.is_empty() {
+            strangers: if candidates.is_empty() && current.is_none() {
                 0
             } else {
                 cohort.spread(track.mean)

@@ -37,9 +37,14 @@ fn question(candidates: Vec<Candidate>) -> Question {
 }
 
 fn current(identity: u64, similarity: Option<f32>, pinned: bool) -> Option<Current> {
+    let rest = |similarity| Rest {
+        similarity,
+        basis: basis(3),
+        here: 0,
+    };
     Some(Current {
         identity: IdentityId::new(identity),
-        similarity,
+        rest: similarity.map(rest),
         pinned,
     })
 }
@@ -113,6 +118,27 @@ fn what_people_say_comes_first() {
         (joined(&verdict), verdict.absorbs_previous),
         (Some(1), true)
     );
+}
+
+#[test]
+fn a_track_that_turns_out_unlike_its_identity_leaves_it() {
+    let of = |similarity, pinned, poor, candidates| {
+        let asked = Question {
+            current: current(2, Some(similarity), pinned),
+            poor,
+            ..question(candidates)
+        };
+        let verdict = decided(&asked);
+        (verdict.choice, verdict.reason)
+    };
+    let left = (Choice::New, Reason::NoLongerAlike);
+    assert_eq!(of(0.05, false, false, Vec::new()), left);
+    let kept = (Choice::Keep, Reason::Unchanged);
+    assert_eq!(of(0.4, false, false, Vec::new()), kept);
+    assert_eq!(of(0.05, true, false, Vec::new()), kept, "somebody said so");
+    assert_eq!(of(0.05, false, true, Vec::new()), kept, "poor faces");
+    let (choice, _) = of(0.05, false, false, vec![candidate(1, 0.6, 3)]);
+    assert!(matches!(choice, Choice::Join { .. }));
 }
 
 #[test]
@@ -206,12 +232,16 @@ proptest! {
                 prop_assert!(asked.current.is_none_or(|own| own.identity != *identity && !own.pinned));
             }
             Choice::Keep => prop_assert!(asked.current.is_some()),
-            Choice::New => prop_assert!(asked.current.is_none()),
-            Choice::Ambiguous { between } => {
-                prop_assert!(asked.current.is_none() && between.len() > 1);
+            Choice::New | Choice::Ambiguous { .. } => {
+                // Only who is unlike what they were in leaves it for something of their own.
+                let leaves = |own: Current| !own.pinned && own.rest.is_some_and(|rest| rest.similarity < 0.5);
+                prop_assert!(asked.current.is_none_or(leaves));
             }
         }
-        prop_assert!(!verdict.absorbs_previous || asked.current.is_some_and(|own| own.similarity.is_none()));
+        if let Choice::Ambiguous { between } = &verdict.choice {
+            prop_assert!(between.len() > 1);
+        }
+        prop_assert!(!verdict.absorbs_previous || asked.current.is_some_and(|own| own.rest.is_none()));
     }
 }
 

@@ -25,10 +25,9 @@ pub enum Choice {
         /// Cosine to it.
         similarity: f32,
     },
-    /// It gets an identity of its own. Only for tracks that have none.
+    /// It gets an identity of its own.
     New,
-    /// It gets an identity of its own, for it may be one of several and nothing tells which. Only
-    /// for tracks that have none.
+    /// It gets an identity of its own, for it may be one of several and nothing tells which.
     Ambiguous {
         /// Those it may be, the one that most speaks for first; at least two.
         between: Vec<Near>,
@@ -58,6 +57,8 @@ pub enum Reason {
     BetterMatch,
     /// Kept: nothing is better by enough, or somebody has said that it belongs there.
     Unchanged,
+    /// New: the track has come to look unlike the identity it was in, and nobody else is similar enough.
+    NoLongerAlike,
     /// Joined: the track's identity held nothing else, and is absorbed.
     OnlyTrackJoined,
     /// Joined, by the rule of [`super::hri`]: the endnode that it comes to is near enough.
@@ -77,6 +78,7 @@ impl Reason {
             Self::SameFrame => "SAME_FRAME",
             Self::BetterMatch => "BETTER_MATCH",
             Self::Unchanged => "UNCHANGED",
+            Self::NoLongerAlike => "NO_LONGER_ALIKE",
             Self::OnlyTrackJoined => "ONLY_TRACK_JOINED",
             Self::HriWithinThreshold => "HRI_WITHIN_THRESHOLD",
             Self::HriBeyondThreshold => "HRI_BEYOND_THRESHOLD",

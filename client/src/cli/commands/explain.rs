@@ -112,9 +112,10 @@ fn reason(code: &str) -> String {
     let words = match code {
         "ABOVE_THRESHOLD" => "similar enough, and clearly more so than to anybody else",
         "NOBODY_CLOSE" => "nobody is similar enough",
-        "TOO_CLOSE_TO_CALL" => "two are similar, and too close to each other",
+        "TOO_CLOSE_TO_CALL" => "several are similar, and too close to each other",
         "SAME_FRAME" => "the most similar one is on screen at the same time",
         "BETTER_MATCH" => "clearly more similar than before",
+        "NO_LONGER_ALIKE" => "unlike whom it was taken for, and like nobody else",
         "ONLY_TRACK_JOINED" => "its identity held nothing else, and was absorbed",
         "HRI_WITHIN_THRESHOLD" => "by HRI: within the threshold",
         "HRI_BEYOND_THRESHOLD" => "by HRI: nobody within the threshold",
