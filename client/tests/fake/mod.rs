@@ -380,6 +380,49 @@ impl IdentityService for Fake {
         }))
     }
 
+    /// Three items, one of each kind, one a page.
+    async fn list_review(
+        &self,
+        r: Request<pb::ListReviewRequest>,
+    ) -> Answer<pb::ListReviewResponse> {
+        let number: u32 = r.into_inner().page_token.parse().unwrap_or(3);
+        let candidate = |id, cosine| pb::ReviewCandidate {
+            identity: Some(identity(id)),
+            cosine,
+        };
+        let kind = pb::ReviewKind::try_from(i32::try_from(number).unwrap()).unwrap();
+        let item = pb::ReviewItem {
+            sequence: u64::from(number) * 10,
+            kind: kind.into(),
+            identity: Some(identity(7)),
+            ..Default::default()
+        };
+        let item = match kind {
+            pb::ReviewKind::TwoPeople => pb::ReviewItem {
+                track_ids: vec![41, 42],
+                cosine: Some(0.12),
+                ..item
+            },
+            pb::ReviewKind::OnePerson => pb::ReviewItem {
+                candidates: vec![candidate(1, 0.5)],
+                ..item
+            },
+            _ => pb::ReviewItem {
+                candidates: vec![candidate(1, 0.43), candidate(12, 0.41)],
+                ..item
+            },
+        };
+        Ok(Response::new(pb::ListReviewResponse {
+            items: vec![item],
+            next_page_token: match number {
+                1 => String::new(),
+                _ => (number - 1).to_string(),
+            },
+            total_count: 3,
+            sequence: 60,
+        }))
+    }
+
     async fn explain_track(
         &self,
         r: Request<pb::ExplainTrackRequest>,
