@@ -769,7 +769,7 @@ async fn who_is_who_is_said_and_explained() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_review_is_told_with_its_answers() {
-    let (_, endpoint) = fake::start().await;
+    let (fake, endpoint) = fake::start().await;
     let run =
         async |line: &[&str]| rollcall(&endpoint, &[&["identity", "review"], line].concat()).await;
     let output = run(&["--format", "table"]).await;
@@ -777,10 +777,10 @@ async fn what_waits_for_review_is_told_with_its_answers() {
     assert_eq!(
         text(&output.stdout),
         "\
-TO DECIDE                                                          ANSWER: rollcall identity ..
-7 may be two: 2 of 2 tracks are unlike the rest (cosine 0.120)     split 7 41 42 | set 7 --confirm
-7 and 1 Ada Lovelace (cosine 0.500) may be one person              merge 7 1 | separate 7 1
-7 may be 1 Ada Lovelace (cosine 0.430) or 12 (0.410)               merge 7 1 | separate 7 1 | merge 7 12 | separate 7 12
+TO DECIDE                                                              ANSWER: rollcall identity ..
+7 may be two people: 2 of 2 tracks are unlike the rest (cosine 0.120)  split 7 41 42 | set 7 --confirm
+7 and 1 Ada Lovelace (cosine 0.500) may be one person                  merge 7 1 | separate 7 1
+7 may be 1 Ada Lovelace (cosine 0.430) or 12 (0.410)                   merge 7 1 | separate 7 1 | merge 7 12 | separate 7 12
 "
     );
     assert_eq!(text(&output.stderr), "");
@@ -810,6 +810,13 @@ TO DECIDE                                                          ANSWER: rollc
     assert_eq!(text(&output.stdout).lines().count(), 2);
     let said = text(&output.stderr);
     assert!(said.contains("2 of 3; --limit 0 shows all"), "{said}");
+
+    fake.0.nothing_waits.store(true, Ordering::SeqCst);
+    let output = run(&["--format", "table"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    assert!(said.contains("nothing waits to be decided"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use prost_types::{Duration, Timestamp};
@@ -45,6 +45,7 @@ pub(crate) struct Seen {
     pub(crate) rejections: Mutex<Vec<pb::RejectTracksRequest>>,
     pub(crate) enrolments: Mutex<Vec<pb::EnrolPersonRequest>>,
     pub(crate) forgotten: Mutex<Vec<pb::ForgetFactRequest>>,
+    pub(crate) nothing_waits: AtomicBool,
     pub(crate) undoings: Mutex<Vec<pb::UndoEditRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
@@ -380,11 +381,14 @@ impl IdentityService for Fake {
         }))
     }
 
-    /// Three items, one of each kind, one a page.
+    /// Three items, one of each kind, one a page; or none.
     async fn list_review(
         &self,
         r: Request<pb::ListReviewRequest>,
     ) -> Answer<pb::ListReviewResponse> {
+        if self.0.nothing_waits.load(Ordering::SeqCst) {
+            return Ok(Response::new(Default::default()));
+        }
         let number: u32 = r.into_inner().page_token.parse().unwrap_or(3);
         let candidate = |id, cosine| pb::ReviewCandidate {
             identity: Some(identity(id)),

@@ -69,7 +69,7 @@ fn asked(item: &pb::ReviewItem) -> String {
             let unlike = item.track_ids.len();
             let cosine = cosine(item.cosine.unwrap_or_default());
             format!(
-                "{whom} may be two: {unlike} of {tracks} tracks are unlike the rest (cosine {cosine})"
+                "{whom} may be two people: {unlike} of {tracks} tracks are unlike the rest (cosine {cosine})"
             )
         }
         pb::ReviewKind::Unspecified => format!("a question about {whom} this client does not know"),
