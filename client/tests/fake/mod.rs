@@ -411,7 +411,7 @@ impl IdentityService for Fake {
                 candidates: vec![candidate(1, 0.5)],
                 ..item
             },
-            _ => pb::ReviewItem {
+            pb::ReviewKind::Unspecified | pb::ReviewKind::WhichOne => pb::ReviewItem {
                 candidates: vec![candidate(1, 0.43), candidate(12, 0.41)],
                 ..item
             },
