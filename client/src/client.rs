@@ -368,6 +368,18 @@ impl Client {
         )
     }
 
+    /// One page of what waits for people to decide, newest first; [`Client::all_review`] turns the pages.
+    pub async fn list_review(
+        &self,
+        request: pb::ListReviewRequest,
+    ) -> Result<pb::ListReviewResponse, Error> {
+        call!(
+            self,
+            read,
+            identity_service_client::IdentityServiceClient.list_review(request)
+        )
+    }
+
     /// Why a track belongs to its identity.
     pub async fn explain_track(&self, track_id: u64) -> Result<pb::TrackExplanation, Error> {
         let request = pb::ExplainTrackRequest { track_id };

@@ -42,7 +42,7 @@ pub mod pb {
 pub use client::Client;
 pub use error::{Error, ServerError, code_name};
 pub use options::ClientOptions;
-pub use pages::{Identities, Sightings, Sources};
+pub use pages::{Identities, Review, Sightings, Sources};
 pub use photo::{IMAGE_BYTES_MAX, PhotoFault, check_photo};
 pub use tonic::Code;
 pub use watch::{Follow, Watch, WatchFrom, WatchItem, WatchOptions};

@@ -36,6 +36,17 @@ pub struct Sightings {
     pub sequence: u64,
 }
 
+/// What [`Client::all_review`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Review {
+    /// Newest first.
+    pub items: Vec<pb::ReviewItem>,
+    /// How much waits in all.
+    pub total: u64,
+    /// The log sequence of the last page read.
+    pub sequence: u64,
+}
+
 impl Client {
     /// Identities from the first page on, at most `limit`; the request's page fields are ignored.
     ///
@@ -138,6 +149,25 @@ impl Client {
             facts.truncate(limit);
             if page.next_page_token.is_empty() || facts.len() >= limit {
                 return Ok(facts);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// What waits for people to decide, newest first, at most `limit`.
+    ///
+    /// Cost: a call per 1000.
+    pub async fn all_review(&self, limit: usize) -> Result<Review, Error> {
+        let mut found = Review::default();
+        let mut request = pb::ListReviewRequest::default();
+        loop {
+            request.page_size = page_size(limit - found.items.len());
+            let page = self.list_review(request.clone()).await?;
+            found.items.extend(page.items);
+            (found.total, found.sequence) = (page.total_count, page.sequence);
+            found.items.truncate(limit);
+            if page.next_page_token.is_empty() || found.items.len() >= limit {
+                return Ok(found);
             }
             request.page_token = page.next_page_token;
         }

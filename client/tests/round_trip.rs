@@ -768,6 +768,58 @@ async fn who_is_who_is_said_and_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_review_is_told_with_its_answers() {
+    let (fake, endpoint) = fake::start().await;
+    let run =
+        async |line: &[&str]| rollcall(&endpoint, &[&["identity", "review"], line].concat()).await;
+    let output = run(&["--format", "table"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        "\
+TO DECIDE                                                              ANSWER: rollcall identity ..
+7 may be two people: 2 of 2 tracks are unlike the rest (cosine 0.120)  split 7 41 42 | set 7 --confirm
+7 and 1 Ada Lovelace (cosine 0.500) may be one person                  merge 7 1 | separate 7 1
+7 may be 1 Ada Lovelace (cosine 0.430) or 12 (0.410)                   merge 7 1 | separate 7 1 | merge 7 12 | separate 7 12
+"
+    );
+    assert_eq!(text(&output.stderr), "");
+
+    let listed = json(&run(&["--format", "json"]).await);
+    assert_eq!(
+        (&listed["total"], &listed["sequence"]),
+        (&3.into(), &60.into())
+    );
+    let items = listed["items"].as_array().unwrap();
+    let kinds: Vec<_> = items
+        .iter()
+        .map(|item| item["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["two_people", "one_person", "which_one"]);
+    assert_eq!(items[0]["track_ids"], serde_json::json!([41, 42]));
+    assert_eq!(items[0]["candidates"], serde_json::json!([]));
+    assert_eq!(items[1]["cosine"], serde_json::Value::Null);
+    assert_eq!(items[2]["sequence"], 10);
+    assert_eq!(items[2]["identity"]["id"], 7);
+    assert_eq!(
+        items[2]["candidates"][0]["identity"]["name"],
+        "Ada Lovelace"
+    );
+
+    let output = run(&["--limit", "2", "--format", "jsonl"]).await;
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+    let said = text(&output.stderr);
+    assert!(said.contains("2 of 3; --limit 0 shows all"), "{said}");
+
+    fake.0.nothing_waits.store(true, Ordering::SeqCst);
+    let output = run(&["--format", "table"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    assert!(said.contains("nothing waits to be decided"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn photos_are_enrolled_person_by_person() {
     let (fake, endpoint) = fake::start().await;
     let folder = tempfile::tempdir().unwrap();

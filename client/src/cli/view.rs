@@ -9,9 +9,11 @@ use super::format::enum_name;
 
 mod alert;
 mod edits;
+mod review;
 
 pub(crate) use alert::{Alert, AlertRule};
 pub(crate) use edits::{Edit, Explanation, Fact};
+pub(crate) use review::ReviewItem;
 
 /// Seconds of stream time.
 pub(crate) fn seconds(at: Option<&Duration>) -> Option<f64> {

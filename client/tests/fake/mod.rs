@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use prost_types::{Duration, Timestamp};
@@ -45,6 +45,7 @@ pub(crate) struct Seen {
     pub(crate) rejections: Mutex<Vec<pb::RejectTracksRequest>>,
     pub(crate) enrolments: Mutex<Vec<pb::EnrolPersonRequest>>,
     pub(crate) forgotten: Mutex<Vec<pb::ForgetFactRequest>>,
+    pub(crate) nothing_waits: AtomicBool,
     pub(crate) undoings: Mutex<Vec<pb::UndoEditRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
@@ -377,6 +378,52 @@ impl IdentityService for Fake {
         Ok(Response::new(pb::ListFactsResponse {
             facts: vec![fact(1 + u64::from(last))],
             next_page_token: if last { "" } else { "1" }.to_owned(),
+        }))
+    }
+
+    /// Three items, one of each kind, one a page; or none.
+    async fn list_review(
+        &self,
+        r: Request<pb::ListReviewRequest>,
+    ) -> Answer<pb::ListReviewResponse> {
+        if self.0.nothing_waits.load(Ordering::SeqCst) {
+            return Ok(Response::new(Default::default()));
+        }
+        let number: u32 = r.into_inner().page_token.parse().unwrap_or(3);
+        let candidate = |id, cosine| pb::ReviewCandidate {
+            identity: Some(identity(id)),
+            cosine,
+        };
+        let kind = pb::ReviewKind::try_from(i32::try_from(number).unwrap()).unwrap();
+        let item = pb::ReviewItem {
+            sequence: u64::from(number) * 10,
+            kind: kind.into(),
+            identity: Some(identity(7)),
+            ..Default::default()
+        };
+        let item = match kind {
+            pb::ReviewKind::TwoPeople => pb::ReviewItem {
+                track_ids: vec![41, 42],
+                cosine: Some(0.12),
+                ..item
+            },
+            pb::ReviewKind::OnePerson => pb::ReviewItem {
+                candidates: vec![candidate(1, 0.5)],
+                ..item
+            },
+            pb::ReviewKind::Unspecified | pb::ReviewKind::WhichOne => pb::ReviewItem {
+                candidates: vec![candidate(1, 0.43), candidate(12, 0.41)],
+                ..item
+            },
+        };
+        Ok(Response::new(pb::ListReviewResponse {
+            items: vec![item],
+            next_page_token: match number {
+                1 => String::new(),
+                _ => (number - 1).to_string(),
+            },
+            total_count: 3,
+            sequence: 60,
         }))
     }
 

@@ -2,7 +2,7 @@
 //! can change places.
 
 use super::{Fault, embed, load_contract};
-use crate::core::{Migration, Pending, Phase, Step, View};
+use crate::core::{Migration, Pending, Phase, Step, View, WriteError};
 use crate::edge::Edge;
 use crate::error::ApiError;
 use rollcall_ingest::Embedder;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Exemplars of a record. What a crash costs is a batch at most.
 const BATCH: usize = 32;
+/// Looks at what has come before the switch at most: photos are enrolled although runs are held.
+const SWITCH_TRIES: usize = 5;
 /// After a failure it is tried again so much later.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -149,24 +151,43 @@ async fn embed_rest(
     mut embedder: Box<dyn Embedder>,
 ) -> Result<(), ApiError> {
     let number = on.number;
-    let before = edge.core.view().progress.lost;
-    loop {
-        let rest = pending(edge, number).await?;
-        if rest.is_empty() {
-            break;
+    let mut tries = SWITCH_TRIES;
+    let sequence = loop {
+        embedder = embed_pending(edge, on, embedder).await?;
+        tries -= 1;
+        match edge.core.migrate(Step::Switch { number }).await {
+            Ok(sequence) => break sequence,
+            // Something has come since, unless it was cancelled.
+            Err(WriteError::MigrationState { .. }) if tries > 0 && embeds(edge, number) => {}
+            Err(error) => return Err(error.into()),
         }
-        embedder = embed_batch(edge, number, embedder, rest).await?;
-    }
-    if edge.core.view().progress.lost != before {
-        check_loss(edge, on).await?;
-    }
-    let sequence = edge.core.migrate(Step::Switch { number }).await?;
+    };
     tracing::info!(
         migration = number,
         sequence,
         "another contract is in service"
     );
     Ok(())
+}
+
+/// Embeds all that is pending, and looks whether anybody is lost by that.
+async fn embed_pending(
+    edge: &Arc<Edge>,
+    on: &Migration,
+    mut embedder: Box<dyn Embedder>,
+) -> Result<Box<dyn Embedder>, ApiError> {
+    let before = edge.core.view().progress.lost;
+    loop {
+        let rest = pending(edge, on.number).await?;
+        if rest.is_empty() {
+            break;
+        }
+        embedder = embed_batch(edge, on.number, embedder, rest).await?;
+    }
+    if edge.core.view().progress.lost != before {
+        check_loss(edge, on).await?;
+    }
+    Ok(embedder)
 }
 
 /// Whether nobody is lost to searches, or that is allowed.

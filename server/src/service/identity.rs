@@ -114,6 +114,13 @@ impl pb::identity_service_server::IdentityService for Identities {
         Ok(Response::new(self.facts(request.into_inner()).await?))
     }
 
+    async fn list_review(
+        &self,
+        request: Request<pb::ListReviewRequest>,
+    ) -> Result<Response<pb::ListReviewResponse>, Status> {
+        Ok(Response::new(self.review(request.into_inner()).await?))
+    }
+
     async fn explain_track(
         &self,
         request: Request<pb::ExplainTrackRequest>,

@@ -76,7 +76,7 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
 
 /// The items proposed before a record, how many wait in all, and the record of the last one if more follow.
 fn items(core: &Core, before: u64) -> Result<(Vec<Item>, u64, Option<u64>), ApiError> {
-    let (mut found, total) = core.catalog().review_items(before, ITEMS + 1)?;
+    let (mut found, total, _) = core.catalog().review_items(before, ITEMS + 1)?;
     let more = found.len() > ITEMS;
     found.truncate(ITEMS);
     let last = found.last().filter(|_| more).map(|last| last.sequence);

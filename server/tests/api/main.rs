@@ -22,6 +22,7 @@ mod offline_index;
 mod page;
 mod people;
 mod repair;
+mod review;
 mod sources;
 mod support;
 mod webhooks;

@@ -147,9 +147,21 @@ async fn of_two_names_one_is_never_taken_away() {
         .holds("Eve");
     fixture.seen_again(0).await;
     assert_eq!(fixture.looks("merge_proposed").await, 1, "it waits already");
+    let review = fixture.review(0, "").await;
+    let item = review.items.first().unwrap();
+    assert_eq!(item.kind(), pb::ReviewKind::OnePerson);
+    assert_eq!(item.identity.as_ref().unwrap().name, "Eve");
+    let ada = item.candidates.first().unwrap();
+    assert_eq!(ada.identity.as_ref().unwrap().name, "Ada");
+    assert!(ada.cosine > 0.5, "{}", ada.cosine);
+    assert_eq!(
+        (item.candidates.len(), item.track_ids.len(), item.cosine),
+        (1, 0, None)
+    );
     let fields = [("other", "1"), ("back", "/review")];
     page.post("/people/2/separate", &fields).await.done();
     page.get("/review").await.holds("Nothing waits.");
+    assert!(fixture.review(0, "").await.items.is_empty());
     assert_eq!(fixture.looks("merged").await, 0);
 }
 
@@ -221,6 +233,14 @@ async fn two_people_in_one_are_proposed_to_be_split() {
         .holds("action=\"/people/1/split\"")
         .holds("name=\"track\" value=\"6\"")
         .holds("name=\"track\" value=\"7\"");
+    let listed = fixture.review(0, "").await.items;
+    let two = listed
+        .iter()
+        .find(|it| it.kind() == pb::ReviewKind::TwoPeople);
+    let two = two.unwrap();
+    assert_eq!(two.identity.as_ref().unwrap().id, 1);
+    assert_eq!((&two.track_ids[..], two.candidates.len()), (&[6, 7][..], 0));
+    assert!(two.cosine.unwrap() < 0.3, "{:?}", two.cosine);
     let fields = [("track", "6"), ("track", "7"), ("back", "/review")];
     page.post("/people/1/split", &fields).await.done();
     assert_eq!(fixture.identity(1).await.track_count, 3);

@@ -78,6 +78,12 @@ pub(crate) enum Identity {
         #[command(flatten)]
         why: Why,
     },
+    /// Lists what waits for you to decide, and the commands that answer it.
+    Review {
+        /// Items at most, 0 for all.
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        limit: usize,
+    },
     /// Why does a track belong to its person?
     Explain {
         /// Id of the track, as `sightings` shows it.

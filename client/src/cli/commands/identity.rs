@@ -3,7 +3,7 @@ use rollcall_client::{Identities, pb};
 use serde_json::json;
 
 use super::edit::{self, Editor};
-use super::{connect, explain, facts, found, limit};
+use super::{connect, explain, facts, found, limit, review};
 use crate::cli::Outcome;
 use crate::cli::args::{Args, Format, Identity};
 use crate::cli::failure::Failure;
@@ -69,6 +69,9 @@ pub(crate) async fn run(
         Identity::Enrol(command) => editor.enrol(command, out).await,
         Identity::Forget { fact, why } => editor.forget(*fact, why, out).await,
         Identity::Facts(command) => facts::list(&client, command, out).await,
+        Identity::Review { limit: at_most } => {
+            review::list(&client.all_review(limit(*at_most)).await?, out)
+        }
         Identity::Explain { track } => explain::show(&client.explain_track(*track).await?, out),
         Identity::Undo {
             edit,

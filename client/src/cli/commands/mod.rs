@@ -7,6 +7,7 @@ mod enrol;
 mod explain;
 mod facts;
 mod identity;
+mod review;
 mod search;
 mod sightings;
 mod source;

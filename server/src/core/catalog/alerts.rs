@@ -161,6 +161,14 @@ impl CatalogWriter {
         Ok(())
     }
 
+    /// Whether anything was told of a person.
+    pub(super) fn any_alert_of(&self, person: u64) -> Result<bool, CatalogError> {
+        Ok(self
+            .db
+            .prepare_cached("SELECT 1 FROM alerts WHERE person_id = ?1 LIMIT 1")?
+            .exists([sql(person)])?)
+    }
+
     /// What was told of a person because of a track goes where the track goes.
     pub(super) fn alerts_follow_track(
         &mut self,

@@ -164,8 +164,10 @@ impl CatalogWriter {
                 statement.execute([sql(*track), sql(into)])?;
             }
             drop(statement);
-            for track in &moved.track_ids {
-                self.alerts_follow_track(*track, (from, into))?;
+            if self.any_alert_of(from)? {
+                for track in &moved.track_ids {
+                    self.alerts_follow_track(*track, (from, into))?;
+                }
             }
         }
         self.recompute(from)?;

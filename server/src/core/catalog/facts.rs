@@ -13,6 +13,9 @@ const FACT: &str = "SELECT id, kind, track_id, identity_id, other_track_id, othe
 const PARTS: &str = "WITH RECURSIVE part (id) AS (VALUES (?1) UNION \
     SELECT r.identity_id FROM redirects r JOIN part ON r.into_id = part.id)";
 
+/// So many tracks are always looked up one by one. Tests, whose model knows the answer, take either way.
+const TRACKS_FEW: usize = if cfg!(test) { 0 } else { 100 };
+
 /// Which facts to list.
 #[derive(Clone, Debug, Default)]
 pub struct FactQuery {
@@ -152,6 +155,28 @@ impl CatalogWriter {
         of_track(&self.db, track)
     }
 
+    /// Facts about any of these tracks, in no order; one about two of them may come twice.
+    ///
+    /// Cost: a look for each track, or, of many tracks, one at all facts if these are fewer.
+    pub(crate) fn facts_of_tracks(
+        &self,
+        tracks: &HashSet<u64>,
+    ) -> Result<Vec<Stated>, CatalogError> {
+        if tracks.len() > TRACKS_FEW && self.fact_count()? < tracks.len() as u64 {
+            return among_all(&self.db, tracks);
+        }
+        let mut all = Vec::new();
+        for track in tracks {
+            all.extend(of_track(&self.db, *track)?);
+        }
+        Ok(all)
+    }
+
+    fn fact_count(&self) -> Result<u64, CatalogError> {
+        let mut statement = self.db.prepare_cached("SELECT count(*) FROM facts")?;
+        Ok(statement.query_row([], |row| row.get(0).map(unsql))?)
+    }
+
     /// Facts about an identity, and about whoever is a part of it: all, or those of one kind.
     pub(crate) fn facts_of_identity(
         &self,
@@ -172,6 +197,19 @@ fn of_track(db: &Connection, track: u64) -> Result<Vec<Stated>, CatalogError> {
     let mut statement = db.prepare_cached(&text)?;
     let rows = statement.query_map([sql(track)], stated)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Facts about any of these tracks, by a look at all facts.
+fn among_all(db: &Connection, tracks: &HashSet<u64>) -> Result<Vec<Stated>, CatalogError> {
+    let mut statement = db.prepare_cached(FACT)?;
+    let mut all = Vec::new();
+    for row in statement.query_map([], stated)? {
+        let row = row?;
+        if tracks.contains(&row.fact.track_id) || tracks.contains(&row.fact.other_track_id) {
+            all.push(row);
+        }
+    }
+    Ok(all)
 }
 
 /// Identities that are two people by a fact about them or their tracks: the lower id first.

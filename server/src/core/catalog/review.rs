@@ -2,7 +2,7 @@
 //! may be one person, and identities that may be two.
 
 use super::facts::told_apart;
-use super::read::{IDENTITY, identity_row, resolve};
+use super::read::{IDENTITY, applied_sequence, identity_row, resolve};
 use super::{Catalog, CatalogError, CatalogWriter, sql, unsql};
 use crate::pb;
 use rollcall_log::record::{
@@ -58,8 +58,9 @@ const WAITING: &str = "SELECT p.sequence, p.identity_id, p.candidate_id, p.cosin
     ORDER BY p.sequence DESC, p.cosine DESC, p.candidate_id";
 
 impl Catalog {
-    /// What waits of what was proposed before record `before`, newest first, and how much waits in all. What has
-    /// been answered meanwhile (merged, told apart, named, confirmed, moved, hidden) is left out.
+    /// What waits of what was proposed before record `before`, newest first; how much waits in all; and the sequence
+    /// that was read. What has been answered meanwhile (merged, told apart, named, confirmed, moved, hidden) is left
+    /// out.
     ///
     /// Cost: a look at all that was proposed, and at all facts that say "two people".
     ///
@@ -69,7 +70,7 @@ impl Catalog {
         &self,
         before: u64,
         limit: usize,
-    ) -> Result<(Vec<ReviewItem>, u64), CatalogError> {
+    ) -> Result<(Vec<ReviewItem>, u64, u64), CatalogError> {
         self.read(|db| {
             let mut waiting = db.prepare_cached(WAITING)?;
             let rows = waiting.query_map([], |row| {
@@ -95,7 +96,7 @@ impl Catalog {
                     items.push(open.item(db)?);
                 }
             }
-            Ok((items, total))
+            Ok((items, total, applied_sequence(db)?))
         })
     }
 }

@@ -8,7 +8,7 @@ use super::LINKED_MAX;
 use super::draft::{Draft, owners};
 use super::plan::editable;
 use rollcall_log::record::{Edited, FactChange, FactKind};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Facts named in a refusal at most.
 const NAMED_MAX: usize = 10;
@@ -258,12 +258,10 @@ pub(super) fn broken(
     // Whatever is about something that the edit changes; nothing else can break.
     let mut about: BTreeMap<u64, Stated> = BTreeMap::new();
     let mut add = |all: Vec<Stated>| about.extend(all.into_iter().map(|it| (it.fact.fact_id, it)));
-    for track in planned.moves.iter().flat_map(|moved| &moved.track_ids) {
-        add(catalog.facts_of_track(*track)?);
-    }
-    for photo in &planned.enrolled {
-        add(catalog.facts_of_track(photo.track_id)?);
-    }
+    let moved = planned.moves.iter().flat_map(|moved| &moved.track_ids);
+    let photos = planned.enrolled.iter().map(|photo| photo.track_id);
+    let tracks: HashSet<u64> = moved.copied().chain(photos).collect();
+    add(catalog.facts_of_tracks(&tracks)?);
     for change in &planned.redirects {
         add(catalog.facts_of_identity(change.identity_id, None)?);
     }

@@ -14,7 +14,7 @@ use rollcall_log::record::{
     Body, EditKind, Edited, Fact, FactChange, IdentityRenamed, PartLeft, Profile, ProfileChange,
     RedirectChange, TracksMoved,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Edits in the way that are named at most.
 const EDITS_IN_WAY_MAX: usize = 100;
@@ -243,14 +243,19 @@ impl Undoing<'_> {
     }
 
     /// Leaves what would break these facts where it is; whether there was anything of the kind.
+    ///
+    /// Cost: linear in what is planned and in the facts; of a large merge there are many of both.
     fn leave(&mut self, against: &[Stated]) -> Result<bool, CatalogError> {
+        let whole = self.absorbed_whole();
+        let planned = self.planned.facts.iter();
+        let restated: HashSet<u64> = planned.filter_map(|it| Some(it.fact?.fact_id)).collect();
+        let mut dropped = HashSet::new();
+        let mut staying: HashMap<u64, (usize, &Stated)> = HashMap::new();
         let mut left = false;
-        for stated in against {
+        for (number, stated) in against.iter().enumerate() {
             let id = stated.fact.fact_id;
-            let facts = self.planned.facts.len();
-            let restated = |it: &FactChange| it.fact.is_some_and(|fact| fact.fact_id == id);
-            self.planned.facts.retain(|change| !restated(change));
-            if self.planned.facts.len() < facts {
+            if restated.contains(&id) {
+                dropped.insert(id);
                 let what = format!("that {} cannot hold again", in_words(&stated.fact));
                 self.fact_left(&stated.fact, what)?;
                 left = true;
@@ -261,19 +266,29 @@ impl Undoing<'_> {
                     continue;
                 };
                 left |= self.leave_photo(track, &stated.in_words());
-                left |= self.leave_apart(track, &stated.in_words());
-                for moved in &mut self.planned.moves {
-                    let tracks = moved.track_ids.len();
-                    moved.track_ids.retain(|id| *id != track);
-                    if moved.track_ids.len() < tracks {
-                        self.planned.left_track_ids.push(track);
-                        let key = (moved.from_identity_id, "TRACKS");
-                        let what = || format!("track {track} stays: {}", stated.in_words());
-                        self.way.entry(key).or_insert_with(what);
-                        left = true;
-                    }
+                if let Some(from) = whole.get(&track) {
+                    left |= self.leave_apart(*from, track, &stated.in_words());
                 }
+                staying.entry(track).or_insert((number, stated));
             }
+        }
+        let dropped = |it: &FactChange| it.fact.is_some_and(|it| dropped.contains(&it.fact_id));
+        self.planned.facts.retain(|change| !dropped(change));
+        for moved in &mut self.planned.moves {
+            let all = std::mem::take(&mut moved.track_ids).into_iter();
+            let stays = |track: &u64| staying.contains_key(track);
+            let (stay, go): (Vec<u64>, Vec<u64>) = all.partition(stays);
+            moved.track_ids = go;
+            let reasons = stay
+                .iter()
+                .filter_map(|track| Some((track, staying.get(track)?)));
+            if let Some((track, (_, stated))) = reasons.min_by_key(|(_, (number, _))| number) {
+                let key = (moved.from_identity_id, "TRACKS");
+                let what = || format!("track {track} stays: {}", stated.in_words());
+                self.way.entry(key).or_insert_with(what);
+                left = true;
+            }
+            self.planned.left_track_ids.extend(stay);
         }
         self.planned
             .moves
@@ -281,14 +296,22 @@ impl Undoing<'_> {
         Ok(left)
     }
 
+    /// Tracks of those who are to be absorbed again, and of whom they are.
+    fn absorbed_whole(&self) -> HashMap<u64, u64> {
+        let whole = self.planned.moves.iter().filter(|moved| moved.all);
+        let tracks = whole.flat_map(|moved| {
+            let from = moved.from_identity_id;
+            moved.track_ids.iter().map(move |track| (*track, from))
+        });
+        tracks.collect()
+    }
+
     /// Whoever is to be absorbed again is absorbed whole, or not at all: not at all, if this track of theirs stays.
-    fn leave_apart(&mut self, track: u64, why: &str) -> bool {
-        let absorbed = |moved: &&TracksMoved| moved.all && moved.track_ids.contains(&track);
-        let whole = self.planned.moves.iter().find(absorbed);
-        let Some(from) = whole.map(|moved| moved.from_identity_id) else {
-            return false;
-        };
+    fn leave_apart(&mut self, from: u64, track: u64, why: &str) -> bool {
         let of_them = |moved: &TracksMoved| moved.all && moved.from_identity_id == from;
+        if !self.planned.moves.iter().any(of_them) {
+            return false;
+        }
         self.planned.moves.retain(|moved| !of_them(moved));
         self.planned
             .redirects

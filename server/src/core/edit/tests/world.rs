@@ -388,7 +388,7 @@ impl World {
             });
             waiting.extend(several.map(|candidate| (id, candidate)));
         }
-        let (items, total) = self.core.catalog().review_items(u64::MAX, 1000).unwrap();
+        let (items, total, _) = self.core.catalog().review_items(u64::MAX, 1000).unwrap();
         assert_eq!(total, items.len() as u64);
         let shown = items.iter().flat_map(|item| {
             let candidates = item.candidates.iter();
