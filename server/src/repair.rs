@@ -6,13 +6,13 @@
 //! review queue. Whoever was named by an edit together with the other is left alone: somebody has looked.
 
 use crate::config::{Assigner, RepairMode};
-use crate::core::{Catalog, Change, Committed, Edit, SYSTEM, View};
+use crate::core::{Catalog, Change, Committed, Core, Edit, SYSTEM, View};
 use crate::edge::Edge;
 use crate::error::ApiError;
 use crate::pb;
 use crate::pb::watch_event::Event;
 use prometheus::{IntCounterVec, Opts, Registry};
-use rollcall_index::{Embedding, IdentityId, State, TrackId};
+use rollcall_index::{Embedding, IdentityId, SourceId, State, TrackId};
 use rollcall_ingest::cluster::AssignRules;
 use rollcall_ingest::cluster::repair::{self, Judgement, Known, Pair, RepairRules, Said, split};
 use rollcall_log::record::ReviewProposed;
@@ -178,9 +178,9 @@ async fn look(
         return Ok(());
     }
     let rules = RepairRules::new(AssignRules::for_contract(models.collection.same_cosine));
-    let catalog = edge.core.catalog().clone();
+    let core = edge.core.clone();
     let merges = edge.config.repair.mode == RepairMode::Merge;
-    let find = move || find(&view, &catalog, identity, (&rules, merges));
+    let find = move || find(&view, &core, identity, (&rules, merges));
     let mut outcome = "nothing";
     for found in edge.pool.run(find).await? {
         outcome = carry_out(edge, found).await?.unwrap_or(outcome);
@@ -219,13 +219,13 @@ async fn carry_out(edge: &Edge, found: Found) -> Result<Option<&'static str>, Ap
 
 fn find(
     view: &View,
-    catalog: &Catalog,
+    core: &Core,
     identity: IdentityId,
     (rules, merges): (&RepairRules, bool),
 ) -> Result<Vec<Found>, ApiError> {
-    let state = &view.index;
+    let (state, catalog) = (&view.index, core.catalog());
     let around = Around {
-        catalog,
+        core,
         state,
         sources: usize::try_from(catalog.source_count()?).unwrap_or(usize::MAX),
         same_frame: rules.assign.same_frame,
@@ -318,7 +318,7 @@ fn known(catalog: &Catalog, identity: IdentityId) -> Result<Option<SaidOf>, ApiE
 
 /// What catalog and index know of two identities.
 struct Around<'a> {
-    catalog: &'a Catalog,
+    core: &'a Core,
     state: &'a State,
     sources: usize,
     same_frame: f32,
@@ -345,13 +345,20 @@ impl Known for Around<'_> {
         self.sources
     }
 
+    fn strangers(&self, source: SourceId) -> f32 {
+        self.core.strangers_ratio(source.get())
+    }
+
     fn said(&self, identity: IdentityId) -> Result<Said, ApiError> {
-        let known = known(self.catalog, identity)?;
+        let known = known(self.core.catalog(), identity)?;
         Ok(known.map_or(Said::Nothing, |known| known.said))
     }
 
     fn together(&self, one: IdentityId, other: IdentityId) -> Result<u32, ApiError> {
-        let pairs = self.catalog.on_screen_together(one.get(), other.get())?;
+        let pairs = self
+            .core
+            .catalog()
+            .on_screen_together(one.get(), other.get())?;
         let unlike = pairs
             .into_iter()
             .filter(|(one, other)| !self.look_the_same(*one, *other));
@@ -359,6 +366,9 @@ impl Known for Around<'_> {
     }
 
     fn barred(&self, one: IdentityId, other: IdentityId) -> Result<bool, ApiError> {
-        Ok(self.catalog.edited_together(one.get(), other.get())?)
+        Ok(self
+            .core
+            .catalog()
+            .edited_together(one.get(), other.get())?)
     }
 }

@@ -140,7 +140,7 @@ impl Likeness {
     }
 
     /// The spread of the cosine of these two, were they two people.
-    fn different(&self, one: Basis, other: Basis) -> f32 {
+    pub(super) fn different(&self, one: Basis, other: Basis) -> f32 {
         let sd = |basis: Basis| match basis.strangers {
             0 => self.different_sd,
             measured => (measured as f32 / 1000.0).max(LEAST_DIFFERENT * self.different_sd),

@@ -17,6 +17,99 @@ const BELOW_FLOOR: f32 = 0.05;
 /// rest on: nothing is measured between them.
 const RIVAL_WITHIN: f32 = 0.15;
 
+/// How much more alike strangers are in one source: people who share camera, light and picture quality resemble
+/// each other more than others do. It is seen from those who are on screen at the same time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Strangers {
+    many: f32,
+    /// Of their cosines, each in spreads of what is to be expected of the two.
+    squares: f32,
+}
+
+/// What is believed of a source before anybody was measured weighs as much as so many strangers: their cosines are
+/// so many times as spread as elsewhere. (People in one crowd, filmed by one camera: 0.166 around 0, of a model
+/// with the threshold 0.40; people of different films 0.098.)
+const BELIEVED: f32 = 8.0;
+const BELIEVED_RATIO: f32 = 1.6;
+/// Two who resemble each other by more spreads than this are kin, or one person's picture, and count as no more.
+const SPREADS_MAX: f32 = 3.0;
+/// With so many measured, older ones begin to count for less.
+const MEASURED_MAX: f32 = 512.0;
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self {
+            many: BELIEVED,
+            squares: BELIEVED * BELIEVED_RATIO.powi(2),
+        }
+    }
+}
+
+impl Strangers {
+    /// Two who are on screen together have a cosine of so many spreads.
+    pub fn seen(&mut self, spreads: f32) {
+        if self.many >= MEASURED_MAX {
+            self.many /= 2.0;
+            self.squares /= 2.0;
+        }
+        self.many += 1.0;
+        self.squares += spreads.powi(2).min(SPREADS_MAX * SPREADS_MAX);
+    }
+
+    /// How many times as spread strangers' cosines are as elsewhere; at least 1.
+    #[must_use]
+    pub fn ratio(&self) -> f32 {
+        (self.squares / self.many).sqrt().max(1.0)
+    }
+}
+
+/// The cosines of a track to those on screen beside it who do not look the same, each in spreads of what is to be
+/// expected of two strangers like these.
+///
+/// Cost: for each a look at its faces in the track, and at 128 codes.
+pub fn beside<'a>(
+    state: &'a State,
+    track: &'a Track,
+    on_screen: impl Iterator<Item = IdentityId> + 'a,
+    rules: &'a AssignRules,
+) -> impl Iterator<Item = f32> + 'a {
+    let cohort = LazyCell::new(|| state.cohort());
+    let own = LazyCell::new(|| state.cohort().spread(track.mean));
+    let strangers = on_screen.filter(|identity| Some(*identity) != track.identity);
+    strangers.filter_map(move |identity| {
+        let found = state.identity_similarity(track.mean, identity, Some(track.id));
+        let cosine = found.ok().flatten()?.get();
+        let of = [*own, cohort.spread_of(identity)].map(|strangers| Basis {
+            strangers,
+            ..Basis::new(1, 1)
+        });
+        let spread = rules.likeness.different(of[0], of[1]);
+        (cosine < rules.same_frame).then_some(cosine / spread)
+    })
+}
+
+/// What somebody rests on in the eyes of whoever was seen in a source of theirs, in which strangers are so many times
+/// as alike: of their tracks, `share` are there.
+pub(super) fn in_company(basis: Basis, share: f32, ratio: f32, rules: &AssignRules) -> Basis {
+    let times = 1.0 + share * (ratio - 1.0);
+    let spread = match basis.strangers {
+        0 => rules.likeness.different_sd,
+        measured => measured as f32 / 1000.0,
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small number that is not negative"
+    )]
+    // The spread of chance is the geometric mean of the two sides'.
+    let strangers = ((spread * times.powi(2)).clamp(0.0, 2.0) * 1000.0) as u32;
+    if times > 1.0 {
+        Basis { strangers, ..basis }
+    } else {
+        basis
+    }
+}
+
 /// A track as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct Track<'a> {
@@ -46,6 +139,8 @@ pub trait Known {
     fn barred(&self, identity: IdentityId) -> bool;
     /// Of how many that has been said: so many more are looked at.
     fn barred_count(&self) -> usize;
+    /// How many times as alike strangers are in the track's source ([`Strangers::ratio`]).
+    fn strangers(&self) -> f32;
 }
 
 /// What there is to decide of a track.
@@ -73,13 +168,26 @@ pub fn question(
         rules,
     )?;
     let cohort = LazyCell::new(|| state.cohort());
+    // Compared with nobody, it makes no difference.
+    let alone = hits.is_empty() && track.identity.is_none();
+    let basis = Basis {
+        strangers: if alone { 0 } else { cohort.spread(track.mean) },
+        ..Basis::new(1, track.faces.max(1))
+    };
+    let rests_on = |standing: &Standing| {
+        let here = standing.tracks_in(track.source);
+        let share = here as f32 / standing.basis.tracks as f32;
+        let ratio = known.strangers();
+        (in_company(standing.basis, share, ratio, rules), here)
+    };
     let candidate = |hit: &IdentityHit| {
         let standing = measured(state, hit.identity, Some(track.id), &cohort)?;
+        let (basis, here) = rests_on(&standing);
         Some(Candidate {
             identity: hit.identity,
             similarity: hit.similarity.get(),
-            basis: standing.basis,
-            here: standing.tracks_in(track.source),
+            basis,
+            here,
             on_screen: known.on_screen(hit.identity),
             barred: known.barred(hit.identity),
         })
@@ -88,10 +196,13 @@ pub fn question(
     let current = |identity| -> Result<Current, SearchError> {
         let similarity = state.identity_similarity(track.mean, identity, Some(track.id))?;
         let standing = measured(state, identity, Some(track.id), &cohort);
-        let rest = similarity.zip(standing).map(|(similarity, standing)| Rest {
-            similarity: similarity.get(),
-            basis: standing.basis,
-            here: standing.tracks_in(track.source),
+        let rest = similarity.zip(standing).map(|(similarity, standing)| {
+            let (basis, here) = rests_on(&standing);
+            Rest {
+                similarity: similarity.get(),
+                basis,
+                here,
+            }
         });
         Ok(Current {
             identity,
@@ -105,15 +216,7 @@ pub fn question(
         .filter(|candidate| !candidate.barred && Some(candidate.identity) != track.identity);
     let rivals: Vec<(IdentityId, f32)> = rivals.map(|one| (one.identity, one.similarity)).collect();
     Ok(Question {
-        track: Basis {
-            // Compared with nobody, it makes no difference.
-            strangers: if candidates.is_empty() && current.is_none() {
-                0
-            } else {
-                cohort.spread(track.mean)
-            },
-            ..Basis::new(1, track.faces.max(1))
-        },
+        track: basis,
         poor: track.poor,
         current,
         alike: alike(state, &rivals),
@@ -171,4 +274,43 @@ pub(super) fn alike(state: &State, all: &[(IdentityId, f32)]) -> Vec<Alike> {
         })
     };
     pairs.filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_believed_to_make_people_alike_until_it_was_measured() {
+        let mut strangers = Strangers::default();
+        assert!((strangers.ratio() - BELIEVED_RATIO).abs() < 1e-6);
+        for _ in 0..2_000 {
+            strangers.seen(0.9);
+        }
+        assert_eq!(strangers.ratio(), 1.0, "no less than elsewhere");
+        for _ in 0..2_000 {
+            strangers.seen(-2.0);
+        }
+        assert!((strangers.ratio() - 2.0).abs() < 0.01, "older ones fade");
+    }
+
+    #[test]
+    fn in_company_more_is_asked() {
+        let rules = AssignRules::for_contract(0.40);
+        let known = Basis {
+            strangers: 100,
+            ..Basis::new(3, 9)
+        };
+        let evidence = |share, ratio| {
+            let basis = in_company(known, share, ratio, &rules);
+            rules.likeness.evidence(0.40, Basis::new(1, 3), basis)
+        };
+        assert_eq!(evidence(0.0, 1.6), evidence(1.0, 1.0));
+        assert!(evidence(0.5, 1.6) < evidence(0.0, 1.6));
+        assert!(evidence(1.0, 1.6) < evidence(0.5, 1.6));
+        // Nothing was measured of the other one: by that share more than what the model has.
+        let unknown = in_company(Basis::new(3, 9), 1.0, 1.6, &rules);
+        let spread = rules.likeness.different(unknown, Basis::new(1, 3));
+        assert!((spread / rules.likeness.different_sd - 1.6).abs() < 0.01);
+    }
 }

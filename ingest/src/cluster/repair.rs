@@ -16,7 +16,7 @@ use rollcall_index::{Basis, Filter, IdentityId, SearchError, SourceId, Standing,
 
 use super::{
     AssignRules,
-    measure::{alike, measured, near},
+    measure::{alike, in_company, measured, near},
 };
 
 /// Identities looked at beside the one in question.
@@ -181,6 +181,8 @@ pub trait Known {
     type Error: From<SearchError>;
     /// How many sources there are.
     fn sources(&self) -> usize;
+    /// How many times as alike strangers are in a source ([`super::measure::Strangers::ratio`]).
+    fn strangers(&self, source: SourceId) -> f32;
     /// What people have said of the identity.
     ///
     /// # Errors
@@ -240,11 +242,16 @@ pub fn look<K: Known>(
         let Some(other) = measured(state, hit.identity, None, &cohort) else {
             continue;
         };
+        let (here, shared) = here(&standing, &other);
+        let greater = one.basis.max(other.basis);
+        let share = here as f32 / greater.tracks as f32;
+        let ratio = shared.map_or(1.0, |source| known.strangers(source));
+        let basis = in_company(other.basis, share, ratio, &rules.assign);
         let pair = Pair {
             one,
-            other: said_nothing(hit.identity, other.basis),
+            other: said_nothing(hit.identity, basis),
             similarity: hit.similarity.get(),
-            here: here(&standing, &other),
+            here,
             sources: known.sources(),
             together: 0,
             barred: false,
@@ -276,8 +283,8 @@ pub fn look<K: Known>(
 /// Where photos are that were enrolled: nobody is seen there.
 const PHOTOS: SourceId = SourceId::new(0);
 
-/// Of the greater one's tracks, those in the source where both were seen and those are most.
-fn here(one: &Standing, other: &Standing) -> u32 {
+/// Of the greater one's tracks, those in the source where both were seen and those are most; and that source.
+fn here(one: &Standing, other: &Standing) -> (u32, Option<SourceId>) {
     let (lesser, greater) = if one.basis <= other.basis {
         (one, other)
     } else {
@@ -286,8 +293,9 @@ fn here(one: &Standing, other: &Standing) -> u32 {
     let places = lesser.places.iter();
     let shared = places
         .filter(|(source, _)| *source != PHOTOS)
-        .map(|(source, _)| greater.tracks_in(*source));
-    shared.max().unwrap_or(0)
+        .map(|(source, _)| (greater.tracks_in(*source), *source));
+    let most = shared.filter(|(tracks, _)| *tracks > 0).max();
+    most.map_or((0, None), |(tracks, source)| (tracks, Some(source)))
 }
 
 /// The evidence for the next of these pairs whose other side is not the same person as the best's.

@@ -60,6 +60,7 @@ use crate::config::Assigner;
 use crate::pb;
 use alert::AlertCommand;
 use command::{Action, Command, Done};
+use observe::Scenes;
 
 /// Who writes what the server decides.
 pub(crate) const SYSTEM: &str = "system";
@@ -123,6 +124,7 @@ pub(crate) struct Shared {
     pub(crate) state: ArcSwap<WriteState>,
     pub(crate) commits: broadcast::Sender<Arc<Committed>>,
     pub(crate) events: EventSource,
+    pub(crate) scenes: Arc<Scenes>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -174,6 +176,7 @@ impl Core {
             state: ArcSwap::from_pointee(WriteState::Ok),
             commits,
             events,
+            scenes: Arc::default(),
         });
         let writer = writer::start(opened, options, metrics, Arc::clone(&shared), inbox)
             .map_err(|source| OpenError::Thread { source })?;
@@ -198,6 +201,11 @@ impl Core {
     /// The log as readers see it: durable records and blobs.
     pub fn log(&self) -> LogReader {
         LogReader::clone(&self.shared.log.load())
+    }
+
+    /// How many times as alike strangers are in a source as elsewhere, as far as that is known.
+    pub fn strangers_ratio(&self, source: u64) -> f32 {
+        self.shared.scenes.ratio(source)
     }
 
     /// Every group commit from now on, in order.

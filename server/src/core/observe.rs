@@ -14,13 +14,15 @@ use super::{CoreMetrics, SYSTEM};
 use crate::pb;
 use crate::time::{duration_us, timestamp_us};
 use rollcall_index::{Embedding, FaceId, IdentityId, SourceId, TrackId};
-use rollcall_ingest::cluster::{self, AssignRules, Choice, measure};
+use rollcall_ingest::cluster::measure::{self, Strangers};
+use rollcall_ingest::cluster::{self, AssignRules, Choice};
 use rollcall_log::record::{
     Body, Candidate, Decision, DecisionKind, Exemplar, FaceBox, FactKind, Record, SourceKind,
     SourceProgress, SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
     TrackRetracted,
 };
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The runs that are on, and the rules by which tracks are assigned.
 pub(super) struct Runs {
@@ -28,8 +30,40 @@ pub(super) struct Runs {
     rules: AssignRules,
     dimension: usize,
     metrics: CoreMetrics,
+    scenes: Arc<Scenes>,
     /// No run begins, none goes on.
     held: bool,
+}
+
+/// How much more alike strangers are in each source. In memory alone: decisions are recorded as results, and what
+/// is believed of a source that was not measured since the start is on the safe side.
+#[derive(Debug, Default)]
+pub(crate) struct Scenes(Mutex<HashMap<u64, Strangers>>);
+
+impl Scenes {
+    /// How many times as alike they are there as elsewhere.
+    pub(crate) fn ratio(&self, source: u64) -> f32 {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&source).copied().unwrap_or_default().ratio()
+    }
+
+    /// Strangers on screen together had cosines of so many spreads.
+    fn seen(&self, source: u64, spreads: impl Iterator<Item = f32>) {
+        let mut spreads = spreads.peekable();
+        if spreads.peek().is_none() {
+            return;
+        }
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(source).or_default();
+        spreads.for_each(|spread| known.seen(spread));
+    }
+
+    fn forget(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
 }
 
 struct ActiveRun {
@@ -42,13 +76,19 @@ struct ActiveRun {
 }
 
 impl Runs {
-    pub(super) fn new(same_cosine: f32, dimension: usize, metrics: CoreMetrics) -> Self {
+    pub(super) fn new(
+        same_cosine: f32,
+        dimension: usize,
+        metrics: CoreMetrics,
+        scenes: Arc<Scenes>,
+    ) -> Self {
         let rules = AssignRules::for_contract(same_cosine);
         Self {
             active: HashMap::new(),
             rules,
             dimension,
             metrics,
+            scenes,
             held: false,
         }
     }
@@ -65,6 +105,7 @@ impl Runs {
     pub(super) fn go_over(&mut self, same_cosine: f32, dimension: usize) {
         self.rules = AssignRules::for_contract(same_cosine);
         self.dimension = dimension;
+        self.scenes.forget();
         self.clear();
     }
 
@@ -472,6 +513,7 @@ impl Runs {
                 .collect(),
             barred: said.barred,
             sources: catalog.ids().source,
+            strangers: self.scenes.ratio(scene.source_id),
         };
         let old_qualities = old.iter().map(|(_, quality)| *quality);
         let mut qualities = old_qualities.chain(new.iter().map(|(_, quality)| *quality));
@@ -489,6 +531,9 @@ impl Runs {
                 what: error.to_string(),
             }
         })?;
+        let on_screen = around.on_screen.iter().copied().map(IdentityId::new);
+        let spreads = measure::beside(state, &asked, on_screen, &self.rules);
+        self.scenes.seen(scene.source_id, spreads);
         let mut verdict = cluster::decide(&question, &self.rules);
         // What has no face here may be theirs all the same: exemplars that another model could not embed, say.
         verdict.absorbs_previous &= said.only;
@@ -570,6 +615,7 @@ struct Around {
     on_screen: HashSet<u64>,
     barred: HashSet<u64>,
     sources: u64,
+    strangers: f32,
 }
 
 impl measure::Known for Around {
@@ -587,6 +633,10 @@ impl measure::Known for Around {
 
     fn barred_count(&self) -> usize {
         self.barred.len()
+    }
+
+    fn strangers(&self) -> f32 {
+        self.strangers
     }
 }
 

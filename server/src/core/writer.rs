@@ -60,7 +60,12 @@ pub(super) fn start(
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Command>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let runs = Runs::new(options.same_cosine, options.dimension, metrics.clone());
+    let runs = Runs::new(
+        options.same_cosine,
+        options.dimension,
+        metrics.clone(),
+        Arc::clone(&shared.scenes),
+    );
     let checkpointed = truth.log.durable_sequence();
     let mut writer = Writer {
         truth: Some(truth),

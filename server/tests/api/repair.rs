@@ -33,16 +33,16 @@ async fn two_of_one(api: &Api) {
     for key in 1..=3 {
         let own = usize::try_from(key).unwrap() + 9;
         let from = 10 * i64::try_from(key).unwrap();
-        run.track(seen(key, 1, from, face(0.9, 0.0, own), true))
+        run.track(seen(key, 1, from, face(0.97, 0.0, own), true))
             .await;
     }
     let dark = [(4, 40, 20), (5, 50, 21)];
     for (key, from, own) in dark {
-        run.track(seen(key, 1, from, face(0.25, 0.93, own), false))
+        run.track(seen(key, 1, from, face(0.35, 0.9, own), false))
             .await;
     }
     for (key, from, own) in dark {
-        run.track(seen(key, 2, from, face(0.9, 0.0, own + 10), true))
+        run.track(seen(key, 2, from, face(0.97, 0.0, own + 10), true))
             .await;
     }
     run.finish().await;
@@ -98,7 +98,7 @@ impl Fixture {
         let source = self.api.add_remote(&format!("again {number}")).await;
         let mut run = self.api.run(source.id).await;
         let own = usize::try_from(number).unwrap() + 40;
-        run.track(seen(1, 1, 0, face(0.95, 0.0, own), true)).await;
+        run.track(seen(1, 1, 0, face(0.98, 0.0, own), true)).await;
         run.finish().await;
         self.until("", before + 1).await;
     }

@@ -8,7 +8,8 @@ use rollcall_index::{
     Embedding, FaceId, IdentityId, Index, Operation, SearchError, Similarity, SourceId, TrackId,
 };
 use rollcall_ingest::cluster::{
-    AssignRules, Choice, decide, measure,
+    AssignRules, Choice, decide,
+    measure::{self, Strangers},
     repair::{self, Judgement, RepairRules, Said},
 };
 
@@ -34,11 +35,6 @@ pub(crate) enum Repaired {
     ToTheEnd,
 }
 
-/// The rules for tracks and for looking again.
-pub(crate) fn rules(threshold: f32) -> RepairRules {
-    RepairRules::new(AssignRules::for_contract(threshold))
-}
-
 /// The identities made so far.
 pub(crate) struct Assigner<'a> {
     stream: &'a Stream,
@@ -49,6 +45,8 @@ pub(crate) struct Assigner<'a> {
     identities: u64,
     /// How many there are.
     sources: usize,
+    /// What strangers are like in each.
+    strangers: HashMap<SourceId, Strangers>,
     /// Of each track, if it has one; `merged` leads on from there.
     identity: Vec<Option<u64>>,
     /// Whom an identity that is gone was merged into.
@@ -64,7 +62,7 @@ pub(crate) struct Assigner<'a> {
 impl<'a> Assigner<'a> {
     pub(crate) fn new(
         stream: &'a Stream,
-        rules: RepairRules,
+        threshold: f32,
         decided: Decided,
         repaired: Repaired,
     ) -> Self {
@@ -72,10 +70,11 @@ impl<'a> Assigner<'a> {
             stream,
             decided,
             repaired,
-            rules,
+            rules: RepairRules::new(AssignRules::for_contract(threshold)),
             index: Index::new(stream.vectors.dimension()),
             identities: 0,
             sources: stream.sources.iter().collect::<HashSet<_>>().len(),
+            strangers: HashMap::new(),
             identity: vec![None; stream.lengths.len()],
             merged: HashMap::new(),
             tracks: HashMap::new(),
@@ -115,7 +114,7 @@ impl<'a> Assigner<'a> {
     }
 
     fn decide(&mut self, track: usize) -> Result<()> {
-        let rows = &self.seen[track];
+        let rows = self.seen[track].clone();
         let faces: Vec<Embedding> = rows
             .iter()
             .map(|row| self.stream.vectors.embedding(*row))
@@ -151,17 +150,24 @@ impl<'a> Assigner<'a> {
     }
 
     /// The identity that a track of these faces joins or keeps; `None` if it opens one.
-    fn who(&self, track: usize, before: Option<u64>, faces: &[Embedding]) -> Result<Option<u64>> {
+    fn who(
+        &mut self,
+        track: usize,
+        before: Option<u64>,
+        faces: &[Embedding],
+    ) -> Result<Option<u64>> {
         let mean = Embedding::mean(faces.iter().map(|face| (face, 1.0)));
         let mean = mean.context("a track's faces cancel out")?;
         let others = self.stream.together[track].iter();
+        let source = SourceId::new(u64::from(self.stream.sources[self.seen[track][0]]));
         let beside = Beside {
             identities: others.filter_map(|other| self.of(*other)).collect(),
             sources: self.sources,
+            strangers: self.strangers(source).ratio(),
         };
         let asked = measure::Track {
             id: TrackId::new(track as u64),
-            source: SourceId::new(u64::from(self.stream.sources[self.seen[track][0]])),
+            source,
             mean: &mean,
             faces: u32::try_from(faces.len())?,
             poor: false,
@@ -169,12 +175,23 @@ impl<'a> Assigner<'a> {
             pinned: false,
         };
         let rules = &self.rules.assign;
-        let question = measure::question(self.index.newest(), &asked, &beside, rules)?;
+        let state = self.index.newest();
+        let question = measure::question(state, &asked, &beside, rules)?;
+        let mut strangers = self.strangers(source);
+        let on_screen = beside.identities.iter().copied().map(IdentityId::new);
+        measure::beside(state, &asked, on_screen, rules)
+            .for_each(|spreads| strangers.seen(spreads));
+        self.strangers.insert(source, strangers);
+        let rules = &self.rules.assign;
         Ok(match decide(&question, rules).choice {
             Choice::Join { identity, .. } => Some(identity.get()),
             Choice::Keep => before,
             Choice::New | Choice::Ambiguous { .. } => None,
         })
+    }
+
+    fn strangers(&self, source: SourceId) -> Strangers {
+        self.strangers.get(&source).copied().unwrap_or_default()
     }
 
     fn belongs(&mut self, track: usize, before: Option<u64>, identity: u64) {
@@ -266,6 +283,7 @@ fn resolve(merged: &HashMap<u64, u64>, mut identity: u64) -> u64 {
 struct Beside {
     identities: HashSet<u64>,
     sources: usize,
+    strangers: f32,
 }
 
 impl measure::Known for Beside {
@@ -284,6 +302,10 @@ impl measure::Known for Beside {
     fn barred_count(&self) -> usize {
         0
     }
+
+    fn strangers(&self) -> f32 {
+        self.strangers
+    }
 }
 
 /// What is known of identities here: who was on screen together.
@@ -294,6 +316,10 @@ impl repair::Known for Known<'_, '_> {
 
     fn sources(&self) -> usize {
         self.0.sources
+    }
+
+    fn strangers(&self, source: SourceId) -> f32 {
+        self.0.strangers(source).ratio()
     }
 
     fn said(&self, _: IdentityId) -> Result<Said, SearchError> {

@@ -62,8 +62,8 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let stream = Stream::read(&arguments.corpus, arguments.shuffled.as_deref())?;
     for threshold in &arguments.thresholds {
         ensure!((-1.0..=1.0).contains(threshold), "{threshold} is no cosine");
-        let rules = assign::rules(*threshold);
-        let assigned = |decided, repaired| Assigner::new(&stream, rules, decided, repaired).run();
+        let assigned =
+            |decided, repaired| Assigner::new(&stream, *threshold, decided, repaired).run();
         forget_peak();
         let begun = Instant::now();
         let found = match arguments.system {

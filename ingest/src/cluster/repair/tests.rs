@@ -79,6 +79,10 @@ impl Known for Nothing {
         1
     }
 
+    fn strangers(&self, _: SourceId) -> f32 {
+        1.0
+    }
+
     fn said(&self, _: IdentityId) -> Result<Said, SearchError> {
         Ok(Said::Nothing)
     }

@@ -143,7 +143,7 @@ impl World {
             truth: Some(truth),
             options: options(catalog.path()),
             catalog,
-            runs: Runs::new(0.4, DIMENSION, metrics),
+            runs: Runs::new(0.4, DIMENSION, metrics, Arc::default()),
             run: 0,
             pipelines: 0,
             key: 0,
