@@ -13,6 +13,8 @@
 //!   [`AssignRules::floor`]; if another track that belongs to it is on screen at the same time, the
 //!   cosine [`AssignRules::same_frame`]. Two faces in one frame are strong evidence for two people,
 //!   not a law: a presenter stands beside their own picture.
+//! - Whoever was seen often is more to be expected again: a single track counts [`AssignRules::seen_nats`] less
+//!   than many do, and as many as T ln(T) more than one (as in the Chinese restaurant process).
 //! - Whoever was seen in this source before is more to be expected here than anybody else: as many
 //!   times as their share of tracks in it is that of chance, e^[`AssignRules::context_nats`] at most.
 //! - The one with the most evidence is joined if the evidence for each other lies at least
@@ -50,7 +52,7 @@ const CROWD_FROM: f32 = 200.0;
 pub struct AssignRules {
     /// What a cosine says.
     pub likeness: Likeness,
-    /// At least so much evidence to join, among 200 people or fewer; ln(n / 200) more among n.
+    /// At least so much evidence to join, among 200 people or fewer; half of ln(n / 200) more among n.
     pub join_nats: f32,
     /// Nobody is joined below this, whatever the evidence.
     pub floor: f32,
@@ -58,6 +60,9 @@ pub struct AssignRules {
     pub rival_nats: f32,
     /// At most so much evidence for having been seen in the same source.
     pub context_nats: f32,
+    /// So much more evidence for somebody seen in a single track than for whoever was seen often: with each
+    /// track of theirs the next is more to be expected, up to this.
+    pub seen_nats: f32,
     /// At least this similar to join an identity that is on screen at the same time.
     pub same_frame: f32,
     /// By how much another identity must be more similar than the present one.
@@ -81,9 +86,10 @@ impl AssignRules {
             floor: 0.75 * same_cosine,
             rival_nats: 4.0,
             context_nats: 4.0,
+            seen_nats: 2.0,
             same_frame: same_cosine.max(0.70),
             revise: 0.10,
-            leave_nats: -4.0,
+            leave_nats: -2.0,
             open_quality: 0.15,
             poor_nats: 2.0,
         }
@@ -104,9 +110,10 @@ impl AssignRules {
         likelier.ln().clamp(0.0, self.context_nats)
     }
 
-    /// How much more evidence is needed among so many people.
+    /// How much more evidence is needed among so many people. Half of what so many chances would ask for: whoever is
+    /// like strangers has more asked of them already ([`rollcall_index::Cohort`]).
     pub(crate) fn crowd_nats(people: usize) -> f32 {
-        (people as f32 / CROWD_FROM).max(1.0).ln()
+        0.5 * (people as f32 / CROWD_FROM).max(1.0).ln()
     }
 }
 
@@ -309,7 +316,8 @@ fn evidence(
     rules: &AssignRules,
 ) -> f32 {
     let context = rules.context(here, basis.tracks, question.sources);
-    (rules.likeness).evidence(similarity, question.track, basis) + context
+    let seen = (basis.tracks as f32).ln().min(rules.seen_nats) - rules.seen_nats;
+    (rules.likeness).evidence(similarity, question.track, basis) + context + seen
 }
 
 /// The rule for a track without an identity.

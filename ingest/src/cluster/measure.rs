@@ -29,7 +29,7 @@ pub struct Strangers {
 /// What is believed of a source before anybody was measured weighs as much as so many strangers: their cosines are
 /// so many times as spread as elsewhere. (People in one crowd, filmed by one camera: 0.166 around 0, of a model
 /// with the threshold 0.40; people of different films 0.098.)
-const BELIEVED: f32 = 8.0;
+const BELIEVED: f32 = 4.0;
 const BELIEVED_RATIO: f32 = 1.6;
 /// Two who resemble each other by more spreads than this are kin, or one person's picture, and count as no more.
 const SPREADS_MAX: f32 = 3.0;
