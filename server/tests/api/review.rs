@@ -31,8 +31,8 @@ impl Fixture {
 /// Identity 4 may be 1 or 3, identity 7 may be 5 or 6.
 async fn two_waiting() -> Fixture {
     let fixture = Fixture::start().await;
-    fixture.seen("one", &[0.0, 120.0, 24.0, 1.0, 12.0]).await;
-    fixture.seen("two", &[200.0, 224.0, 201.0, 212.0]).await;
+    fixture.seen("one", &[0.0, 120.0, 18.0, 1.0, 9.0]).await;
+    fixture.seen("two", &[200.0, 218.0, 201.0, 209.0]).await;
     fixture
 }
 

@@ -124,7 +124,7 @@ async fn a_track_says_why_it_is_whose_it_is() {
         .holds("action=\"/people/1/reject\"");
     let unsure = page.get("/tracks/5").await;
     unsure
-        .holds("Opened person 4, who may be person 3, at ")
+        .holds("Opened person 4, who may be person 1, at ")
         .holds("<code>TOO_CLOSE_TO_CALL</code>")
         .holds("of whom there is nothing else")
         .holds("action=\"/people/4/move\"");
