@@ -21,7 +21,7 @@ use rollcall_log::record::{
     SourceProgress, SourceRunStarted, SourceState, SourceStateChanged, TrackObserved,
     TrackRetracted,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The runs that are on, and the rules by which tracks are assigned.
@@ -612,7 +612,7 @@ struct Scene {
 
 /// What is known of a track beside its faces.
 struct Around {
-    on_screen: HashSet<u64>,
+    on_screen: BTreeSet<u64>,
     barred: HashSet<u64>,
     sources: u64,
     strangers: f32,

@@ -1,7 +1,7 @@
 //! The server's way with a track: who is asked of the index, the rule decides, and identities are
 //! looked at again beside.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use rollcall_index::{
@@ -281,7 +281,7 @@ fn resolve(merged: &HashMap<u64, u64>, mut identity: u64) -> u64 {
 
 /// Who is on screen together with a track.
 struct Beside {
-    identities: HashSet<u64>,
+    identities: BTreeSet<u64>,
     sources: usize,
     strangers: f32,
 }
