@@ -52,7 +52,7 @@ const CROWD_FROM: f32 = 200.0;
 pub struct AssignRules {
     /// What a cosine says.
     pub likeness: Likeness,
-    /// At least so much evidence to join, among 200 people or fewer; half of ln(n / 200) more among n.
+    /// At least so much evidence to join, among 200 people or fewer; a quarter of ln(n / 200) more among n.
     pub join_nats: f32,
     /// Nobody is joined below this, whatever the evidence.
     pub floor: f32,
@@ -110,10 +110,10 @@ impl AssignRules {
         likelier.ln().clamp(0.0, self.context_nats)
     }
 
-    /// How much more evidence is needed among so many people. Half of what so many chances would ask for: whoever is
+    /// How much more evidence is needed among so many people. A quarter of what so many chances would ask for: whoever is
     /// like strangers has more asked of them already ([`rollcall_index::Cohort`]).
     pub(crate) fn crowd_nats(people: usize) -> f32 {
-        0.5 * (people as f32 / CROWD_FROM).max(1.0).ln()
+        0.25 * (people as f32 / CROWD_FROM).max(1.0).ln()
     }
 }
 
