@@ -86,7 +86,7 @@ impl AssignRules {
             floor: 0.75 * same_cosine,
             rival_nats: 4.0,
             context_nats: 4.0,
-            seen_nats: 2.0,
+            seen_nats: 1.5,
             same_frame: same_cosine.max(0.70),
             revise: 0.10,
             leave_nats: -2.0,

@@ -30,7 +30,7 @@ pub struct Strangers {
 /// so many times as spread as elsewhere. (People in one crowd, filmed by one camera: 0.166 around 0, of a model
 /// with the threshold 0.40; people of different films 0.098.)
 const BELIEVED: f32 = 4.0;
-const BELIEVED_RATIO: f32 = 1.6;
+const BELIEVED_RATIO: f32 = 1.25;
 /// Two who resemble each other by more spreads than this are kin, or one person's picture, and count as no more.
 const SPREADS_MAX: f32 = 3.0;
 /// With so many measured, older ones begin to count for less.
