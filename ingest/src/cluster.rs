@@ -188,6 +188,13 @@ pub struct Alike {
     pub similarity: f32,
 }
 
+impl Alike {
+    /// Whether it is these two that it is about, in either order.
+    fn is_of(&self, one: IdentityId, other: IdentityId) -> bool {
+        (self.one, self.other) == (one, other) || (self.one, self.other) == (other, one)
+    }
+}
+
 /// Decides who a track is.
 ///
 /// Of an identity given twice the higher similarity counts, and that it is on screen or barred if
@@ -211,20 +218,16 @@ pub fn decide(question: &Question, rules: &AssignRules) -> Verdict {
         return kept;
     }
     let fresh = decide_fresh(question, &others, rules);
-    let alien = |rest: Rest| {
-        let against = evidence(question, rest.similarity, rest.basis, rest.here, rules);
-        against <= rules.leave_nats && !question.poor
-    };
+    let against = |rest: Rest| evidence(question, rest.similarity, rest.basis, rest.here, rules);
+    let alien = |rest: Rest| !question.poor && against(rest) <= rules.leave_nats;
+    if current.rest.is_some_and(alien) {
+        let reason = match fresh.choice {
+            Choice::New => Reason::NoLongerAlike,
+            Choice::Keep | Choice::Join { .. } | Choice::Ambiguous { .. } => fresh.reason,
+        };
+        return Verdict { reason, ..fresh };
+    }
     match (&fresh.choice, current.rest.map(|rest| rest.similarity)) {
-        (Choice::New, Some(_)) if current.rest.is_some_and(alien) => Verdict {
-            reason: Reason::NoLongerAlike,
-            ..fresh
-        },
-        (Choice::Join { .. } | Choice::Ambiguous { .. }, Some(_))
-            if current.rest.is_some_and(alien) =>
-        {
-            fresh
-        }
         (Choice::Join { .. }, None) => Verdict {
             reason: Reason::OnlyTrackJoined,
             absorbs_previous: true,
@@ -374,10 +377,7 @@ fn decide_fresh(question: &Question, others: &[Weighed], rules: &AssignRules) ->
 /// Whether two candidates may well be one person.
 fn may_be_one(question: &Question, one: &Weighed, other: &Weighed, rules: &AssignRules) -> bool {
     let (one, other) = (&one.candidate, &other.candidate);
-    let pair = |alike: &&Alike| {
-        (alike.one, alike.other) == (one.identity, other.identity)
-            || (alike.one, alike.other) == (other.identity, one.identity)
-    };
+    let pair = |alike: &&Alike| alike.is_of(one.identity, other.identity);
     let nats = |alike: &Alike| {
         let nats = (rules.likeness).evidence(alike.similarity, one.basis, other.basis);
         nats >= rules.join_nats && alike.similarity >= rules.floor

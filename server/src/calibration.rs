@@ -101,14 +101,15 @@ struct Size {
 /// Finds anew what cosines are worth, if that may have changed.
 async fn refit(edge: &Arc<Edge>, scope: Scope, size: &mut Size) {
     let view = edge.core.view();
-    let people = people(&view, scope);
-    let (faces, count) = (view.index.stats().faces, people.len());
+    let (faces, count) = (view.index.stats().faces, people(&view, scope).count());
     let contract = view.contract().id.clone();
     let changed = |now: usize, then: usize| now.abs_diff(then) > then / CHANGE;
     if contract == size.contract && !changed(faces, size.faces) && !changed(count, size.people) {
         return;
     }
-    match fit(edge, (scope, people), &contract).await {
+    let mut everybody: Vec<IdentityId> = people(&view, scope).collect();
+    everybody.sort_unstable();
+    match fit(edge, (scope, everybody), &contract).await {
         Ok(fitted) => {
             if let Some(fitted) = &fitted {
                 tracing::info!(
@@ -130,13 +131,11 @@ async fn refit(edge: &Arc<Edge>, scope: Scope, size: &mut Size) {
     }
 }
 
-/// Everybody whom searches of that scope find, in the order of their ids.
-fn people(view: &View, scope: Scope) -> Vec<IdentityId> {
+/// Everybody whom searches of that scope find, in no order.
+fn people(view: &View, scope: Scope) -> impl Iterator<Item = IdentityId> {
     let all = view.index.identities();
-    let shown = all.filter(|(_, state)| scope.takes(Marks::in_index(*state)));
-    let mut people: Vec<IdentityId> = shown.map(|(identity, _)| identity).collect();
-    people.sort_unstable();
-    people
+    let shown = all.filter(move |(_, state)| scope.takes(Marks::in_index(*state)));
+    shown.map(|(identity, _)| identity)
 }
 
 /// `None` if there are too few.

@@ -15,6 +15,7 @@ use crate::supervisor::Supervisor;
 use crate::vision::{InService, LoadedModels};
 use crate::webhook::{RuleNews, WebhookRules};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Characters of a name, an author or a filter at most.
@@ -127,6 +128,21 @@ impl Edge {
         let core = self.core.clone();
         let result = tokio::task::spawn_blocking(move || read(&core)).await;
         result.map_err(|_| ApiError::Internal("a read was lost"))?
+    }
+
+    /// Lets others have the processor after so much work in the background, so that this has `share_percent` of
+    /// one core; not any longer when the server goes down.
+    pub(crate) async fn rest(&self, worked: Duration, share_percent: u32) {
+        let share = share_percent.clamp(1, 100);
+        self.pause(worked.saturating_mul(100 - share) / share).await;
+    }
+
+    /// Waits so long, or until the server goes down.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.shutdown.wait() => {}
+        }
     }
 
     /// The source with that id.

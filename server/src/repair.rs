@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
 
-/// Identities that have grown and wait for a look; of more, the oldest have their turn with all others.
+/// Identities that have grown and wait for a look; further ones have their turn with all others.
 const GROWN_MAX: usize = 10_000;
 /// Everybody has another turn when the number of faces has changed by one part in so many.
 const CHANGE: usize = 10;
@@ -81,24 +81,14 @@ pub(crate) async fn keep(edge: Arc<Edge>, metrics: RepairMetrics) {
             continue;
         };
         let begun = Instant::now();
-        let pause = match look(&edge, identity, &metrics).await {
-            Ok(()) => rest(begun.elapsed(), edge.config.repair.share_percent),
-            Err(error) => {
-                tracing::warn!(%error, %identity, "an identity could not be looked at again");
-                RETRY
-            }
-        };
-        tokio::select! {
-            () = edge.shutdown.wait() => {}
-            () = tokio::time::sleep(pause) => {}
+        if let Err(error) = look(&edge, identity, &metrics).await {
+            tracing::warn!(%error, %identity, "an identity could not be looked at again");
+            edge.pause(RETRY).await;
+        } else {
+            let share = edge.config.repair.share_percent;
+            edge.rest(begun.elapsed(), share).await;
         }
     }
-}
-
-/// How long a core is left to others after so much work.
-fn rest(worked: Duration, share_percent: u32) -> Duration {
-    let share = share_percent.clamp(1, 100);
-    worked.saturating_mul(100 - share) / share
 }
 
 /// Whose turn it is.

@@ -74,12 +74,13 @@ pub fn beside<'a>(
     rules: &'a AssignRules,
 ) -> impl Iterator<Item = f32> + 'a {
     let cohort = LazyCell::new(|| state.cohort());
-    let own = LazyCell::new(|| state.cohort().spread(track.mean));
+    let mut own = None;
     let strangers = on_screen.filter(|identity| Some(*identity) != track.identity);
     strangers.filter_map(move |identity| {
         let found = state.identity_similarity(track.mean, identity, Some(track.id));
         let cosine = found.ok().flatten()?.get();
-        let of = [*own, cohort.spread_of(identity)].map(|strangers| Basis {
+        let own = *own.get_or_insert_with(|| cohort.spread(track.mean));
+        let of = [own, cohort.spread_of(identity)].map(|strangers| Basis {
             strangers,
             ..Basis::new(1, 1)
         });

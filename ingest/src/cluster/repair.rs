@@ -308,8 +308,7 @@ fn rival(state: &State, best: &Pair, pairs: &[Pair], rules: &RepairRules) -> Opt
     let chosen = best.other;
     let same = |party: &Party| {
         alike.iter().any(|pair| {
-            let mine = (pair.one, pair.other) == (chosen.identity, party.identity)
-                || (pair.other, pair.one) == (chosen.identity, party.identity);
+            let mine = pair.is_of(chosen.identity, party.identity);
             let likeness = &rules.assign.likeness;
             mine && likeness.evidence(pair.similarity, chosen.basis, party.basis)
                 >= rules.assign.join_nats

@@ -85,17 +85,8 @@ async fn go_on(edge: &Arc<Edge>, on: &Migration) -> Result<(), ApiError> {
         if last {
             return switch(edge, on, embedder).await;
         }
-        rest(edge, begun.elapsed()).await;
-    }
-}
-
-/// Lets others have the processor for as long as the setting `migration.share_percent` says.
-async fn rest(edge: &Edge, worked: Duration) {
-    let share = edge.config.migration.share_percent.clamp(1, 100);
-    let pause = worked.saturating_mul(100 - share) / share;
-    tokio::select! {
-        () = tokio::time::sleep(pause) => {}
-        () = edge.shutdown.wait() => {}
+        let share = edge.config.migration.share_percent;
+        edge.rest(begun.elapsed(), share).await;
     }
 }
 

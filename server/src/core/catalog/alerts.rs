@@ -1,5 +1,6 @@
 //! Alert rules and alerts in the catalog: what their records change, and what the writer must know to judge.
 
+use super::write::LONGEST_TRACK_US;
 use super::{CatalogError, CatalogWriter, sql, unsql};
 use prost::Message as _;
 use rollcall_log::record::{
@@ -7,9 +8,6 @@ use rollcall_log::record::{
     SourceKind, SourceState,
 };
 use rusqlite::{OptionalExtension, Row, params};
-
-/// A track is looked for up to so long before the time in question.
-const LONGEST_TRACK_US: i64 = 3_600_000_000;
 
 /// A rule as the writer needs it.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 const FACT: &str = "SELECT id, kind, track_id, identity_id, other_track_id, other_identity_id, \
     sequence FROM facts";
 /// ?1 and everybody who is a part of it.
-const PARTS: &str = "WITH RECURSIVE part (id) AS (VALUES (?1) UNION \
+pub(super) const PARTS: &str = "WITH RECURSIVE part (id) AS (VALUES (?1) UNION \
     SELECT r.identity_id FROM redirects r JOIN part ON r.into_id = part.id)";
 
 /// So many tracks are always looked up one by one. Tests, whose model knows the answer, take either way.

@@ -1,6 +1,8 @@
 //! What looking at identities again has to know beside faces.
 
+use super::facts::PARTS;
 use super::read::resolve;
+use super::write::LONGEST_TRACK_US;
 use super::{Catalog, CatalogError, sql, unsql};
 use rusqlite::{Connection, params};
 
@@ -8,8 +10,6 @@ use rusqlite::{Connection, params};
 const TRACKS_MAX: u32 = 64;
 /// Pairs that are found at most.
 const PAIRS_MAX: u32 = 16;
-/// As in the writer's look at who is on screen.
-const LONGEST_TRACK_US: i64 = 3_600_000_000;
 
 impl Catalog {
     /// Whether an edit has named both identities, or whoever is a part of them: somebody has had both before
@@ -27,12 +27,12 @@ impl Catalog {
             } else {
                 (other, one)
             };
-            let text = "WITH RECURSIVE part (id) AS (VALUES (?1) UNION \
-                 SELECT r.identity_id FROM redirects r JOIN part ON r.into_id = part.id) \
-                 SELECT DISTINCT y.identity_id FROM part \
+            let text = format!(
+                "{PARTS} SELECT DISTINCT y.identity_id FROM part \
                  JOIN edit_identities x ON x.identity_id = part.id \
-                 JOIN edit_identities y ON y.sequence = x.sequence";
-            let mut statement = db.prepare_cached(text)?;
+                 JOIN edit_identities y ON y.sequence = x.sequence"
+            );
+            let mut statement = db.prepare_cached(&text)?;
             let rows = statement.query_map([sql(fewer)], |row| row.get(0).map(unsql))?;
             for named in rows {
                 if resolve(db, named?)? == Some(of) {

@@ -46,6 +46,9 @@ pub(crate) struct SourceFacts {
     pub(crate) complete_up_to_frame: i64,
 }
 
+/// How far back it is looked for a track that may still be on screen.
+pub(super) const LONGEST_TRACK_US: i64 = 3_600_000_000;
+
 /// An identity as the writer needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityFacts {
@@ -801,7 +804,6 @@ impl CatalogWriter {
         track: u64,
         (start_us, end_us): (i64, i64),
     ) -> Result<Vec<u64>, CatalogError> {
-        const LONGEST_TRACK_US: i64 = 3_600_000_000;
         let mut statement = self.db.prepare_cached(
             "SELECT DISTINCT identity_id FROM tracks WHERE source_id = ?1 AND run = ?2 AND id <> ?3 \
              AND start_us <= ?5 AND end_us >= ?4 AND start_us > ?4 - ?6",
