@@ -58,6 +58,8 @@ mod sound;
 mod state;
 mod store;
 mod two_means;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 mod verify;
 
 pub use apply::{ApplyError, Operation};

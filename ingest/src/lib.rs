@@ -52,3 +52,6 @@ pub mod worker;
 
 // Identity: who a track is.
 pub mod cluster;
+
+// Faces without a server: files and folders, clustering, evaluation.
+pub mod faceset;

@@ -3,25 +3,110 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
-    num::NonZeroUsize,
-    path::Path,
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+    str::FromStr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
-    Assets, Classifiers, ModelOptions, Models, Subnormals,
+    Assets, Classifiers, DetectSizes, ModelOptions, Models, Provider, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
     extract::{ExtractHeader, FolderSink, Written, prepare_folder},
     observe::{Finished, Report, RunState},
-    pipeline::{Pipeline, PipelineSettings, Vision},
+    pipeline::{GateRule, Pipeline, PipelineSettings, ShotRule, Vision},
     source::{Overflow, StopToken},
+    track::TrackerRule,
     worker::model_names,
 };
 
-use crate::{Every, Extract, run_many};
+use crate::run_many;
+
+/// Options of `extract`.
+#[derive(Args)]
+pub(crate) struct Extract {
+    /// A video file, a URL with an end, or `-` for standard input; or several, folders and patterns
+    /// such as 'videos/**/*.mp4', each video of which gets a folder of its own under FOLDER. Run
+    /// again, what is done is passed over.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Folder with models and ONNX Runtime, as `make setup` fills it.
+    #[arg(long, env = "ROLLCALL_ASSETS", value_name = "FOLDER")]
+    assets: Option<PathBuf>,
+    /// Look for faces in every n-th frame of a shot, or in key frames alone ("key": those that
+    /// decode without others; the rest is not decoded) (default: five times a second where
+    /// something goes on, less often where all stays as it is; frames that no other refers to
+    /// are not decoded then).
+    #[arg(long, value_name = "N|key")]
+    every: Option<Every>,
+    /// Longest side of the picture the detector sees at most, in pixels, 32 to 2048; several,
+    /// separated by commas, look for small faces as well as large ones (640,1280).
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        default_value = "640",
+        alias = "detect-sizes"
+    )]
+    detect_size: DetectSizes,
+    /// The id of the detector: a manifest in the folder of models, such as yunet-2023mar.
+    #[arg(long, value_name = "ID", default_value_t = ModelOptions::default().detector)]
+    detector: String,
+    /// By which rule shots are told apart.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    shots: ShotRule,
+    /// By which gates frames and faces are refused.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    gates: GateRule,
+    /// By which rule faces are followed; `facerec` looks for faces in every frame, unless `--every`
+    /// says otherwise.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    tracker: TrackerRule,
+    /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
+    /// docs/attributes.md has the names and the costs).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    attributes: Vec<String>,
+    /// Threads that share the work of a model, beside the one that decodes (default: two, where
+    /// there are as many cores).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: Option<u8>,
+    /// What runs the models: others than `cpu` need a build with that feature, and fall back.
+    #[arg(long, value_enum, value_name = "PROVIDER", default_value_t)]
+    provider: Provider,
+    /// Replace earlier extractions in the folder.
+    #[arg(long)]
+    force: bool,
+    /// Print what each stage cost.
+    #[arg(long)]
+    profile: bool,
+}
+
+/// Which frames are looked at.
+#[derive(Clone, Copy, Debug)]
+enum Every {
+    Nth(NonZeroU32),
+    Key,
+}
+
+impl FromStr for Every {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "key" => Ok(Self::Key),
+            number => number
+                .parse()
+                .map(Self::Nth)
+                .map_err(|_| "must be a whole number from 1 on, or `key`"),
+        }
+    }
+}
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     let several = run_many::plan(&options.files, &options.out)?;

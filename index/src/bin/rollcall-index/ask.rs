@@ -6,13 +6,11 @@ use anyhow::Result;
 use clap::Args;
 use rollcall_index::{
     Effort, Embedding, FaceEffort, Filter, IdentityHit, Index, Similarity, State,
+    vectors::{Array, SideFiles, VectorFile},
 };
 use serde_json::{Value, json};
 
-use crate::{
-    build::similarity,
-    input::{Array, Input, SideFiles},
-};
+use crate::build::similarity;
 
 /// Queries read at once.
 const BATCH: usize = 256;
@@ -90,7 +88,7 @@ fn each(
 ) -> Result<bool> {
     let index = Index::open_existing(&options.folder)?;
     let state = index.newest();
-    let mut input = Input::open(&options.vectors, index.contract(), &SideFiles::default())?;
+    let mut input = VectorFile::open(&options.vectors, index.contract(), &SideFiles::default())?;
     let mut found = false;
     loop {
         let queries = input.batch(BATCH)?;

@@ -8,13 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_index::{
     Builder, FaceId, IdentityId, Index, MemoryBudget, Operation, Similarity, SourceId, State,
     TrackId,
+    vectors::{Row, SideFiles, VectorFile},
 };
 use serde_json::json;
 
-use crate::{
-    folder::NewFolder,
-    input::{Face, Input, SideFiles},
-};
+use crate::folder::NewFolder;
 
 /// Faces read while those before are inserted.
 const BATCH_FACES: usize = 8192;
@@ -90,11 +88,11 @@ struct Built {
 }
 
 fn fill(options: &Options, folder: &std::path::Path) -> Result<Built> {
-    let mut input = Input::open(&options.vectors, &options.model, &options.sides)?;
+    let mut input = VectorFile::open(&options.vectors, &options.model, &options.sides)?;
     let mut batch = input.batch(BATCH_FACES)?;
     let first = batch.first().context("there are no vectors")?;
     let dimension = first.embedding.dimension();
-    let given = first.facts.identity.is_some();
+    let given = first.known.identity.is_some();
     ensure!(
         options.assigned.is_none() || !given,
         "--assigned: identities are given, none is chosen"
@@ -131,23 +129,23 @@ fn fill(options: &Options, folder: &std::path::Path) -> Result<Built> {
     })
 }
 
-fn insert(face: Face, given: bool) -> Result<Operation> {
-    let Face {
+fn insert(face: Row, given: bool) -> Result<Operation> {
+    let Row {
         row,
         embedding,
-        facts,
+        known,
     } = face;
     ensure!(
-        facts.identity.is_some() == given,
+        known.identity.is_some() == given,
         "row {row}: identities are given for some faces and not for others"
     );
     let number = u64::try_from(row)?;
     Ok(Operation::Insert {
         face: FaceId::new(number),
-        identity: IdentityId::new(facts.identity.unwrap_or(0)),
-        track: TrackId::new(facts.track.unwrap_or(number)),
-        source: SourceId::new(facts.source.unwrap_or(0)),
-        seen_us: facts.time_us.unwrap_or(0),
+        identity: IdentityId::new(known.identity.unwrap_or(0)),
+        track: TrackId::new(known.track.unwrap_or(number)),
+        source: SourceId::new(known.source.unwrap_or(0)),
+        seen_us: known.time_us.unwrap_or(0),
         quality: 1.0,
         attributes: 0,
         embedding,

@@ -6,7 +6,6 @@
 mod ask;
 mod build;
 mod folder;
-mod input;
 mod inspect;
 
 use std::{

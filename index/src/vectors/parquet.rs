@@ -12,15 +12,15 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 use rayon::prelude::*;
-use rollcall_index::Embedding;
 
-use super::{Face, Facts};
+use super::{Known, Row};
+use crate::Embedding;
 
 const EMBEDDING: &str = "embedding";
-/// In the order of [`Facts`].
+/// In the order of [`Known`].
 const FACTS: [&str; 4] = ["identity", "track", "source", "time_us"];
 
-pub(crate) struct Parquet {
+pub(super) struct Parquet {
     file: SerializedFileReader<File>,
     /// The leaf of the lists.
     embedding: usize,
@@ -39,7 +39,7 @@ struct Group {
 }
 
 impl Parquet {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         Self::read_schema(path).with_context(|| path.display().to_string())
     }
 
@@ -90,12 +90,12 @@ impl Parquet {
     }
 
     /// Rows by the file's own account.
-    pub(crate) fn rows(&self) -> Option<usize> {
+    pub(super) fn rows(&self) -> Option<usize> {
         usize::try_from(self.file.metadata().file_metadata().num_rows()).ok()
     }
 
     /// The next rows, the first of which is `first`.
-    pub(crate) fn faces(&mut self, first: usize, most: usize) -> Result<Vec<Face>> {
+    pub(super) fn faces(&mut self, first: usize, most: usize) -> Result<Vec<Row>> {
         while self.group.as_ref().is_none_or(|group| group.left == 0) {
             if self.next_group == self.file.num_row_groups() {
                 return Ok(Vec::new());
@@ -107,7 +107,7 @@ impl Parquet {
         let rows = most.min(group.left);
         group.left -= rows;
         let vectors = vectors(&mut group.embedding, rows, self.defined, first)?;
-        let mut facts = vec![Facts::default(); rows];
+        let mut facts = vec![Known::default(); rows];
         for (number, column) in group.facts.iter_mut().enumerate() {
             let Some(column) = column else { continue };
             for (row, value) in integers(column, rows)?.into_iter().enumerate() {
@@ -122,16 +122,16 @@ impl Parquet {
                 }
             }
         }
-        let face = |(number, (values, facts)): (usize, (Vec<f32>, Facts))| {
+        let face = |(number, (values, known)): (usize, (Vec<f32>, Known))| {
             let row = first + number;
             let embedding = Embedding::normalise(values).with_context(|| format!("row {row}"))?;
-            Ok(Face {
+            Ok(Row {
                 row,
                 embedding,
-                facts,
+                known,
             })
         };
-        let faces: Vec<Result<Face>> = vectors
+        let faces: Vec<Result<Row>> = vectors
             .into_par_iter()
             .zip(facts)
             .enumerate()

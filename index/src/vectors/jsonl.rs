@@ -11,15 +11,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
-use rollcall_index::Embedding;
 use serde::Deserialize;
 
-use super::{Face, Facts};
+use super::{Known, Row};
+use crate::Embedding;
 
 /// A line is no longer: 65,536 values of 32 characters.
 const LINE_BYTES_MAX: u64 = 2 << 20;
 
-pub(crate) struct Jsonl {
+pub(super) struct Jsonl {
     reader: BufReader<File>,
     model: String,
 }
@@ -36,7 +36,7 @@ struct Line {
 }
 
 impl Jsonl {
-    pub(crate) fn open(path: &Path, model: &str) -> Result<Self> {
+    pub(super) fn open(path: &Path, model: &str) -> Result<Self> {
         let file = File::open(path).with_context(|| path.display().to_string())?;
         Ok(Self {
             reader: BufReader::with_capacity(1 << 20, file),
@@ -45,7 +45,7 @@ impl Jsonl {
     }
 
     /// The next lines, the first of which is row `first`.
-    pub(crate) fn faces(&mut self, first: usize, most: usize) -> Result<Vec<Face>> {
+    pub(super) fn faces(&mut self, first: usize, most: usize) -> Result<Vec<Row>> {
         let mut lines = Vec::new();
         while lines.len() < most {
             let mut line = Vec::new();
@@ -60,11 +60,11 @@ impl Jsonl {
             self.face(row, &line)
                 .with_context(|| format!("line {}", row + 1))
         };
-        let faces: Vec<Result<Face>> = lines.into_par_iter().enumerate().map(face).collect();
+        let faces: Vec<Result<Row>> = lines.into_par_iter().enumerate().map(face).collect();
         faces.into_iter().collect()
     }
 
-    fn face(&self, row: usize, line: &[u8]) -> Result<Face> {
+    fn face(&self, row: usize, line: &[u8]) -> Result<Row> {
         let line: Line = serde_json::from_slice(line).context("not a face, or cut short")?;
         let of_model = || line.embeddings?.remove(&self.model);
         let values = line.embedding.or_else(of_model).with_context(|| {
@@ -74,10 +74,10 @@ impl Jsonl {
             )
         })?;
         let movie = |tag: String| tag.split(':').next()?.parse().ok();
-        Ok(Face {
+        Ok(Row {
             row,
             embedding: Embedding::normalise(values)?,
-            facts: Facts {
+            known: Known {
                 identity: line.identity,
                 track: line.track,
                 source: line.source.or_else(|| movie(line.tag?)),

@@ -1,51 +1,75 @@
-//! Files of embeddings, and what goes with them, read in batches.
+//! Files of embeddings, and what goes with them, read in batches: `.npy`, `.jsonl` (facerec's
+//! `features.jsonl` is one) and `.parquet`, as `docs/index-tool.md` describes them.
 
 mod jsonl;
 mod npy;
 mod parquet;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
-use rollcall_index::Embedding;
 
+use crate::Embedding;
 use jsonl::Jsonl;
-pub(crate) use npy::Array;
+pub use npy::Array;
 use parquet::Parquet;
 
+/// Why a file of vectors, or one that goes with it, cannot be read: which file, which row or line,
+/// what is wrong.
+#[derive(Debug)]
+pub struct VectorFileError(anyhow::Error);
+
+impl std::error::Error for VectorFileError {}
+
+impl fmt::Display for VectorFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
 /// What goes with the vectors, as arrays of their own: one number for each vector.
-#[derive(Args, Default)]
-pub(crate) struct SideFiles {
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct SideFiles {
     /// Whose each face is (.npy of integers); without it, identities are chosen while building.
-    #[arg(long, value_name = "FILE")]
-    identities: Option<PathBuf>,
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    pub identities: Option<PathBuf>,
     /// The track of each face (.npy of integers); without it, each is a track of its own.
-    #[arg(long, value_name = "FILE")]
-    tracks: Option<PathBuf>,
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    pub tracks: Option<PathBuf>,
     /// The source of each face (.npy of integers); without it, source 0.
-    #[arg(long, value_name = "FILE")]
-    sources: Option<PathBuf>,
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    pub sources: Option<PathBuf>,
     /// When each face was seen, in Unix microseconds (.npy of integers); without it, 0.
-    #[arg(long, value_name = "FILE")]
-    times: Option<PathBuf>,
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    pub times: Option<PathBuf>,
 }
 
 /// What is known of a face beside its embedding.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Facts {
-    pub(crate) identity: Option<u64>,
-    pub(crate) track: Option<u64>,
-    pub(crate) source: Option<u64>,
-    pub(crate) time_us: Option<i64>,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Whose it is.
+    pub identity: Option<u64>,
+    /// The track it is of.
+    pub track: Option<u64>,
+    /// The source it was seen in.
+    pub source: Option<u64>,
+    /// When it was seen, in Unix microseconds.
+    pub time_us: Option<i64>,
 }
 
 /// A row of the file.
-pub(crate) struct Face {
+#[derive(Clone, Debug)]
+pub struct Row {
     /// From 0.
-    pub(crate) row: usize,
-    pub(crate) embedding: Embedding,
-    pub(crate) facts: Facts,
+    pub row: usize,
+    /// Of length 1, whatever the file has.
+    pub embedding: Embedding,
+    /// What else is known.
+    pub known: Known,
 }
 
 /// A side array and where it comes from.
@@ -100,18 +124,18 @@ impl Sides {
     }
 
     /// Puts what they say in the place of what the file itself says.
-    fn complete(&self, row: usize, facts: &mut Facts) -> Result<()> {
+    fn complete(&self, row: usize, known: &mut Known) -> Result<()> {
         let put = |side: &Option<Side<u64>>, fact: &mut Option<u64>| -> Result<()> {
             if let Some(side) = side {
                 *fact = Some(side.get(row)?);
             }
             Ok(())
         };
-        put(&self.identities, &mut facts.identity)?;
-        put(&self.tracks, &mut facts.track)?;
-        put(&self.sources, &mut facts.source)?;
+        put(&self.identities, &mut known.identity)?;
+        put(&self.tracks, &mut known.track)?;
+        put(&self.sources, &mut known.source)?;
         if let Some(side) = &self.times {
-            facts.time_us = Some(side.get(row)?);
+            known.time_us = Some(side.get(row)?);
         }
         Ok(())
     }
@@ -137,7 +161,7 @@ enum Vectors {
 }
 
 /// A file of embeddings with its side arrays.
-pub(crate) struct Input {
+pub struct VectorFile {
     path: PathBuf,
     vectors: Vectors,
     sides: Sides,
@@ -145,10 +169,17 @@ pub(crate) struct Input {
     read: usize,
 }
 
-impl Input {
+impl VectorFile {
     /// Opens the file, of the format that its name says. `model` chooses among the embeddings of a
     /// .jsonl file that has several.
-    pub(crate) fn open(path: &Path, model: &str, files: &SideFiles) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`VectorFileError`]: of no such format, cut short, or side files of another length.
+    pub fn open(path: &Path, model: &str, files: &SideFiles) -> Result<Self, VectorFileError> {
+        Self::open_any(path, model, files).map_err(VectorFileError)
+    }
+
+    fn open_any(path: &Path, model: &str, files: &SideFiles) -> Result<Self> {
         let sides = Sides::read(files)?;
         let extension = path.extension().and_then(|extension| extension.to_str());
         let vectors = match extension {
@@ -176,7 +207,8 @@ impl Input {
     }
 
     /// How many rows there are, if that is known before they are read.
-    pub(crate) fn rows(&self) -> Option<usize> {
+    #[must_use]
+    pub fn rows(&self) -> Option<usize> {
         match &self.vectors {
             Vectors::Npy { array, .. } => Some(array.rows()),
             Vectors::Jsonl(_) => None,
@@ -184,8 +216,17 @@ impl Input {
         }
     }
 
-    /// The next faces, at most `most`; none at the end. All embeddings have the same dimension.
-    pub(crate) fn batch(&mut self, most: usize) -> Result<Vec<Face>> {
+    /// The next rows, at most `most`; none at the end. All embeddings have the same dimension. Those
+    /// of a .npy file come identity by identity, or track by track, where these are known.
+    ///
+    /// # Errors
+    /// [`VectorFileError`]: a row that is no embedding (NaN, infinity, length 0), or of another
+    /// dimension.
+    pub fn batch(&mut self, most: usize) -> Result<Vec<Row>, VectorFileError> {
+        self.next(most).map_err(VectorFileError)
+    }
+
+    fn next(&mut self, most: usize) -> Result<Vec<Row>> {
         let mut faces = match &mut self.vectors {
             Vectors::Npy { array, order } => {
                 let rest = &order[self.read..];
@@ -201,10 +242,10 @@ impl Input {
             ensure!(self.read > 0, "{place}: holds no vectors");
             self.sides.check_rows(self.read)?;
         }
-        for Face {
+        for Row {
             row,
             embedding,
-            facts,
+            known,
         } in &mut faces
         {
             let found = embedding.dimension();
@@ -214,7 +255,7 @@ impl Input {
                 found == expected,
                 "{place}: row {row}: {found} values, the rows before have {expected}"
             );
-            self.sides.complete(*row, facts)?;
+            self.sides.complete(*row, known)?;
         }
         Ok(faces)
     }

@@ -13,13 +13,14 @@ use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 use npyz::{DType, NpyHeader, Order};
 use rayon::prelude::*;
-use rollcall_index::{Embedding, FaceId, Truth};
 
-use super::{Face, Facts};
+use super::{Known, Row, VectorFileError};
+use crate::{Embedding, FaceId, Truth};
 
 /// An array of one or two dimensions. Rows are read as they are needed: what the page cache holds of
 /// the file is not this process's memory.
-pub(crate) struct Array {
+#[derive(Debug)]
+pub struct Array {
     path: PathBuf,
     file: File,
     /// Where the numbers begin.
@@ -62,8 +63,17 @@ impl Kind {
 
 impl Array {
     /// Reads the header, and compares it with the length of the file.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         Self::read_header(path).with_context(|| path.display().to_string())
+    }
+
+    /// Reads all of a file of integers, one a row.
+    ///
+    /// # Errors
+    /// [`VectorFileError`]: not such a file, or a number that does not fit `T`.
+    pub fn read_integers<T: TryFrom<i128>>(path: &Path) -> Result<Vec<T>, VectorFileError> {
+        let read = || Self::open(path)?.integers();
+        read().map_err(VectorFileError)
     }
 
     fn read_header(path: &Path) -> Result<Self> {
@@ -103,15 +113,23 @@ impl Array {
         })
     }
 
-    pub(crate) fn rows(&self) -> usize {
+    /// How many there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
         self.shape.first().copied().unwrap_or(0)
     }
 
     /// Opens an array of vectors, one a row.
-    pub(crate) fn open_vectors(path: &Path) -> Result<Self> {
-        let array = Self::open(path)?;
-        array.check_vectors()?;
-        Ok(array)
+    ///
+    /// # Errors
+    /// [`VectorFileError`]: not such a file.
+    pub fn open_vectors(path: &Path) -> Result<Self, VectorFileError> {
+        let open = || {
+            let array = Self::open(path)?;
+            array.check_vectors()?;
+            Ok(array)
+        };
+        open().map_err(VectorFileError)
     }
 
     /// Refuses what is not a vector a row.
@@ -130,7 +148,7 @@ impl Array {
     }
 
     /// All numbers of an array of one dimension.
-    pub(crate) fn integers<T: TryFrom<i128>>(&self) -> Result<Vec<T>> {
+    pub(super) fn integers<T: TryFrom<i128>>(&self) -> Result<Vec<T>> {
         let (path, shape) = (self.path.display(), &self.shape);
         ensure!(
             shape.len() == 1,
@@ -157,13 +175,13 @@ impl Array {
     }
 
     /// The embeddings of these rows, in their order.
-    pub(crate) fn faces(&self, rows: &[u32]) -> Result<Vec<Face>> {
-        let faces: Vec<Result<Face>> = rows.par_iter().map(|row| self.face(*row)).collect();
+    pub(super) fn faces(&self, rows: &[u32]) -> Result<Vec<Row>> {
+        let faces: Vec<Result<Row>> = rows.par_iter().map(|row| self.face(*row)).collect();
         // Of several bad rows the first is named, whichever thread was faster.
         faces.into_iter().collect()
     }
 
-    fn face(&self, row: u32) -> Result<Face> {
+    fn face(&self, row: u32) -> Result<Row> {
         let row_bytes = self.shape[1] * self.kind.bytes();
         let mut bytes = vec![0; row_bytes];
         let offset = self.start + u64::from(row) * u64::try_from(row_bytes)?;
@@ -176,10 +194,10 @@ impl Array {
             floats.map(|b| f32::from_le_bytes(*b)).collect()
         };
         let embedding = Embedding::normalise(values).with_context(|| format!("row {row}"))?;
-        Ok(Face {
+        Ok(Row {
             row: usize::try_from(row)?,
             embedding,
-            facts: Facts::default(),
+            known: Known::default(),
         })
     }
 }
@@ -198,7 +216,7 @@ impl Truth for Array {
 
 /// The order in which rows are best read: an identity's together; if those are not known, a track's
 /// together, in the order in which tracks begin; or else as they are.
-pub(crate) fn order(
+pub(super) fn order(
     rows: usize,
     identities: Option<&[u64]>,
     tracks: Option<&[u64]>,

@@ -1,0 +1,203 @@
+//! Faces in rows: their embeddings and what is known of each, out of files that other programs write as well.
+
+use std::path::{Path, PathBuf};
+
+use rollcall_index::{
+    Embedding,
+    vectors::{Known, SideFiles, VectorFile, VectorFileError},
+};
+
+/// Rows read at once.
+const BATCH: usize = 8192;
+
+/// Why faces cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FaceSetError {
+    /// A file of vectors, or one that goes with it.
+    #[error(transparent)]
+    Vectors(#[from] VectorFileError),
+    /// It is of no kind that is read.
+    #[error("{path}: {why}")]
+    Unknown {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was looked for.
+        why: String,
+    },
+}
+
+/// Faces in rows, each an embedding of one dimension and length 1.
+#[derive(Clone, Debug, Default)]
+pub struct FaceSet {
+    dimension: usize,
+    values: Vec<f32>,
+    known: Vec<Known>,
+    /// Empty, or one a row.
+    names: Vec<String>,
+}
+
+impl FaceSet {
+    /// No faces yet, of embeddings with so many values.
+    #[must_use]
+    pub fn new(dimension: usize) -> Self {
+        Self {
+            dimension,
+            ..Self::default()
+        }
+    }
+
+    /// Appends a face.
+    ///
+    /// # Panics
+    /// If the embedding has another dimension.
+    pub fn push(&mut self, embedding: &Embedding, known: Known) {
+        assert_eq!(embedding.dimension(), self.dimension, "one dimension");
+        self.values.extend_from_slice(embedding.as_slice());
+        self.known.push(known);
+    }
+
+    /// Gives each row a name, such as a file's stem.
+    ///
+    /// # Panics
+    /// If there are more or fewer names than rows.
+    #[must_use]
+    pub fn with_names(mut self, names: Vec<String>) -> Self {
+        assert_eq!(names.len(), self.len(), "a name a row");
+        self.names = names;
+        self
+    }
+
+    /// How many faces.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Values of an embedding.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The embedding of a row, of length 1.
+    ///
+    /// # Panics
+    /// Beyond the last row.
+    #[must_use]
+    pub fn embedding(&self, row: usize) -> &[f32] {
+        &self.values[row * self.dimension..][..self.dimension]
+    }
+
+    /// All embeddings, row after row.
+    #[must_use]
+    pub fn embeddings(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// What else is known of each row.
+    #[must_use]
+    pub fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// The same, to be changed.
+    pub fn known_mut(&mut self) -> &mut [Known] {
+        &mut self.known
+    }
+
+    /// The name of a row, if rows have names.
+    #[must_use]
+    pub fn name(&self, row: usize) -> Option<&str> {
+        self.names.get(row).map(String::as_str)
+    }
+
+    /// Whose each row is, if that is known of all.
+    #[must_use]
+    pub fn identities(&self) -> Option<Vec<u64>> {
+        self.known.iter().map(|known| known.identity).collect()
+    }
+
+    /// The track of each row; where it is unknown, a track of its own, numbered above all others.
+    #[must_use]
+    pub fn tracks(&self) -> Vec<u64> {
+        let last = self.known.iter().filter_map(|known| known.track).max();
+        let mut next = last.map_or(0, |last| last.saturating_add(1));
+        let own = self.known.iter().map(|known| {
+            known.track.unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            })
+        });
+        own.collect()
+    }
+
+    /// Reads all faces of a file: `.npy`, `.jsonl` or `.parquet`, with its side files. `model` chooses among the
+    /// embeddings of a `.jsonl` file that has several.
+    ///
+    /// # Errors
+    /// [`FaceSetError`]: which file, which row, what is wrong.
+    pub fn read(path: &Path, model: &str, sides: &SideFiles) -> Result<Self, FaceSetError> {
+        let mut file = VectorFile::open(path, model, sides)?;
+        let mut set = Self::default();
+        let mut rows = Vec::new();
+        loop {
+            let batch = file.batch(BATCH)?;
+            let Some(first) = batch.first() else { break };
+            set.dimension = first.embedding.dimension();
+            for row in batch {
+                set.push(&row.embedding, row.known);
+                rows.push(row.row);
+            }
+        }
+        Ok(set.in_order(&rows))
+    }
+
+    /// The faces in the order of these numbers, which are 0 to one less than there are rows.
+    fn in_order(self, rows: &[usize]) -> Self {
+        if rows.is_sorted() {
+            return self;
+        }
+        let mut from = vec![0; rows.len()];
+        for (at, row) in rows.iter().enumerate() {
+            from[*row] = at;
+        }
+        let mut set = Self::new(self.dimension);
+        set.values.reserve_exact(self.values.len());
+        for at in from {
+            set.values.extend_from_slice(self.embedding(at));
+            set.known.push(self.known[at]);
+        }
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_in_the_files_order_whatever_order_they_are_read_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("faces.jsonl");
+        std::fs::write(
+            &path,
+            "{\"embedding\":[3,4],\"tag\":\"7:0:1_2_3_4\"}\n{\"embedding\":[1,0],\"identity\":5,\"track\":2}\n",
+        )
+        .unwrap();
+        let set = FaceSet::read(&path, "", &SideFiles::default()).unwrap();
+        assert_eq!((set.len(), set.dimension()), (2, 2));
+        assert!((set.embedding(0)[0] - 0.6).abs() < 1e-6);
+        assert_eq!(set.known()[0].source, Some(7));
+        assert_eq!(set.identities(), None);
+        assert_eq!(set.tracks(), [3, 2]);
+        let turned = set.clone().in_order(&[1, 0]);
+        assert_eq!(turned.embedding(0), set.embedding(1));
+        assert_eq!(turned.known()[1], set.known()[0]);
+    }
+}
