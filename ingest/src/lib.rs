@@ -55,3 +55,4 @@ pub mod cluster;
 
 // Faces without a server: files and folders, clustering, evaluation.
 pub mod faceset;
+pub mod pickle;

@@ -21,6 +21,7 @@ pub mod core;
 pub mod time;
 
 // Settings, and taking everything up and down.
+pub mod build;
 mod calibration;
 mod check;
 pub mod config;

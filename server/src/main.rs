@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_index::MemoryBudget;
+use rollcall_index::vectors::SideFiles;
+use rollcall_server::build::{self, BuildInput};
 use rollcall_server::config::{Flags, Loaded, load};
 use rollcall_server::{Server, Vision, check, offline_index};
 use std::io::{IsTerminal as _, Write as _};
@@ -67,6 +69,11 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Put what was extracted elsewhere into the data folder: folders of `rollcall-ingest extract`, files
+    /// of vectors; the server must not be running
+    ///
+    /// Broken off, the same command goes on where it was; what is in the collection is passed over.
+    Build(Build),
     /// Read everything in the data folder and say whether it is whole; the server must not be
     /// running
     Check,
@@ -75,6 +82,42 @@ enum Command {
         #[command(subcommand)]
         command: IndexCommand,
     },
+}
+
+#[derive(Debug, Args)]
+struct Build {
+    /// Extracted folders, folders of those, or files of vectors (.npy, .jsonl, .parquet)
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The contract of the vectors [default: the collection's, or that of the models in --assets]
+    #[arg(long, value_name = "ID")]
+    contract: Option<String>,
+    /// Among the embeddings of a .jsonl file that has several: those of this model
+    #[arg(long, value_name = "NAME", default_value = "")]
+    model: String,
+    /// The track of each vector (.npy of integers) [default: each is a track of its own]
+    #[arg(long, value_name = "FILE")]
+    tracks: Option<PathBuf>,
+    /// The source of each vector (.npy of integers) [default: one source]
+    #[arg(long, value_name = "FILE")]
+    sources: Option<PathBuf>,
+    /// When each vector's face was seen, in Unix microseconds (.npy of integers)
+    #[arg(long, value_name = "FILE")]
+    times: Option<PathBuf>,
+    /// The cosine from which two faces are one person's [default: as the models of the contract say]
+    #[arg(long, value_name = "COSINE", value_parser = cosine)]
+    same_cosine: Option<f32>,
+    /// Take what there is of an extraction that did not come to its end
+    #[arg(long)]
+    partial: bool,
+}
+
+fn cosine(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "not a number")?;
+    let inside = (-1.0..=1.0).contains(&value);
+    inside
+        .then_some(value)
+        .ok_or_else(|| "a cosine lies between -1 and 1".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +166,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config {
             command: ConfigCommand::Show,
         } => print(&loaded.to_toml()),
+        Command::Build(options) => build_collection(&loaded, options),
         Command::Check => {
             let report = check(&loaded.config.data)?;
             let mut text = format!(
@@ -149,6 +193,51 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Index { command } => index(&loaded.config.data, &command),
     }
+}
+
+fn build_collection(loaded: &Loaded, options: Build) -> anyhow::Result<()> {
+    let sides = SideFiles {
+        tracks: options.tracks,
+        sources: options.sources,
+        times: options.times,
+        identities: None,
+    };
+    let input = |path| BuildInput {
+        path,
+        sides: sides.clone(),
+        model: options.model.clone(),
+        contract: options.contract.clone().unwrap_or_default(),
+        partial: options.partial,
+    };
+    let inputs = options.paths.into_iter().map(input).collect();
+    let style = ProgressStyle::with_template("{bar:30} {human_pos} tracks, {per_sec}, {eta} left");
+    // Shown on a terminal only.
+    let bar = ProgressBar::new(0).with_style(style?);
+    let begun = std::time::Instant::now();
+    let progress = |done: u64, tracks: u64| {
+        bar.set_length(tracks.max(done));
+        bar.set_position(done);
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let built = build::build(&loaded.config, inputs, options.same_cosine, progress);
+    let built = runtime.block_on(built);
+    bar.finish_and_clear();
+    let built = built?;
+    let known = match built.known {
+        0 => String::new(),
+        known => format!(" ({known} more were there already)"),
+    };
+    print(&format!(
+        "{}: {} sources{known}, {} tracks, {} faces in {:.1} s; {} identities in all\n",
+        loaded.config.data.display(),
+        built.sources,
+        built.tracks,
+        built.faces,
+        begun.elapsed().as_secs_f64(),
+        built.identities,
+    ))
 }
 
 fn index(data: &Path, command: &IndexCommand) -> anyhow::Result<()> {

@@ -23,6 +23,7 @@ pub(crate) use admin::Admin;
 pub(crate) use alert::Alerts;
 pub(crate) use identity::Identities;
 pub(crate) use ingest::Ingest;
+pub(crate) use observe_check::{Checked, Checker, Unfit};
 pub(crate) use query::Query;
 pub(crate) use search::Search;
 pub(crate) use sighting::Sightings;

@@ -30,7 +30,7 @@ const MESSAGE_CHARS_MAX: usize = 2000;
 
 /// Why a message is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// It does not make sense.
     Protocol(String),
     /// Its embedding cannot be used.
@@ -43,7 +43,7 @@ fn refuse<T>(what: impl Into<String>) -> Result<T, Unfit> {
 
 /// The state of one run's stream.
 #[derive(Debug)]
-pub(super) struct Checker {
+pub(crate) struct Checker {
     dimension: usize,
     next_number: u64,
     /// Last revision of each open track.
@@ -53,7 +53,7 @@ pub(super) struct Checker {
 
 /// A message that passed.
 #[derive(Debug)]
-pub(super) enum Checked {
+pub(crate) enum Checked {
     /// To be recorded and acknowledged.
     Observed(Box<Observed>),
     /// To be kept in memory.
@@ -61,7 +61,7 @@ pub(super) enum Checked {
 }
 
 impl Checker {
-    pub(super) fn new(dimension: usize) -> Self {
+    pub(crate) fn new(dimension: usize) -> Self {
         Self {
             dimension,
             next_number: 1,
@@ -71,7 +71,7 @@ impl Checker {
     }
 
     /// Checks the next message.
-    pub(super) fn check(&mut self, request: pb::ObserveRequest) -> Result<Checked, Unfit> {
+    pub(crate) fn check(&mut self, request: pb::ObserveRequest) -> Result<Checked, Unfit> {
         let number = request.number;
         if self.finished {
             return refuse(format!("message {number} after Finished"));

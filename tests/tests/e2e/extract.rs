@@ -5,6 +5,7 @@ use crate::support::programs::{assets, bare, program};
 use crate::support::truth::Truth;
 use crate::support::{prepared, scratch, turn};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Output;
 
@@ -48,6 +49,8 @@ async fn extract_sees_what_the_server_sees() {
         .iter()
         .for_each(|crop| drop(image::open(crop).unwrap()));
 
+    assert_builds_what_was_served(&out, folder.path(), &served);
+
     // What is there is not overwritten, and what cannot be read is no success.
     let again = extract(&truth.clip, &out);
     assert_eq!(again.status.code(), Some(2), "{again:?}");
@@ -59,6 +62,39 @@ async fn extract_sees_what_the_server_sees() {
     assert!(
         said.contains("NOT_A_VIDEO") && said.contains("text.mp4"),
         "{said}"
+    );
+}
+
+/// `rollcalld build` makes of it what the server made of the video, and so once only.
+fn assert_builds_what_was_served(extracted: &Path, folder: &Path, served: &Facts) {
+    let data = folder.join("built");
+    let build = || {
+        let mut command = bare(program("rollcalld"));
+        command.arg("build").arg(extracted).arg("--data").arg(&data);
+        command.arg("--assets").arg(assets()).output().unwrap()
+    };
+    let first = build();
+    assert!(first.status.success(), "{first:?}");
+    let built = Facts::read(&data.join("log"));
+    served.assert_saw_the_same(1, &built, 1);
+    let people = |facts: &Facts| {
+        facts
+            .tracks
+            .values()
+            .map(|track| track.identity)
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    assert_eq!(people(&built), people(served));
+    let again = build();
+    let said = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(
+        said.contains("0 sources (1 more were there already)"),
+        "{again:?}"
+    );
+    assert_eq!(
+        Facts::read(&data.join("log")).tracks.len(),
+        built.tracks.len()
     );
 }
 

@@ -1,0 +1,528 @@
+//! `rollcalld build`: a collection out of what was extracted elsewhere, without a server running.
+//!
+//! Each extracted folder, and each source of a file of vectors, goes through the writer as a run of a worker would: the
+//! same checks, the same rule, the same records. So the outcome is what a server would have made of it, and a build that
+//! was broken off goes on where it was: what is recorded is not recorded again.
+
+mod extracted;
+mod vectors;
+
+use crate::config::Config;
+use crate::core::{
+    Core, CoreMetrics, CoreOptions, NewSource, Observed, OpenError, Opening, SYSTEM, WriteError,
+};
+use crate::pb;
+use crate::service::{Checked, Checker, Unfit};
+use crate::vision::{LoadedModels, Vision};
+use extracted::Extracted;
+use rollcall_index::vectors::SideFiles;
+use rollcall_ingest::faceset::FaceSetError;
+use sha2::{Digest, Sha256};
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+use vectors::Vectors;
+
+/// Observations that go to the writer at once.
+const BATCH: usize = 256;
+/// Batches that are read ahead.
+const BATCHES_AHEAD: usize = 4;
+/// Folders within folders that are looked into.
+const DEPTH_MAX: usize = 8;
+
+/// What is built from.
+#[derive(Clone, Debug)]
+pub struct BuildInput {
+    /// An extracted folder, a folder of such folders, or a file of vectors.
+    pub path: PathBuf,
+    /// What goes with a file of vectors.
+    pub sides: SideFiles,
+    /// Among the embeddings of a `.jsonl` file that has several: those of this model.
+    pub model: String,
+    /// The contract of a file of vectors; empty: the collection's, or that of the models at hand.
+    pub contract: String,
+    /// Take what there is of an extraction that did not come to its end.
+    pub partial: bool,
+}
+
+/// Why a collection cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// It is nothing that can be built from.
+    #[error(
+        "{path}: neither an extracted folder (with log/ and tracks.jsonl), a folder of those, nor a file of vectors (.npy, .jsonl, .parquet)"
+    )]
+    Unknown {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder cannot be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The log of an extraction cannot be opened.
+    #[error("{path}: {source}")]
+    Log {
+        /// The extracted folder.
+        path: PathBuf,
+        /// Why not.
+        source: rollcall_log::OpenError,
+    },
+    /// Vectors cannot be read.
+    #[error(transparent)]
+    Vectors(#[from] FaceSetError),
+    /// An extraction is not what it should be.
+    #[error("{path}: {what}")]
+    Extraction {
+        /// The extracted folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// It is of another model.
+    #[error(
+        "{path}: its embeddings are of contract {found}, the collection's is {expected}; extract it again with the collection's models"
+    )]
+    OtherContract {
+        /// The folder or file.
+        path: PathBuf,
+        /// Its contract.
+        found: String,
+        /// The collection's.
+        expected: String,
+    },
+    /// An observation is refused.
+    #[error("{path}: {what}")]
+    Refused {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with which observation.
+        what: String,
+    },
+    /// Nobody says which model made the vectors.
+    #[error(
+        "{path}: name the contract of its embeddings with --contract, or the models that made them with --assets ({why})"
+    )]
+    NoContract {
+        /// The file.
+        path: PathBuf,
+        /// Why there are no models.
+        why: String,
+    },
+    /// The models of the contract are not at hand.
+    #[error(
+        "no models of contract {contract} are at hand ({why}): name their folder with --assets, or the cosine from which two faces are one person's with --same-cosine"
+    )]
+    NoModels {
+        /// The contract.
+        contract: String,
+        /// Which are, or why none.
+        why: String,
+    },
+    /// The collection cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Our own mistake.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The writer refuses.
+    #[error("{path}: {source}")]
+    Write {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: WriteError,
+    },
+}
+
+/// A source that is to be in the collection.
+pub(crate) trait Material: Send + 'static {
+    /// What it is called in errors.
+    fn place(&self) -> &Path;
+    /// The source, without author and request id.
+    fn source(&self) -> NewSource;
+    /// Contract and dimension of its embeddings.
+    fn contract(&self) -> (&str, usize);
+    /// Hash of everything that shaped its observations.
+    fn pipeline(&self) -> String;
+    /// How many tracks it has, about.
+    fn tracks(&self) -> u64;
+    /// Gives all observations in order, until `take` says `false`. Blocking.
+    fn read(self: Box<Self>, take: &mut dyn FnMut(Observed) -> bool) -> Result<(), BuildError>;
+}
+
+/// Opens the collection that `config` names, or makes it, and puts everything into it. `progress` gets the tracks done
+/// and how many there are, about. See [`Plan::run`].
+///
+/// # Errors
+/// [`BuildError`].
+pub async fn build(
+    config: &Config,
+    mut inputs: Vec<BuildInput>,
+    same_cosine: Option<f32>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Built, BuildError> {
+    // Before there is a data folder.
+    if let Some(input) = inputs.iter().find(|input| !input.path.exists()) {
+        return Err(BuildError::Unknown {
+            path: input.path.clone(),
+        });
+    }
+    let opening = Opening::of(&config.data)?;
+    let kept = opening.contract().cloned();
+    let embedder = kept.as_ref().and_then(|kept| kept.embedder.as_deref());
+    let models = Vision::find(config).and_then(|vision| (vision.load)(embedder));
+    let models = models.map_err(|why| why.to_string());
+    let default = match (&kept, &models) {
+        (Some(kept), _) => Ok(&kept.id),
+        (None, Ok(models)) => Ok(&models.collection.contract),
+        (None, Err(why)) => Err(why),
+    };
+    for input in &mut inputs {
+        if input.contract.is_empty() && input.path.is_file() {
+            let of = default.map_err(|why| BuildError::NoContract {
+                path: input.path.clone(),
+                why: why.clone(),
+            })?;
+            input.contract.clone_from(of);
+        }
+    }
+    let plan = Plan::of(&inputs)?;
+    let (contract, dimension) = match &kept {
+        Some(kept) => (kept.id.clone(), kept.dimension),
+        None => (plan.contract().0.to_owned(), plan.contract().1),
+    };
+    let options = CoreOptions {
+        data: config.data.clone(),
+        same_cosine: cosine(&contract, same_cosine, models)?,
+        contract,
+        dimension,
+        assigner: config.assigner,
+        writer_queue: config.writer.queue_max,
+    };
+    let metrics = CoreMetrics::register(&prometheus::Registry::new())?;
+    let core = Core::start(opening, options, metrics)?;
+    let (mut done, tracks) = (0, plan.tracks());
+    let built = plan.run(&core, |more| {
+        done += more;
+        progress(done, tracks);
+    });
+    let built = built.await;
+    let stats = core.view().index.stats();
+    core.close().await;
+    Ok(Built {
+        identities: stats.identities,
+        ..built?
+    })
+}
+
+/// From which cosine two faces are one person's: as said, or as the models of the contract say.
+fn cosine(
+    contract: &str,
+    said: Option<f32>,
+    models: Result<LoadedModels, String>,
+) -> Result<f32, BuildError> {
+    let missing = |why| BuildError::NoModels {
+        contract: contract.to_owned(),
+        why,
+    };
+    if let Some(said) = said {
+        return Ok(said);
+    }
+    let collection = models.map_err(missing)?.collection;
+    if collection.contract != contract {
+        return Err(missing(format!(
+            "those found are of {}",
+            collection.contract
+        )));
+    }
+    Ok(collection.same_cosine)
+}
+
+/// All sources of the inputs, in order: what is to be done.
+struct Plan {
+    materials: Vec<Box<dyn Material>>,
+}
+
+impl Plan {
+    /// Looks at the inputs. Blocking; files of vectors are read as a whole.
+    ///
+    /// # Errors
+    /// [`BuildError`]: the first input that cannot be built from.
+    fn of(inputs: &[BuildInput]) -> Result<Self, BuildError> {
+        let mut materials: Vec<Box<dyn Material>> = Vec::new();
+        for input in inputs {
+            if input.path.is_dir() {
+                let before = materials.len();
+                find(input, &input.path, DEPTH_MAX, &mut materials)?;
+                if materials.len() > before {
+                    continue;
+                }
+            } else if input.path.is_file() {
+                let sources = Vectors::of(input)?;
+                materials.extend(sources.into_iter().map(|one| Box::new(one) as _));
+                continue;
+            }
+            return Err(BuildError::Unknown {
+                path: input.path.clone(),
+            });
+        }
+        Ok(Self { materials })
+    }
+
+    /// Contract and dimension of the first input: those of a new collection. Empty if there is nothing.
+    fn contract(&self) -> (&str, usize) {
+        self.materials
+            .first()
+            .map_or(("", 0), |first| first.contract())
+    }
+
+    /// Tracks in all, about.
+    fn tracks(&self) -> u64 {
+        self.materials.iter().map(|one| one.tracks()).sum()
+    }
+
+    /// Puts everything into the collection; `progress` gets the tracks done.
+    ///
+    /// The next source is read and checked while one is decided on. Decisions are made one after the other: each
+    /// knows those before.
+    ///
+    /// # Errors
+    /// [`BuildError`] at the first input that cannot be used; what was before it is in the collection, and running
+    /// the same again goes on there.
+    async fn run(self, core: &Core, mut progress: impl FnMut(u64)) -> Result<Built, BuildError> {
+        let contract = core.view().contract().clone();
+        for one in &self.materials {
+            let (found, dimension) = one.contract();
+            if found != contract.id || dimension != contract.dimension {
+                return Err(BuildError::OtherContract {
+                    path: one.place().to_owned(),
+                    found: format!("{found} ({dimension} values)"),
+                    expected: format!("{} ({} values)", contract.id, contract.dimension),
+                });
+            }
+        }
+        let mut built = Built::default();
+        let mut reading = self
+            .materials
+            .into_iter()
+            .map(|one| Reading::start(one, contract.dimension));
+        let mut next = reading.next();
+        while let Some(now) = next {
+            // Begun before this one is written: it is read meanwhile.
+            next = reading.next();
+            now.write(core, &mut built, &mut progress).await?;
+        }
+        Ok(built)
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Built {
+    /// Sources that were put into the collection, as a whole or what was missing of them.
+    pub sources: u64,
+    /// Those that were there already.
+    pub known: u64,
+    /// Tracks read.
+    pub tracks: u64,
+    /// Their exemplars.
+    pub faces: u64,
+    /// Identities of the whole collection.
+    pub identities: usize,
+}
+
+/// Extracted folders in `folder`, or it itself, in the order of their names.
+fn find(
+    input: &BuildInput,
+    folder: &Path,
+    depth: usize,
+    found: &mut Vec<Box<dyn Material>>,
+) -> Result<(), BuildError> {
+    if Extracted::is_one(folder) {
+        found.push(Box::new(Extracted::open(folder, input.partial)?));
+        return Ok(());
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    let failed = |source| BuildError::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    for inner in folders {
+        find(input, &inner, depth - 1, found)?;
+    }
+    Ok(())
+}
+
+/// Material that is being read on a thread of its own.
+struct Reading {
+    place: PathBuf,
+    source: NewSource,
+    pipeline: String,
+    batches: mpsc::Receiver<Vec<Observed>>,
+    outcome: tokio::task::JoinHandle<Result<(), BuildError>>,
+}
+
+impl Reading {
+    fn start(material: Box<dyn Material>, dimension: usize) -> Self {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let (place, mut source) = (material.place().to_owned(), material.source());
+        let pipeline = material.pipeline();
+        SYSTEM.clone_into(&mut source.author);
+        source.request_id = request_id(&source.uri, &pipeline);
+        let outcome = tokio::task::spawn_blocking(move || read(material, dimension, &sender));
+        Self {
+            place,
+            source,
+            pipeline,
+            batches,
+            outcome,
+        }
+    }
+
+    async fn write(
+        mut self,
+        core: &Core,
+        built: &mut Built,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), BuildError> {
+        let place = self.place.clone();
+        let refused = |source| BuildError::Write {
+            path: place.clone(),
+            source,
+        };
+        let run = match core.add_source(self.source.clone()).await {
+            Ok(id) => core
+                .begin_run(id, self.pipeline.clone())
+                .await
+                .map(|run| (id, run)),
+            Err(error) => Err(error),
+        };
+        let known = match &run {
+            // It is there, to its end.
+            Err(WriteError::SourceExists { .. } | WriteError::SourceFinished { .. }) => true,
+            _ => false,
+        };
+        if known {
+            built.known += 1;
+            while let Some(batch) = self.batches.recv().await {
+                progress(tracks_of(&batch).0);
+            }
+            return ended(self.outcome.await);
+        }
+        let (id, run) = run.map_err(refused)?;
+        while let Some(batch) = self.batches.recv().await {
+            let (tracks, faces) = tracks_of(&batch);
+            core.observe(id, run.id, batch).await.map_err(refused)?;
+            built.tracks += tracks;
+            built.faces += faces;
+            progress(tracks);
+        }
+        let outcome = ended(self.outcome.await);
+        core.end_run(id, run.id).await;
+        built.sources += u64::from(outcome.is_ok());
+        outcome
+    }
+}
+
+fn ended(
+    outcome: Result<Result<(), BuildError>, tokio::task::JoinError>,
+) -> Result<(), BuildError> {
+    outcome.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Ok(()),
+    })
+}
+
+/// The same material twice is one source.
+fn request_id(uri: &str, pipeline: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(uri);
+    hash.update([0]);
+    hash.update(pipeline);
+    let digest = hash.finalize();
+    let hex: String = digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("build-{hex}")
+}
+
+fn tracks_of(batch: &[Observed]) -> (u64, u64) {
+    let mut count = (0, 0);
+    for item in batch {
+        if let Observed::Track(track) = item {
+            count.0 += u64::from(track.closed);
+            count.1 += u64::try_from(track.exemplars.len()).unwrap_or(0);
+        }
+    }
+    count
+}
+
+/// Reads and checks everything, a batch after the other.
+fn read(
+    material: Box<dyn Material>,
+    dimension: usize,
+    batches: &mpsc::Sender<Vec<Observed>>,
+) -> Result<(), BuildError> {
+    let place = material.place().to_owned();
+    let mut checker = Checker::new(dimension);
+    let (mut number, mut batch, mut unfit) = (0, Vec::with_capacity(BATCH), None);
+    material.read(&mut |observed| {
+        number += 1;
+        match check(&mut checker, number, observed) {
+            Ok(observed) => batch.push(observed),
+            Err(error) => {
+                unfit = Some(error);
+                return false;
+            }
+        }
+        if batch.len() < BATCH {
+            return true;
+        }
+        let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        batches.blocking_send(full).is_ok()
+    })?;
+    if let Some(what) = unfit {
+        return Err(BuildError::Refused { path: place, what });
+    }
+    // Whoever does not listen any more has an error of their own.
+    let _ = batches.blocking_send(batch);
+    Ok(())
+}
+
+fn check(checker: &mut Checker, number: u64, observed: Observed) -> Result<Observed, String> {
+    use pb::observe_request::Message;
+    let message = match observed {
+        Observed::Track(track) => Message::Track(track),
+        Observed::Checkpoint(checkpoint) => Message::Checkpoint(checkpoint),
+        Observed::Finished(finished) => Message::Finished(finished),
+    };
+    let request = pb::ObserveRequest {
+        number,
+        message: Some(message),
+    };
+    match checker.check(request) {
+        Ok(Checked::Observed(observed)) => Ok(*observed),
+        Ok(Checked::Report(_)) => Err("a report is no observation".to_owned()),
+        Err(Unfit::Protocol(what) | Unfit::Embedding(what)) => Err(what),
+    }
+}
+
+#[cfg(test)]
+mod tests;
