@@ -1,10 +1,20 @@
 //! Faces in rows: their embeddings and what is known of each, out of files that other programs write as well.
 
+mod extracted;
+mod index;
+mod streamface;
+
 use std::path::{Path, PathBuf};
 
 use rollcall_index::{
     Embedding,
     vectors::{Known, SideFiles, VectorFile, VectorFileError},
+};
+
+use crate::{
+    extracted::{Extracted, ExtractedError},
+    pickle::PickleFileError,
+    streamface::ChannelError,
 };
 
 /// Rows read at once.
@@ -16,14 +26,30 @@ pub enum FaceSetError {
     /// A file of vectors, or one that goes with it.
     #[error(transparent)]
     Vectors(#[from] VectorFileError),
-    /// It is of no kind that is read.
-    #[error("{path}: {why}")]
-    Unknown {
+    /// A pickle.
+    #[error(transparent)]
+    Pickle(#[from] PickleFileError),
+    /// An extracted folder.
+    #[error(transparent)]
+    Extracted(#[from] ExtractedError),
+    /// A channel's folder.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// It is of no kind that is read, or not what its kind should be.
+    #[error("{path}: {why}", path = path.display())]
+    Kind {
         /// The file or folder.
         path: PathBuf,
-        /// What was looked for.
+        /// What is wrong.
         why: String,
     },
+}
+
+fn kind_error(path: &Path, why: impl Into<String>) -> FaceSetError {
+    FaceSetError::Kind {
+        path: path.to_owned(),
+        why: why.into(),
+    }
 }
 
 /// Faces in rows, each an embedding of one dimension and length 1.
@@ -137,12 +163,37 @@ impl FaceSet {
         own.collect()
     }
 
-    /// Reads all faces of a file: `.npy`, `.jsonl` or `.parquet`, with its side files. `model` chooses among the
-    /// embeddings of a `.jsonl` file that has several.
+    /// Reads all faces of
+    /// - a file of vectors: `.npy`, `.jsonl` or `.parquet`, with its side files; `model` chooses among the embeddings of
+    ///   a `.jsonl` file that has several;
+    /// - streamface's features: a `.pkl` file, or a channel's folder with its matches and annotations;
+    /// - a folder that `rollcall-ingest extract` wrote;
+    /// - an index folder, or the data folder of a server that does not run: whoever a search can find.
     ///
     /// # Errors
     /// [`FaceSetError`]: which file, which row, what is wrong.
     pub fn read(path: &Path, model: &str, sides: &SideFiles) -> Result<Self, FaceSetError> {
+        if path.is_dir() {
+            return if Extracted::is_one(path) {
+                extracted::read(path)
+            } else if let Some(folder) = index::place(path) {
+                index::read(&folder)
+            } else if streamface::is_one(path) {
+                streamface::read(path)
+            } else {
+                let kinds = "neither an extracted folder (log/, tracks.jsonl), a data or index folder (index/manifest), nor a channel of streamface's (features/, metadata/)";
+                Err(kind_error(path, kinds))
+            };
+        }
+        if path.extension().is_some_and(|extension| extension == "pkl") {
+            let (mut set, mut names) = (Self::default(), Vec::new());
+            streamface::read_features(path, &mut set, &mut names)?;
+            return Ok(set.with_names(names));
+        }
+        Self::read_vectors(path, model, sides)
+    }
+
+    fn read_vectors(path: &Path, model: &str, sides: &SideFiles) -> Result<Self, FaceSetError> {
         let mut file = VectorFile::open(path, model, sides)?;
         let mut set = Self::default();
         let mut rows = Vec::new();
@@ -199,5 +250,59 @@ mod tests {
         let turned = set.clone().in_order(&[1, 0]);
         assert_eq!(turned.embedding(0), set.embedding(1));
         assert_eq!(turned.known()[1], set.known()[0]);
+    }
+
+    fn channel(matches: &str, annotations: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        };
+        write("features/a.pkl", &crate::pickle::tests::two_faces());
+        write("metadata/matches.csv", matches.as_bytes());
+        write("metadata/annotations.json", annotations.as_bytes());
+        folder
+    }
+
+    const ONE: &str = "sky_frame_20230525100138412614_face_0";
+    const OTHER: &str = "sky_frame_20230525100138412614_face_1";
+
+    #[test]
+    fn a_channel_is_read_with_its_matches_and_labels() {
+        let matches = format!("Face 1,Face 2\n{OTHER}.png,{ONE}.png\n{ONE}.png,gone.png\n");
+        let annotations =
+            format!("{{\"labels\":{{\"{ONE}\":{{\"label\":7}},\"{OTHER}\":{{\"label\":-1}}}}}}");
+        let folder = channel(&matches, &annotations);
+        let set = FaceSet::read(folder.path(), "", &SideFiles::default()).unwrap();
+        assert_eq!((set.len(), set.dimension()), (2, 3));
+        assert_eq!(set.name(1), Some(OTHER));
+        assert_eq!(set.tracks(), [0, 0]);
+        let identities: Vec<_> = set.known().iter().map(|known| known.identity).collect();
+        assert_eq!(identities, [Some(7), None]);
+        // 2023-05-25T10:01:38.412614Z
+        assert_eq!(set.known()[0].time_us, Some(1_685_008_898_412_614));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_folder_is_said() {
+        let check = |folder: &Path, said: &str| {
+            let error = FaceSet::read(folder, "", &SideFiles::default()).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        };
+        let folder = channel("Face 1,Face 2\nalone\n", "{\"labels\":{}}");
+        check(folder.path(), "line 2: not two faces");
+        let folder = channel("Face 1,Face 2\n", "{\"labels\":{\"x\":{}}}");
+        check(folder.path(), "missing field `label`");
+        std::fs::write(
+            folder.path().join("features/a.pkl"),
+            b"\x80\x04cos\nsystem\n.",
+        )
+        .unwrap();
+        check(folder.path(), "would run os.system");
+        check(
+            tempfile::tempdir().unwrap().path(),
+            "neither an extracted folder",
+        );
     }
 }

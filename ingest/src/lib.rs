@@ -54,5 +54,6 @@ pub mod worker;
 pub mod cluster;
 
 // Faces without a server: files and folders, clustering, evaluation.
+pub mod extracted;
 pub mod faceset;
 pub mod pickle;

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use rollcall_ingest::observe::mask_credentials;
 
+mod run_analyse;
 #[cfg(feature = "worker")]
 mod run_capture;
 mod run_export;
@@ -46,6 +47,8 @@ enum Command {
     /// Find the faces in frames that were captured.
     #[cfg(feature = "worker")]
     Faces(run_capture::Faces),
+    /// Embed the faces in a channel's folder and read their attributes, as streamface's fourth stage.
+    Analyse(run_analyse::Analyse),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
     /// Work for a server: started by rollcalld, with an order on standard input.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Capture(options) => run_capture::capture(&options),
         #[cfg(feature = "worker")]
         Command::Faces(options) => run_capture::faces(&options),
+        Command::Analyse(options) => run_analyse::analyse(&options),
         Command::Export(options) => run_export::export(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),

@@ -6,10 +6,12 @@
 
 mod array;
 mod machine;
+mod write;
 
 use std::path::PathBuf;
 
 pub use array::Array;
+pub use write::PickleWriter;
 
 /// Why a pickle is not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -227,4 +229,4 @@ impl<'a> Value<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,11 +6,15 @@
 //! - `faces/FRAME_face_I.png`, loose crops, and `aligned_faces/FRAME_face_I.png`, 128x128;
 //! - `metadata/detections.csv` and `metadata/matches.csv`;
 //! - `frames/processed.txt` and `metadata/processed_frames.txt`: which frames were searched;
+//! - `features/*.pkl`: embeddings and attributes, in pickles;
 //! - `logs/`.
 //!
-//! [`FrameWriter`] fills the first, [`FaceExtractor`] the others. Times are UTC.
+//! [`FrameWriter`] fills the first, [`FaceExtractor`] the faces and tables, [`FaceAnalyser`] the features. Times are UTC.
 
+mod analysis;
+mod annotations;
 mod crop;
+mod detections;
 mod done;
 mod faces;
 mod frames;
@@ -19,12 +23,15 @@ mod names;
 mod run_log;
 mod table;
 
+pub use analysis::{Analysed, FaceAnalyser};
+pub use annotations::{Annotation, Annotations};
 pub use crop::{ALIGNED_FACE_SIDE, FACE_SIDE_MAX, PixelFace};
+pub use detections::Detection;
 pub use done::FramesDone;
 pub use faces::{FaceCounts, FaceExtractor, FaceRules};
 pub use frames::{FrameCounts, FrameWriter};
 pub use matching::{MatchRules, Matcher, Seen, mean_iou};
-pub use names::{Channel, FrameTimes, NameError, frame_stem, parse_utc, timestamp};
+pub use names::{Channel, FrameTimes, NameError, frame_stem, parse_utc, time_of, timestamp};
 pub use run_log::{Level, RunLog};
 
 use std::{
@@ -32,7 +39,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{crop::to_png, detect::InferError, picture::PictureRef};
+use crate::{crop::to_png, detect::InferError, pickle::PickleFileError, picture::PictureRef};
 
 /// Why a channel's folder cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +63,29 @@ pub enum ChannelError {
         /// The first line it should have.
         columns: &'static str,
     },
-    /// The detector failed.
+    /// A row of a table is not what it should be.
+    #[error(
+        "{path}: line {line}: no detection; NAME,CONFIDENCE,\"[X, Y, W, H]\" and five \"(x, y)\" are wanted",
+        path = path.display()
+    )]
+    BadRow {
+        /// The table.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// A file of annotations is none.
+    #[error("{path}: {why}", path = path.display())]
+    BadAnnotations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong where.
+        why: serde_json::Error,
+    },
+    /// A file of features cannot be read.
+    #[error(transparent)]
+    Features(#[from] PickleFileError),
+    /// A model failed.
     #[error(transparent)]
     Infer(#[from] InferError),
 }

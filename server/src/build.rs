@@ -14,8 +14,8 @@ use crate::core::{
 use crate::pb;
 use crate::service::{Checked, Checker, Unfit};
 use crate::vision::{LoadedModels, Vision};
-use extracted::Extracted;
 use rollcall_index::vectors::SideFiles;
+use rollcall_ingest::extracted::{Extracted, ExtractedError};
 use rollcall_ingest::faceset::FaceSetError;
 use sha2::{Digest, Sha256};
 use std::io;
@@ -64,25 +64,12 @@ pub enum BuildError {
         /// What the system says.
         source: io::Error,
     },
-    /// The log of an extraction cannot be opened.
-    #[error("{path}: {source}")]
-    Log {
-        /// The extracted folder.
-        path: PathBuf,
-        /// Why not.
-        source: rollcall_log::OpenError,
-    },
     /// Vectors cannot be read.
     #[error(transparent)]
     Vectors(#[from] FaceSetError),
-    /// An extraction is not what it should be.
-    #[error("{path}: {what}")]
-    Extraction {
-        /// The extracted folder.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        what: String,
-    },
+    /// An extraction cannot be read, or did not come to its end.
+    #[error(transparent)]
+    Extracted(#[from] ExtractedError),
     /// It is of another model.
     #[error(
         "{path}: its embeddings are of contract {found}, the collection's is {expected}; extract it again with the collection's models"
@@ -344,7 +331,7 @@ fn find(
     found: &mut Vec<Box<dyn Material>>,
 ) -> Result<(), BuildError> {
     if Extracted::is_one(folder) {
-        found.push(Box::new(Extracted::open(folder, input.partial)?));
+        found.push(Box::new(extracted::open(folder, input.partial)?));
         return Ok(());
     }
     if depth == 0 {

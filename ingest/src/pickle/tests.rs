@@ -51,6 +51,11 @@ const FACES: [&str; 4] = [
 const EVIL: &str =
     "8004951f000000000000008c05706f736978948c0673797374656d9493948c047472756594859452942e";
 
+/// Those of protocol 4.
+pub(crate) fn two_faces() -> Vec<u8> {
+    bytes(FACES[2])
+}
+
 fn bytes(hex: &str) -> Vec<u8> {
     let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
     let pairs = hex.as_bytes().as_chunks::<2>().0.iter();
@@ -126,4 +131,25 @@ fn the_same_bytes_make_no_flood_of_arrays() {
     program.push(b'.');
     let error = Pickle::parse(&program).unwrap_err();
     assert!(error.to_string().contains("the same bytes"), "{error}");
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut writer = PickleWriter::dictionary();
+    writer.text("a.png");
+    writer.tuple(|tuple| {
+        tuple.array(&[0.6, -0.8]);
+        tuple.groups([("age", vec![("0-2", 0.25)])]);
+        tuple.numbers([]);
+        tuple.number(0.5);
+    });
+    let pickle = Pickle::parse(&writer.finish()).unwrap();
+    let (name, face) = pickle.root().entries().unwrap()[0];
+    assert_eq!(name.text(), Some("a.png"));
+    let items = face.items().unwrap();
+    assert_eq!(items[0].array().unwrap().values, [0.6, -0.8]);
+    let ages = items[1].entries().unwrap()[0].1.entries().unwrap();
+    assert_eq!(ages[0].1.number(), Some(0.25));
+    assert!(items[2].entries().unwrap().is_empty());
+    assert_eq!(items[3].number(), Some(0.5));
 }

@@ -89,6 +89,29 @@ pub fn parse_utc(text: &str) -> Option<WallTime> {
     (fields(wall) == [year, month, day, hour, minute, second, 0]).then_some(wall)
 }
 
+/// The Unix time in microseconds in the name of a frame or face (`CHANNEL_frame_YYYYMMDDhhmmssffffff...`); `None` if
+/// there is none.
+#[must_use]
+pub fn time_of(name: &str) -> Option<i64> {
+    let stamp = name.split('_').nth(2)?;
+    let (seconds, micros) = stamp.is_ascii().then(|| stamp.split_at_checked(14))??;
+    let (day, time) = seconds.split_at(8);
+    let part = |text: &str, from: usize| text[from..from + 2].to_owned();
+    let [month, date, hour, minute, second] = [
+        part(day, 4),
+        part(day, 6),
+        part(time, 0),
+        part(time, 2),
+        part(time, 4),
+    ];
+    let whole = format!("{}-{month}-{date}T{hour}:{minute}:{second}", &day[..4]);
+    let micros: i64 = micros
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| micros.parse().ok())??;
+    Some(parse_utc(&whole)?.unix_micros() + micros)
+}
+
 /// Year, month, day, hour, minute, second and microsecond of the proleptic Gregorian calendar, UTC.
 ///
 /// Days are counted in eras of 400 years from 1 March, so that leap days come last.
