@@ -13,11 +13,13 @@ use rollcall_ingest::observe::mask_credentials;
 
 #[cfg(feature = "worker")]
 mod run_capture;
+mod run_cluster;
 mod run_export;
 #[cfg(feature = "worker")]
 mod run_extract;
 #[cfg(feature = "worker")]
 mod run_many;
+mod run_match;
 #[cfg(feature = "worker")]
 mod run_worker;
 
@@ -46,8 +48,14 @@ enum Command {
     /// Find the faces in frames that were captured.
     #[cfg(feature = "worker")]
     Faces(run_capture::Faces),
+    /// Cluster faces that are all there, and say what that would change.
+    Cluster(Box<run_cluster::Cluster>),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
+    /// List clusters that may be one person.
+    Match(run_match::Match),
+    /// Make clusters one, as was decided.
+    MergeClusters(run_match::MergeClusters),
     /// Work for a server: started by rollcalld, with an order on standard input.
     #[cfg(feature = "worker")]
     Run,
@@ -75,7 +83,10 @@ fn main() -> ExitCode {
         Command::Capture(options) => run_capture::capture(&options),
         #[cfg(feature = "worker")]
         Command::Faces(options) => run_capture::faces(&options),
+        Command::Cluster(options) => run_cluster::cluster(&options),
         Command::Export(options) => run_export::export(&options),
+        Command::Match(options) => run_match::find(&options),
+        Command::MergeClusters(options) => run_match::merge_clusters(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),
     };
