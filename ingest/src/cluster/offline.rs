@@ -56,3 +56,6 @@ pub fn by_size(labels: &[u32]) -> Vec<u32> {
         order.iter().map(|(label, _)| *label).zip(0u32..).collect();
     labels.iter().map(|label| numbers[label]).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -356,3 +356,6 @@ fn count(cells: &Cells, diff: &mut Diff) {
     diff.counts.identities_after =
         diff.counts.identities_before + diff.counts.created - diff.counts.merged;
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,3 +198,98 @@ fn triplet(rows: Rows<'_>, of: &[u32]) -> Vec<f32> {
     points.extend_from_slice(rows.row(other as usize));
     points
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clusters 0 at 0 and 20 degrees, 1 at 40 and 60, 2 at 70, 5 at 180; noise at 41.
+    fn check(rules: &MatchRules) -> Vec<(i64, i64, i64)> {
+        let degrees = [0.0_f32, 20.0, 40.0, 60.0, 70.0, 180.0, 41.0];
+        let values: Vec<f32> = degrees
+            .iter()
+            .flat_map(|at| [at.to_radians().cos(), at.to_radians().sin()])
+            .collect();
+        let found = matches(Rows::new(&values, 2), &[0, 0, 1, 1, 2, 5, -1], rules);
+        #[expect(clippy::cast_possible_truncation, reason = "whole degrees")]
+        let degrees = |found: &Match| (1.0 - found.distance).acos().to_degrees().round() as i64;
+        found
+            .iter()
+            .map(|found| (found.one, found.other, degrees(found)))
+            .collect()
+    }
+
+    fn rules(mode: MatchMode, min_threshold: f64, max_threshold: f64) -> MatchRules {
+        MatchRules {
+            mode,
+            min_threshold,
+            max_threshold,
+            ..MatchRules::default()
+        }
+    }
+
+    #[test]
+    fn means_are_matched() {
+        // 10, 50, 70, 180 degrees; 1 - cos 40 = 0.234, 1 - cos 20 = 0.060, 1 - cos 60 = 0.5.
+        assert_eq!(
+            check(&rules(MatchMode::Average, 0.3, 0.45)),
+            [(0, 1, 40), (1, 2, 20)]
+        );
+        assert_eq!(
+            check(&rules(MatchMode::Average, 0.3, 0.51)),
+            [(0, 1, 40), (0, 2, 60), (1, 2, 20)]
+        );
+        assert_eq!(
+            check(&rules(MatchMode::Average, 0.1, 0.51)),
+            [(1, 2, 20)],
+            "the nearest is too far"
+        );
+    }
+
+    #[test]
+    fn the_nearest_faces_are_matched() {
+        assert_eq!(
+            check(&rules(MatchMode::Single, 0.3, 0.2)),
+            [(0, 1, 20), (1, 2, 10)]
+        );
+        assert_eq!(
+            check(&rules(MatchMode::Single, 0.3, 0.4)),
+            [(0, 1, 20), (0, 2, 50), (1, 2, 10)]
+        );
+    }
+
+    #[test]
+    fn triplets_are_matched_both_ways() {
+        let found = check(&rules(MatchMode::Triplet, 0.3, 0.2));
+        assert_eq!(found, [(0, 1, 20), (1, 2, 10), (1, 0, 20), (2, 1, 10)]);
+    }
+
+    #[test]
+    fn labels_beyond_and_pairs_to_ignore_are_left_out() {
+        let mut rules = rules(MatchMode::Average, 0.3, 0.51);
+        rules.ignore.insert((0, 1));
+        assert_eq!(check(&rules), [(0, 2, 60), (1, 2, 20)]);
+        rules.topk = 1;
+        assert!(check(&rules).is_empty());
+    }
+
+    #[test]
+    fn the_file_is_streamfaces() {
+        let found = ClusterEvals(vec![
+            Match {
+                one: 3,
+                other: 12,
+                distance: 0.123_456,
+            },
+            Match {
+                one: 10,
+                other: 11,
+                distance: 0.5,
+            },
+        ]);
+        assert_eq!(
+            serde_json::to_string(&found).unwrap(),
+            r#"{"matches":{"3,12":0.1235,"10,11":0.5}}"#
+        );
+    }
+}

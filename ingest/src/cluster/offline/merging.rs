@@ -74,3 +74,41 @@ fn by_size(labels: &[i64]) -> Vec<i64> {
         .map(|label| numbers.get(label).copied().unwrap_or(NOISE))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(decisions: &[(i64, i64)], renumber: bool) -> Vec<i64> {
+        let decisions = decisions.iter().map(|(old, new)| Decision {
+            old: *old,
+            new: *new,
+        });
+        merge(
+            &[0, 0, 1, 2, 3, 3, -1, 5],
+            &decisions.collect::<Vec<_>>(),
+            renumber,
+        )
+    }
+
+    #[test]
+    fn clusters_become_one_over_others_as_well() {
+        assert_eq!(check(&[], false), [0, 0, 1, 2, 3, 3, -1, 5]);
+        assert_eq!(check(&[(3, 1), (5, 3)], false), [0, 0, 1, 2, 1, 1, -1, 1]);
+        assert_eq!(check(&[(3, 1), (5, 3)], true), [1, 1, 0, 2, 0, 0, -1, 0]);
+    }
+
+    #[test]
+    fn who_comes_together_with_noise_is_noise() {
+        assert_eq!(
+            check(&[(3, 1), (3, -1)], false),
+            [0, 0, -1, 2, -1, -1, -1, 5]
+        );
+        assert_eq!(
+            check(&[(0, -1), (2, -1)], false),
+            [-1, -1, 1, -1, 3, 3, -1, 5],
+            "not over the noise"
+        );
+        assert_eq!(check(&[(0, -1)], true), [-1, -1, 1, 2, 0, 0, -1, 3]);
+    }
+}
