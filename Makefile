@@ -14,7 +14,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
-  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity bench-gallery \
+  bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity bench-cluster bench-gallery \
   bench-ingest bench-page bench-quality emulate soak
 
 help: ## print this list
@@ -113,6 +113,17 @@ bench-identity: ## faces put to identities beside peers: CORPUS=tv|crowd N=20000
 	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(FRAMES),--frames "$$FRAMES") \
 	  $(if $(ORDER),--order "$$ORDER") $(if $(TUNE_N),--tune-n "$$TUNE_N") \
 	  $(if $(THRESHOLDS),--thresholds "$$THRESHOLDS") $(if $(OUT),--out "$$OUT")
+
+bench-cluster: ## faces that are all there, clustered beside peers: CORPUS=tv|crowd N=20000 SYSTEMS=rollcall,streamface
+	@cargo build --release -p rollcall-ingest --no-default-features
+	@benches/venv.sh identity
+	@"$(ROLLCALL_ASSETS)/identity-venv/bin/python" -B benches/cluster/bench.py \
+	  --binary "$(RELEASE)/rollcall-ingest" \
+	  $(if $(CORPUS),--corpus "$$CORPUS") $(if $(N),--n "$$N") $(if $(SYSTEMS),--systems "$$SYSTEMS") \
+	  $(if $(VECTORS),--vectors "$$VECTORS") $(if $(IDENTITIES),--identities "$$IDENTITIES") \
+	  $(if $(TRACKS),--tracks "$$TRACKS") $(if $(TUNE_N),--tune-n "$$TUNE_N") \
+	  $(if $(THREADS),--threads "$$THREADS") $(if $(THRESHOLDS),--thresholds "$$THRESHOLDS") \
+	  $(if $(OUT),--out "$$OUT")
 
 bench-gallery: ## who is found in an enrolled gallery, and who is taken for somebody: CORPUS=tv|crowd N=1000000 PEOPLE=10000 PHOTOS=10
 	@cargo build --release -p rollcall-benches --no-default-features --features models --bin gallery

@@ -35,6 +35,7 @@ pub mod confidence;
 pub mod hri;
 pub mod likeness;
 pub mod measure;
+pub mod offline;
 pub mod repair;
 pub mod score;
 mod verdict;

@@ -14,11 +14,13 @@ use rollcall_ingest::observe::mask_credentials;
 mod run_analyse;
 #[cfg(feature = "worker")]
 mod run_capture;
+mod run_cluster;
 mod run_export;
 #[cfg(feature = "worker")]
 mod run_extract;
 #[cfg(feature = "worker")]
 mod run_many;
+mod run_match;
 #[cfg(feature = "worker")]
 mod run_worker;
 
@@ -49,8 +51,14 @@ enum Command {
     Faces(run_capture::Faces),
     /// Embed the faces in a channel's folder and read their attributes, as streamface's fourth stage.
     Analyse(run_analyse::Analyse),
+    /// Cluster faces that are all there, and say what that would change.
+    Cluster(Box<run_cluster::Cluster>),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
+    /// List clusters that may be one person.
+    Match(run_match::Match),
+    /// Make clusters one, as was decided.
+    MergeClusters(run_match::MergeClusters),
     /// Work for a server: started by rollcalld, with an order on standard input.
     #[cfg(feature = "worker")]
     Run,
@@ -79,7 +87,10 @@ fn main() -> ExitCode {
         #[cfg(feature = "worker")]
         Command::Faces(options) => run_capture::faces(&options),
         Command::Analyse(options) => run_analyse::analyse(&options),
+        Command::Cluster(options) => run_cluster::cluster(&options),
         Command::Export(options) => run_export::export(&options),
+        Command::Match(options) => run_match::find(&options),
+        Command::MergeClusters(options) => run_match::merge_clusters(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),
     };
