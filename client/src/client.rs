@@ -380,6 +380,26 @@ impl Client {
         )
     }
 
+    /// What clustering everybody anew would change, or, with `apply`, makes those changes. However long it takes: the
+    /// timeout of the options does not count.
+    pub async fn cluster_identities(
+        &self,
+        request: pb::ClusterIdentitiesRequest,
+    ) -> Result<pb::ClusterIdentitiesResponse, Error> {
+        let patient = Self {
+            options: ClientOptions {
+                timeout: None,
+                ..self.options.clone()
+            },
+            ..self.clone()
+        };
+        call!(
+            patient,
+            write,
+            identity_service_client::IdentityServiceClient.cluster_identities(request)
+        )
+    }
+
     /// Why a track belongs to its identity.
     pub async fn explain_track(&self, track_id: u64) -> Result<pb::TrackExplanation, Error> {
         let request = pb::ExplainTrackRequest { track_id };

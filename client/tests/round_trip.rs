@@ -906,3 +906,29 @@ async fn photos_are_enrolled_person_by_person() {
         assert_eq!(run(wrong).await.status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clustering_would_change_is_told_and_applied_by_its_sequence() {
+    let (_fake, endpoint) = fake::start().await;
+    let run =
+        async |line: &[&str]| rollcall(&endpoint, &[&["identity", "cluster"], line].concat()).await;
+    let told = json(&run(&["--format", "json"]).await);
+    assert_eq!(told["identities_after"], 4);
+    let merge = serde_json::json!({
+        "kind": "merge", "identity": 3, "other_identity": 1, "tracks": 2, "track_examples": [5, 6],
+    });
+    assert_eq!(told["changes"][0], merge);
+    let table = run(&["--format", "table"]).await;
+    let rows = text(&table.stdout);
+    assert!(rows.contains("identity 3 becomes part of 1"), "{rows}");
+    assert!(text(&table.stderr).contains("--apply 7"), "{table:?}");
+    let made = run(&["--apply", "7", "--format", "table"]).await;
+    assert!(text(&made.stdout).contains("edit 58"), "{made:?}");
+    assert!(text(&made.stderr).contains("1 changes made"), "{made:?}");
+    let late = run(&["--apply", "6"]).await;
+    assert_eq!(late.status.code(), Some(2));
+    assert!(
+        text(&late.stderr).contains("CLUSTERING_OUTDATED"),
+        "{late:?}"
+    );
+}

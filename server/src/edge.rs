@@ -1,6 +1,7 @@
 //! What all services share, and the checks that several of them make.
 
 use crate::calibration::Calibration;
+use crate::clustering::Plan;
 use crate::config::Config;
 use crate::core::{Catalog, CatalogError, Core, SourceRow};
 use crate::error::ApiError;
@@ -16,7 +17,7 @@ use crate::vision::{InService, LoadedModels};
 use crate::webhook::{RuleNews, WebhookRules};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 /// Characters of a name, an author or a filter at most.
 pub(crate) const NAME_CHARS_MAX: usize = 200;
@@ -49,6 +50,8 @@ pub struct Edge {
     pub pool: SearchPool,
     /// How sure hits are.
     pub calibration: Calibration,
+    /// What the last clustering of everybody would change; locked while one is on.
+    pub(crate) clustering: Mutex<Option<Plan>>,
     /// What is known about sources beside the log.
     pub sources: Arc<Sources>,
     /// Workers.

@@ -181,6 +181,17 @@ pub enum ApiError {
         /// Which source.
         id: u64,
     },
+    /// The changes of another clustering are asked for.
+    #[error(
+        "there is no clustering of sequence {asked} to apply{}: cluster again, look at what would change, and name its sequence",
+        kept.map(|kept| format!(", the last one is of {kept}")).unwrap_or_default()
+    )]
+    ClusteringOutdated {
+        /// As asked for.
+        asked: u64,
+        /// The one that could be applied.
+        kept: Option<u64>,
+    },
     /// A limit on what is done at a time is reached.
     #[error("{what}: try again shortly")]
     Overloaded {

@@ -24,6 +24,7 @@ pub mod time;
 pub mod build;
 mod calibration;
 mod check;
+mod clustering;
 pub mod config;
 mod edge;
 mod http;

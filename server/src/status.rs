@@ -214,6 +214,9 @@ fn classify(error: &ApiError) -> Answer {
         ApiError::WrongWorker { id } => {
             answer(Code::PermissionDenied, "WRONG_WORKER").resource("source", *id)
         }
+        ApiError::ClusteringOutdated { .. } => {
+            answer(Code::FailedPrecondition, "CLUSTERING_OUTDATED")
+        }
         ApiError::Overloaded { limit, .. } => answer(Code::ResourceExhausted, "OVERLOADED")
             .retry(RETRY_SOON)
             .with("limit", limit),

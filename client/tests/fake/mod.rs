@@ -286,6 +286,42 @@ impl IdentityService for Fake {
         Ok(Response::new(edit(pb::EditKind::Merge)))
     }
 
+    /// Of sequence 7, 3 would become part of 1, and 4 and 5 are named.
+    async fn cluster_identities(
+        &self,
+        r: Request<pb::ClusterIdentitiesRequest>,
+    ) -> Answer<pb::ClusterIdentitiesResponse> {
+        let apply = r.into_inner().apply;
+        if !matches!(apply, 0 | 7) {
+            let message = "there is no clustering of sequence 6 to apply";
+            return Err(error(
+                Code::FailedPrecondition,
+                "CLUSTERING_OUTDATED",
+                message,
+            ));
+        }
+        let change = |kind: pb::ClusterChangeKind, one, other| pb::ClusterChange {
+            kind: kind.into(),
+            identity_id: one,
+            other_identity_id: other,
+            track_count: 2,
+            track_ids: vec![5, 6],
+            ..Default::default()
+        };
+        let merge = pb::ClusterChange {
+            edit_sequence: if apply == 7 { 58 } else { 0 },
+            ..change(pb::ClusterChangeKind::Merge, 3, 1)
+        };
+        Ok(Response::new(pb::ClusterIdentitiesResponse {
+            sequence: 7,
+            tracks: 12,
+            identities_before: 5,
+            identities_after: 4,
+            changes: vec![merge, change(pb::ClusterChangeKind::Conflict, 4, 5)],
+            left_out: 0,
+        }))
+    }
+
     async fn undo_edit(&self, r: Request<pb::UndoEditRequest>) -> Answer<pb::EditResponse> {
         let r = r.into_inner();
         self.0.undoings.lock().unwrap().push(r.clone());

@@ -14,7 +14,9 @@ const MANIFEST: &str = "manifest";
 /// The index folder that `path` is or has.
 pub(super) fn place(path: &Path) -> Option<PathBuf> {
     let places = [path.to_owned(), path.join(INDEX)];
-    places.into_iter().find(|place| place.join(MANIFEST).is_file())
+    places
+        .into_iter()
+        .find(|place| place.join(MANIFEST).is_file())
 }
 
 /// All faces in the order of their ids, named by them. Embeddings are what 8 bits a value tell of them.

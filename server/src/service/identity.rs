@@ -121,6 +121,13 @@ impl pb::identity_service_server::IdentityService for Identities {
         Ok(Response::new(self.review(request.into_inner()).await?))
     }
 
+    async fn cluster_identities(
+        &self,
+        request: Request<pb::ClusterIdentitiesRequest>,
+    ) -> Result<Response<pb::ClusterIdentitiesResponse>, Status> {
+        Ok(Response::new(self.cluster(request.into_inner()).await?))
+    }
+
     async fn explain_track(
         &self,
         request: Request<pb::ExplainTrackRequest>,

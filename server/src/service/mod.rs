@@ -12,6 +12,7 @@ mod identity;
 mod ingest;
 mod observe_check;
 mod query;
+mod recluster;
 mod review;
 mod search;
 mod sighting;

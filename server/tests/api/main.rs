@@ -8,6 +8,7 @@
 )]
 
 mod alerts;
+mod clustering;
 mod confidence;
 mod edits;
 mod endpoint;

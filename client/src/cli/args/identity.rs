@@ -84,6 +84,19 @@ pub(crate) enum Identity {
         #[arg(long, value_name = "N", default_value_t = 1000)]
         limit: usize,
     },
+    /// Clusters everybody anew and shows what that would change; nothing is changed without --apply.
+    Cluster {
+        /// Make the changes of an answer: its sequence, as it was shown. Each is an edit that can be undone.
+        #[arg(
+            long,
+            value_name = "SEQUENCE",
+            default_value_t = 0,
+            hide_default_value = true
+        )]
+        apply: u64,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Why does a track belong to its person?
     Explain {
         /// Id of the track, as `sightings` shows it.

@@ -3,7 +3,7 @@ use rollcall_client::{Identities, pb};
 use serde_json::json;
 
 use super::edit::{self, Editor};
-use super::{connect, explain, facts, found, limit, review};
+use super::{cluster, connect, explain, facts, found, limit, review};
 use crate::cli::Outcome;
 use crate::cli::args::{Args, Format, Identity};
 use crate::cli::failure::Failure;
@@ -71,6 +71,15 @@ pub(crate) async fn run(
         Identity::Facts(command) => facts::list(&client, command, out).await,
         Identity::Review { limit: at_most } => {
             review::list(&client.all_review(limit(*at_most)).await?, out)
+        }
+        Identity::Cluster { apply, why } => {
+            let request = pb::ClusterIdentitiesRequest {
+                apply: *apply,
+                author: args.global.author.clone(),
+                reason: why.reason.clone(),
+            };
+            let applied = *apply != 0;
+            cluster::show(&client.cluster_identities(request).await?, applied, out)
         }
         Identity::Explain { track } => explain::show(&client.explain_track(*track).await?, out),
         Identity::Undo {

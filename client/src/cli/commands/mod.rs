@@ -2,6 +2,7 @@
 
 mod admin;
 mod alert;
+mod cluster;
 mod edit;
 mod enrol;
 mod explain;
