@@ -38,7 +38,6 @@ pub use provider::Provider;
 #[cfg(feature = "media")]
 pub mod capture;
 pub mod exemplar;
-#[cfg(feature = "media")]
 pub mod extract;
 pub mod files;
 pub mod observe;

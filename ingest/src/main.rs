@@ -18,6 +18,9 @@ mod run_export;
 mod run_extract;
 #[cfg(feature = "worker")]
 mod run_many;
+mod run_merge;
+#[cfg(feature = "worker")]
+mod run_shard;
 #[cfg(feature = "worker")]
 mod run_worker;
 
@@ -48,6 +51,11 @@ enum Command {
     Faces(run_capture::Faces),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
+    /// Put the shards of a video together.
+    Merge(run_merge::Merge),
+    /// Find the cuts at which a video can be divided into shards.
+    #[cfg(feature = "worker")]
+    Plan(run_shard::Plan),
     /// Work for a server: started by rollcalld, with an order on standard input.
     #[cfg(feature = "worker")]
     Run,
@@ -76,6 +84,9 @@ fn main() -> ExitCode {
         #[cfg(feature = "worker")]
         Command::Faces(options) => run_capture::faces(&options),
         Command::Export(options) => run_export::export(&options),
+        Command::Merge(options) => run_merge::merge(&options),
+        #[cfg(feature = "worker")]
+        Command::Plan(options) => run_shard::plan(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),
     };

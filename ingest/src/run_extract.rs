@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rollcall_ingest::{
     Assets, Classifiers, DetectSizes, ModelOptions, Models, Provider, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
-    extract::{ExtractHeader, FolderSink, Written, prepare_folder},
+    extract::{ExtractHeader, FolderSink, ShardSink, ShardSpan, Written, prepare_folder},
     observe::{Finished, Report, RunState},
     pipeline::{GateRule, Pipeline, PipelineSettings, ShotRule, Vision},
     source::{Overflow, StopToken},
@@ -24,7 +24,7 @@ use rollcall_ingest::{
     worker::model_names,
 };
 
-use crate::run_many;
+use crate::{run_many, run_shard};
 
 /// Options of `extract`.
 #[derive(Args)]
@@ -33,13 +33,13 @@ pub(crate) struct Extract {
     /// such as 'videos/**/*.mp4', each video of which gets a folder of its own under FOLDER. Run
     /// again, what is done is passed over.
     #[arg(required = true, value_name = "FILE")]
-    files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
     #[arg(long, value_name = "FOLDER")]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Folder with models and ONNX Runtime, as `make setup` fills it.
     #[arg(long, env = "ROLLCALL_ASSETS", value_name = "FOLDER")]
-    assets: Option<PathBuf>,
+    pub(crate) assets: Option<PathBuf>,
     /// Look for faces in every n-th frame of a shot, or in key frames alone ("key": those that
     /// decode without others; the rest is not decoded) (default: five times a second where
     /// something goes on, less often where all stays as it is; frames that no other refers to
@@ -71,7 +71,7 @@ pub(crate) struct Extract {
     /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
     /// docs/attributes.md has the names and the costs).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    attributes: Vec<String>,
+    pub(crate) attributes: Vec<String>,
     /// Threads that share the work of a model, beside the one that decodes (default: two, where
     /// there are as many cores).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -81,10 +81,21 @@ pub(crate) struct Extract {
     provider: Provider,
     /// Replace earlier extractions in the folder.
     #[arg(long)]
-    force: bool,
+    pub(crate) force: bool,
     /// Print what each stage cost.
     #[arg(long)]
-    profile: bool,
+    timings: bool,
+    /// Only the part I of N (from 0) of one video: FOLDER gets `shard-I-of-N`, and `cuts.json` if it
+    /// is not there. `merge` makes one folder of all parts.
+    #[arg(long, visible_alias = "shard-i", value_name = "I", requires = "n")]
+    shard: Option<u32>,
+    /// Into how many parts the video is divided, 1 to 10000. Parts begin at cuts.
+    #[arg(long, visible_alias = "n-shards", value_name = "N", requires = "shard",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    n: Option<u32>,
+    /// Where the video is divided, as `plan` wrote it (default: FOLDER/cuts.json).
+    #[arg(long, value_name = "FILE", requires = "shard")]
+    pub(crate) plan: Option<PathBuf>,
 }
 
 /// Which frames are looked at.
@@ -109,6 +120,9 @@ impl FromStr for Every {
 }
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
+    if let (Some(index), Some(n)) = (options.shard, options.n) {
+        return run_shard::extract_shard(options, (index, n));
+    }
     let several = run_many::plan(&options.files, &options.out)?;
     if let ([file], None) = (options.files.as_slice(), &several) {
         locate(file)?;
@@ -118,8 +132,20 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
-    let one =
-        |file: &str, out: &Path| extract_one(options, &models, &classifiers, file, out, &stop);
+    let one = |file: &str, out: &Path| {
+        let job = Job {
+            file,
+            out,
+            span: None,
+        };
+        extract_one(
+            options,
+            &settings(options),
+            (&models, &classifiers),
+            job,
+            &stop,
+        )
+    };
     match several {
         Some(videos) => run_many::run(&videos, options.force, &stop, one),
         None => {
@@ -129,33 +155,57 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     }
 }
 
-fn locate(file: &str) -> anyhow::Result<Location> {
+pub(crate) fn locate(file: &str) -> anyhow::Result<Location> {
     Ok(match file {
         "-" => Location::standard_input()?,
         file => Location::check(file, &AccessRules::default())?,
     })
 }
 
-/// Extracts `file` to `out`, which is empty.
-fn extract_one(
-    options: &Extract,
+/// What is extracted to where.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) file: &'a str,
+    /// Empty.
+    pub(crate) out: &'a Path,
+    /// Absent: all of it.
+    pub(crate) span: Option<ShardSpan>,
+}
+
+pub(crate) fn header(
+    file: &str,
+    settings: &PipelineSettings,
     models: &Models,
     classifiers: &Classifiers,
-    file: &str,
-    out: &Path,
-    stop: &StopToken,
-) -> anyhow::Result<()> {
-    let location = locate(file)?;
-    let settings = settings(options);
-    let header = ExtractHeader {
+) -> ExtractHeader {
+    ExtractHeader {
         uri: file.to_owned(),
         contract: models.contract().id().to_owned(),
         dimension: models.contract().dimension(),
         pipeline: settings.fingerprint(&model_names(models, classifiers)),
-    };
+    }
+}
+
+/// Extracts what `job` says.
+pub(crate) fn extract_one(
+    options: &Extract,
+    settings: &PipelineSettings,
+    (models, classifiers): (&Models, &Classifiers),
+    job: Job<'_>,
+    stop: &StopToken,
+) -> anyhow::Result<()> {
+    let header = header(job.file, settings, models, classifiers);
     let clock = system_clock();
-    let patience = Patience::default();
-    let source = FileSource::new(location, patience, false, None, clock(), stop.clone());
+    let resume = job.span.and_then(|span| span.resume);
+    let wall = clock().plus_micros(resume.map_or(0, |point| point.time.micros()));
+    let source = FileSource::new(
+        locate(job.file)?,
+        Patience::default(),
+        false,
+        resume,
+        wall,
+        stop.clone(),
+    );
     let source = source.with_mode(settings.decode);
     let vision = Vision {
         detector: models.detector()?,
@@ -163,7 +213,7 @@ fn extract_one(
         classifiers: classifiers.readers()?,
     };
     let pipeline = Pipeline {
-        settings,
+        settings: settings.clone(),
         vision,
         overflow: Overflow::Wait,
         stop: stop.clone(),
@@ -177,20 +227,27 @@ fn extract_one(
             progress.show(report);
             last.clone_from(report);
         };
-        let mut sink = FolderSink::create(out, &header, clock, &mut watch)?;
-        let finished = pipeline.run(Box::new(source), None, &mut sink)?;
+        let mut sink = FolderSink::create(job.out, &header, clock, &mut watch)?;
+        let finished = match job.span {
+            None => pipeline.run(Box::new(source), None, &mut sink)?,
+            Some(span) => {
+                let mut part = ShardSink::new(&mut sink, span);
+                let finished = pipeline.run(Box::new(source), resume, &mut part)?;
+                part.outcome(finished, job.out)?
+            }
+        };
         (finished, sink.written)
     };
     progress.clear();
     eprintln!("{}", summary(&finished, written, &last, begun.elapsed()));
-    eprintln!("written to {}", out.display());
-    if options.profile {
-        eprint!("{}", profile(&last, begun.elapsed()));
+    eprintln!("written to {}", job.out.display());
+    if options.timings {
+        eprint!("{}", timings(&last, begun.elapsed()));
     }
     judge(&finished)
 }
 
-fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
+pub(crate) fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = ModelOptions {
         detector: options.detector.clone(),
@@ -205,7 +262,7 @@ fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
     Ok(models)
 }
 
-fn settings(options: &Extract) -> PipelineSettings {
+pub(crate) fn settings(options: &Extract) -> PipelineSettings {
     let settings = PipelineSettings::default();
     let settings = match options.every {
         Some(Every::Nth(n)) => settings.with_every(n),
@@ -304,7 +361,7 @@ const STAGES: [(&str, &str); 10] = [
 ];
 
 /// What each stage cost, in all and per frame.
-fn profile(last: &Report, took: Duration) -> String {
+fn timings(last: &Report, took: Duration) -> String {
     let frames = last.counters.frames_decoded.max(1);
     let wall = took.as_secs_f64().max(1e-6);
     let mut text =
