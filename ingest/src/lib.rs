@@ -39,6 +39,7 @@ pub use provider::Provider;
 pub mod capture;
 pub mod exemplar;
 pub mod extract;
+pub mod facerec;
 pub mod files;
 pub mod observe;
 pub mod pipeline;

@@ -13,9 +13,12 @@ use rollcall_ingest::observe::mask_credentials;
 
 #[cfg(feature = "worker")]
 mod run_capture;
+mod run_classify;
 mod run_export;
 #[cfg(feature = "worker")]
 mod run_extract;
+#[cfg(feature = "worker")]
+mod run_facerec;
 #[cfg(feature = "worker")]
 mod run_many;
 mod run_merge;
@@ -49,6 +52,8 @@ enum Command {
     /// Find the faces in frames that were captured.
     #[cfg(feature = "worker")]
     Faces(run_capture::Faces),
+    /// Say who the clusters of a film show, by faces of its actors.
+    Classify(run_classify::Classify),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
     /// Put the shards of a video together.
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Command::Capture(options) => run_capture::capture(&options),
         #[cfg(feature = "worker")]
         Command::Faces(options) => run_capture::faces(&options),
+        Command::Classify(options) => run_classify::classify(&options),
         Command::Export(options) => run_export::export(&options),
         Command::Merge(options) => run_merge::merge(&options),
         #[cfg(feature = "worker")]

@@ -24,7 +24,10 @@ use rollcall_ingest::{
     worker::model_names,
 };
 
-use crate::{run_many, run_shard};
+use crate::{
+    run_facerec::{self, FacerecOptions},
+    run_many, run_shard,
+};
 
 /// Options of `extract`.
 #[derive(Args)]
@@ -54,7 +57,7 @@ pub(crate) struct Extract {
         default_value = "640",
         alias = "detect-sizes"
     )]
-    detect_size: DetectSizes,
+    pub(crate) detect_size: DetectSizes,
     /// The id of the detector: a manifest in the folder of models, such as yunet-2023mar.
     #[arg(long, value_name = "ID", default_value_t = ModelOptions::default().detector)]
     detector: String,
@@ -82,20 +85,32 @@ pub(crate) struct Extract {
     /// Replace earlier extractions in the folder.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Write the files of another program in place of ours: `facerec` (docs/batch.md).
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["every", "shots", "tracker", "gates", "attributes"])]
+    pub(crate) profile: Option<Profile>,
+    #[command(flatten)]
+    pub(crate) facerec: FacerecOptions,
     /// Print what each stage cost.
     #[arg(long)]
     timings: bool,
     /// Only the part I of N (from 0) of one video: FOLDER gets `shard-I-of-N`, and `cuts.json` if it
     /// is not there. `merge` makes one folder of all parts.
     #[arg(long, visible_alias = "shard-i", value_name = "I", requires = "n")]
-    shard: Option<u32>,
+    pub(crate) shard: Option<u32>,
     /// Into how many parts the video is divided, 1 to 10000. Parts begin at cuts.
     #[arg(long, visible_alias = "n-shards", value_name = "N", requires = "shard",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    n: Option<u32>,
+    pub(crate) n: Option<u32>,
     /// Where the video is divided, as `plan` wrote it (default: FOLDER/cuts.json).
     #[arg(long, value_name = "FILE", requires = "shard")]
     pub(crate) plan: Option<PathBuf>,
+}
+
+/// Whose files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Profile {
+    /// `MOVIE-data/` with trajectories, features, scene changes and images.
+    Facerec,
 }
 
 /// Which frames are looked at.
@@ -120,6 +135,9 @@ impl FromStr for Every {
 }
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
+    if options.profile == Some(Profile::Facerec) {
+        return run_facerec::extract_film(options);
+    }
     if let (Some(index), Some(n)) = (options.shard, options.n) {
         return run_shard::extract_shard(options, (index, n));
     }

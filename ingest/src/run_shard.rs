@@ -14,15 +14,18 @@ use rollcall_ingest::{
     extract::{
         CutPlan, FileFingerprint, FolderSink, PLAN_FILE, SHARD_FILE, ShardInfo, prepare_folder,
     },
-    pipeline::PipelineSettings,
+    observe::ResumePoint,
+    pipeline::{PipelineSettings, ShotRule},
     shot::CutPlanner,
     source::StopToken,
 };
 
 use crate::{
     run_extract::{
-        Extract, Job, extract_one, header, locate, open_models, settings, stop_on_interrupt,
+        Extract, Job, Profile, extract_one, header, locate, open_models, settings,
+        stop_on_interrupt,
     },
+    run_facerec,
     run_many::{replace, unfinished},
 };
 
@@ -41,11 +44,10 @@ pub(crate) struct Plan {
 pub(crate) fn plan(options: &Plan) -> anyhow::Result<()> {
     let options = &options.extract;
     let video = Video::of(options)?;
-    fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
     let plan = video.make_plan(&stop)?;
-    let path = options.out.join(PLAN_FILE);
+    let path = plan_path(options)?;
     plan.write(&path)?;
     eprintln!(
         "{} frames, {} cuts; written to {}",
@@ -56,11 +58,26 @@ pub(crate) fn plan(options: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the plan lies; its folder is made.
+pub(crate) fn plan_path(options: &Extract) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &options.plan {
+        return Ok(path.clone());
+    }
+    let folder = match options.profile {
+        Some(Profile::Facerec) => run_facerec::folder(options)?.root().to_owned(),
+        None => options.out.clone(),
+    };
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder.join(PLAN_FILE))
+}
+
 /// A file that can be read from any place, and how.
 pub(crate) struct Video<'a> {
     pub(crate) name: &'a str,
     pub(crate) print: FileFingerprint,
     pub(crate) settings: PipelineSettings,
+    /// Cuts as facerec itself finds them.
+    is_facerec: bool,
 }
 
 impl<'a> Video<'a> {
@@ -77,7 +94,11 @@ impl<'a> Video<'a> {
         }
         let path = Path::new(name.strip_prefix("file://").unwrap_or(name));
         let print = FileFingerprint::of(path).with_context(|| name.clone())?;
+        let is_facerec = options.profile == Some(Profile::Facerec);
         let mut settings = settings(options);
+        if is_facerec {
+            settings = settings.with_shots(ShotRule::Facerec);
+        }
         if settings.cuts.facerec {
             // This rule sees no cut in the frames right after a beginning: there is none but at cuts.
             settings.checkpoint_after = NEVER;
@@ -86,23 +107,45 @@ impl<'a> Video<'a> {
             name,
             print,
             settings,
+            is_facerec,
         })
     }
 
-    pub(crate) fn make_plan(&self, stop: &StopToken) -> anyhow::Result<CutPlan> {
-        let wall = system_clock()();
-        let location = locate(self.name)?;
+    /// The video from `resume` on.
+    pub(crate) fn open(
+        &self,
+        resume: Option<ResumePoint>,
+        stop: &StopToken,
+    ) -> anyhow::Result<FileSource> {
+        let (location, wall) = (locate(self.name)?, system_clock()());
         let source = FileSource::new(
             location,
             Patience::default(),
             false,
-            None,
+            resume,
             wall,
             stop.clone(),
         );
-        let mut source = source.with_mode(self.settings.decode);
-        let planner = CutPlanner::new(self.settings.cuts);
+        Ok(source.with_mode(self.settings.decode))
+    }
+
+    fn rules(&self) -> String {
         let rules = CutPlan::rules_of(&self.settings);
+        if self.is_facerec {
+            format!("facerec-{rules}")
+        } else {
+            rules
+        }
+    }
+
+    pub(crate) fn make_plan(&self, stop: &StopToken) -> anyhow::Result<CutPlan> {
+        let mut source = self.open(None, stop)?;
+        let planner = if self.is_facerec {
+            CutPlanner::facerec()
+        } else {
+            CutPlanner::new(self.settings.cuts)
+        };
+        let rules = self.rules();
         let plan = CutPlan::make(&mut source, planner, self.print.clone(), rules)?;
         if stop.is_requested() {
             bail!("stopped; nothing was written");
@@ -113,8 +156,7 @@ impl<'a> Video<'a> {
     /// The plan at `path`, made if it is not there.
     pub(crate) fn plan(&self, path: &Path, stop: &StopToken) -> anyhow::Result<CutPlan> {
         if path.exists() {
-            let rules = CutPlan::rules_of(&self.settings);
-            return Ok(CutPlan::read(path, &self.print, &rules)?);
+            return Ok(CutPlan::read(path, &self.print, &self.rules())?);
         }
         let plan = self.make_plan(stop)?;
         // Whoever else makes it at the same time writes the same.

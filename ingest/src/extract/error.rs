@@ -72,22 +72,17 @@ pub enum BatchError {
         why: String,
     },
     /// Parts do not belong together.
-    #[error(
-        "{code}: {first} and {second} differ in {what}: '{left}' and '{right}'; make one of them again"
-    )]
+    #[error("{code}: {} and {} differ in {what}: '{}' and '{}'; make one of them again",
+        parts.0.display(), parts.1.display(), values.0, values.1)]
     Mixed {
         /// `SHARD_OF_OTHER_MODEL`, `.._FILE`, `.._SETTINGS` or `.._NUMBER`.
         code: &'static str,
-        /// One part.
-        first: PathBuf,
-        /// Another.
-        second: PathBuf,
-        /// In what.
+        /// In what they differ.
         what: &'static str,
-        /// What the first says.
-        left: String,
-        /// What the second says.
-        right: String,
+        /// Two of them.
+        parts: Box<(PathBuf, PathBuf)>,
+        /// What each says.
+        values: Box<(String, String)>,
     },
     /// A list of cuts is of other material or made by other rules.
     #[error("PLAN_OF_OTHER_{what}: {path} {why}; remove it, or choose another with --plan")]

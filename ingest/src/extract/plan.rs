@@ -46,7 +46,9 @@ impl FileFingerprint {
         let pieces = if whole { 1 } else { PIECES };
         for piece in 0..pieces {
             let length = if whole { bytes } else { PIECE_BYTES };
-            let at = (bytes - length) / (pieces - 1).max(1) * piece;
+            let gaps = (pieces - 1).max(1);
+            let rest = bytes - length;
+            let at = rest / gaps * piece + rest % gaps * piece / gaps;
             file.seek(SeekFrom::Start(at))?;
             io::copy(&mut (&file).take(length), &mut HashWriter(&mut hash))?;
         }
@@ -146,6 +148,14 @@ impl CutPlan {
             last_us: last.time_us,
             cuts,
         })
+    }
+
+    /// Whether the frame begins a shot.
+    #[must_use]
+    pub fn has_cut(&self, frame: u64) -> bool {
+        self.cuts
+            .binary_search_by_key(&frame, |cut| cut.frame)
+            .is_ok()
     }
 
     /// A name for everything in `settings` that shapes a plan.

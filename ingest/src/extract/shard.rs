@@ -181,11 +181,9 @@ fn mixed(
 ) -> BatchError {
     BatchError::Mixed {
         code,
-        first: first.to_owned(),
-        second: second.to_owned(),
         what,
-        left,
-        right,
+        parts: Box::new((first.to_owned(), second.to_owned())),
+        values: Box::new((left, right)),
     }
 }
 

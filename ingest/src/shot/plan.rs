@@ -171,8 +171,8 @@ mod tests {
             grey(&|x, _| dark(x)),
             grey(&|_, i| if i < 80 * 80 { 140 } else { 60 }),
         );
-        let film = [&a, &a, &b, &b, &a, &a].map(Arc::clone);
-        assert_eq!(plan(CutPlanner::facerec(), &film), [2, 4]);
+        let film = [&a, &a, &b, &a, &a].map(Arc::clone);
+        assert_eq!(plan(CutPlanner::facerec(), &film), [2, 3]);
         let facerec = CutRules {
             facerec: true,
             ..CutRules::default()

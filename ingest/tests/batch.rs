@@ -1,0 +1,246 @@
+//! A video in parts gives what it gives as a whole.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rollcall_ingest::{
+    Picture, Rect,
+    extract::{
+        CutPlan, ExtractHeader, FileFingerprint, FolderSink, SHARD_FILE, ShardInfo, ShardSink,
+        find_shards, merge,
+    },
+    fake::{FAKE_DIMENSION, FakeDetector, FakeEmbedder, paint_face},
+    observe::{RunState, WallTime},
+    pipeline::{Pipeline, PipelineSettings, Vision},
+    shot::CutPlanner,
+    source::{Overflow, StopToken, fake::ScriptedSource},
+};
+use rollcall_log::{
+    FileStorage, Log, LogOptions,
+    record::{Body, Record},
+};
+
+/// A textured background of its own for each scene, with faces (position, hue) painted on.
+fn picture(scene: u16, shift: u16, faces: &[(f32, f32)]) -> Arc<Picture> {
+    let mut picture = Picture::filled(320, 180, [90; 3]).unwrap();
+    let s = f32::from(scene);
+    for (i, pixel) in (0u16..).zip(picture.rgb_mut().chunks_exact_mut(3)) {
+        let (x, y) = (f32::from(i % 320 + shift), f32::from(i / 320));
+        let wave =
+            (x * 0.05 * (1.0 + s) + s * 2.0).sin() * 30.0 + (y * (0.04 + 0.03 * s)).cos() * 40.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "40 to 180"
+        )]
+        pixel.fill((110.0 + wave) as u8);
+    }
+    for (x, hue) in faces {
+        paint_face(&mut picture, Rect::new(*x, 50.0, 60.0, 60.0), *hue);
+    }
+    Arc::new(picture)
+}
+
+/// Shots of many lengths, one with nobody for ten seconds.
+fn film() -> Vec<Arc<Picture>> {
+    let shot = |scene: u16, frames: u16, faces: fn(f32) -> Vec<(f32, f32)>| {
+        (0..frames).map(move |i| picture(scene, i / 4, &faces(f32::from(i % 60))))
+    };
+    let mut film: Vec<_> = shot(0, 60, |way| vec![(20.0 + way, 0.0), (200.0, 120.0)]).collect();
+    film.extend(shot(1, 43, |_| vec![(120.0, 240.0)]));
+    film.extend(shot(2, 260, |_| Vec::new()));
+    film.extend(shot(3, 37, |way| vec![(60.0, 0.0), (140.0 + way, 300.0)]));
+    film.extend(shot(0, 20, |_| vec![(40.0, 120.0)]));
+    film.extend(shot(1, 11, |way| vec![(90.0 + way, 60.0)]));
+    film.extend(shot(3, 70, |_| vec![(30.0, 240.0), (210.0, 0.0)]));
+    film
+}
+
+fn settings() -> PipelineSettings {
+    PipelineSettings {
+        detect_every: std::num::NonZeroU32::new(3),
+        ..PipelineSettings::default()
+    }
+}
+
+fn header() -> ExtractHeader {
+    ExtractHeader {
+        uri: "film.mp4".to_owned(),
+        contract: "fake".to_owned(),
+        dimension: FAKE_DIMENSION,
+        pipeline: settings().fingerprint("fake"),
+    }
+}
+
+/// Extracts part `index` of `n`, or all without a plan, into `out`.
+fn extract(film: &[Arc<Picture>], plan: Option<(&CutPlan, u32, u32)>, out: &Path) {
+    fs::create_dir_all(out).unwrap();
+    let (mut ignore, span) = (|_: &_| (), plan.map(|(plan, index, n)| plan.span(index, n)));
+    let clock = Arc::new(|| WallTime::from_unix_micros(1_000_000));
+    let mut sink = FolderSink::create(out, &header(), clock, &mut ignore).unwrap();
+    let pipeline = Pipeline {
+        settings: settings(),
+        vision: Vision {
+            detector: Box::new(FakeDetector),
+            embedder: Box::new(FakeEmbedder),
+            classifiers: Vec::new(),
+        },
+        overflow: Overflow::Wait,
+        stop: StopToken::default(),
+    };
+    let mut source = ScriptedSource::new(film.iter().cloned());
+    match span {
+        None => drop(pipeline.run(Box::new(source), None, &mut sink).unwrap()),
+        Some(span) if span.is_empty() => {}
+        Some(span) => {
+            source = span
+                .resume
+                .map(|point| ScriptedSource::new(film.iter().cloned()).resumed(point))
+                .unwrap_or(source);
+            let mut part = ShardSink::new(&mut sink, span);
+            let finished = pipeline
+                .run(Box::new(source), span.resume, &mut part)
+                .unwrap();
+            assert_eq!(part.outcome(finished, out).unwrap().state, RunState::Ended);
+        }
+    }
+    if let (Some((plan, index, n)), Some(span)) = (plan, span) {
+        let info = ShardInfo::new((index, n), span, plan.file.clone(), &header());
+        info.write(&out.join(SHARD_FILE)).unwrap();
+    }
+}
+
+fn plan(film: &[Arc<Picture>]) -> CutPlan {
+    let mut source = ScriptedSource::new(film.iter().cloned());
+    let file = FileFingerprint {
+        bytes: 1,
+        sha256: "00".to_owned(),
+    };
+    let rules = CutPlan::rules_of(&settings());
+    CutPlan::make(&mut source, CutPlanner::new(settings().cuts), file, rules).unwrap()
+}
+
+/// Every file of the crops and `tracks.jsonl`, by name.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let crops = fs::read_dir(folder.join("crops")).unwrap();
+    let paths = crops
+        .map(|entry| entry.unwrap().path())
+        .chain([folder.join("tracks.jsonl")]);
+    paths
+        .map(|path| (path.file_name().unwrap().into(), fs::read(&path).unwrap()))
+        .collect()
+}
+
+/// The records of a log, but for the times at which they were made, and the pictures for where they lie.
+fn records(folder: &Path) -> Vec<String> {
+    let storage = FileStorage::open(folder.join("log")).unwrap();
+    let (log, report) = Log::open(Arc::new(storage), LogOptions::default()).unwrap();
+    assert!(report.torn.is_none());
+    let reader = log.reader();
+    let text = |record: Record| {
+        let mut pictures = Vec::new();
+        let mut body = record.body.unwrap();
+        if let Body::TrackObserved(track) = &mut body {
+            track.wall_start_us = 0;
+            for exemplar in &mut track.exemplars {
+                let blobs = [
+                    &mut exemplar.embedding,
+                    &mut exemplar.crop,
+                    &mut exemplar.loose_crop,
+                ];
+                pictures.extend(blobs.map(|blob| reader.blob(&blob.take().unwrap()).unwrap()));
+            }
+        }
+        format!(
+            "{} {} {body:?} {pictures:?}",
+            record.sequence, record.author
+        )
+    };
+    reader
+        .read_after(0)
+        .map(|record| text(record.unwrap()))
+        .collect()
+}
+
+#[test]
+fn any_number_of_shards_gives_the_same_tracks() {
+    let (folder, film) = (tempfile::tempdir().unwrap(), film());
+    let whole = folder.path().join("whole");
+    extract(&film, None, &whole);
+    let (expected, expected_records) = (files(&whole), records(&whole));
+    assert!(
+        expected.len() == 10 && expected_records.len() > 15,
+        "{}",
+        expected.len()
+    );
+    let plan = plan(&film);
+    let cuts: Vec<u64> = plan.cuts.iter().map(|cut| cut.frame).collect();
+    assert_eq!(cuts, [60, 103, 363, 400, 420, 431]);
+    for n in 1..=16 {
+        let parts = folder.path().join(format!("parts-{n}"));
+        for index in 0..n {
+            extract(
+                &film,
+                Some((&plan, index, n)),
+                &ShardInfo::folder(&parts, index, n),
+            );
+        }
+        let merged = folder.path().join(format!("merged-{n}"));
+        let shards = find_shards(&[parts]).unwrap();
+        let counts = merge(&shards, &merged).unwrap();
+        assert_eq!(counts.shards, n);
+        assert_eq!(counts.tracks, 9, "{n} shards");
+        assert!(files(&merged) == expected, "{n} shards give other files");
+        assert_eq!(records(&merged), expected_records, "{n} shards");
+    }
+}
+
+#[test]
+fn a_damaged_shard_is_refused_with_its_line() {
+    let (folder, film) = (tempfile::tempdir().unwrap(), film());
+    let plan = plan(&film);
+    for index in 0..2 {
+        extract(
+            &film,
+            Some((&plan, index, 2)),
+            &ShardInfo::folder(folder.path(), index, 2),
+        );
+    }
+    let shards = find_shards(&[folder.path().to_owned()]).unwrap();
+    let lines = shards[1].0.join("tracks.jsonl");
+    let text = fs::read_to_string(&lines).unwrap();
+    let said = |text: &str| {
+        fs::write(&lines, text).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        merge(&shards, out.path()).unwrap_err().to_string()
+    };
+    let cut = said(&text[..text.len() - 20]);
+    let last = format!("tracks.jsonl, line {}", text.lines().count());
+    assert!(
+        cut.starts_with("BATCH_DAMAGED") && cut.contains(&last),
+        "{cut}"
+    );
+    let short = said(text.split_once('\n').unwrap().1);
+    assert!(short.contains("the log has"), "{short}");
+
+    fs::remove_file(shards[1].0.join(SHARD_FILE)).unwrap();
+    let missing = find_shards(&[folder.path().to_owned()])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.starts_with("SHARD_MISSING") && missing.contains("shard-001-of-002"),
+        "{missing}"
+    );
+    let alone = find_shards(&[shards[1].0.clone()]).unwrap_err().to_string();
+    assert!(alone.starts_with("SHARD_INCOMPLETE"), "{alone}");
+    let empty = tempfile::tempdir().unwrap();
+    let none = find_shards(&[empty.path().to_owned()])
+        .unwrap_err()
+        .to_string();
+    assert!(none.starts_with("SHARD_MISSING"), "{none}");
+}
