@@ -26,19 +26,24 @@ pub(crate) struct FacerecOptions {
     #[arg(long, value_name = "NUMBER", requires = "profile")]
     movie_id: Option<u64>,
     /// Embed the faces of every n-th frame, and keep their pictures.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, requires = "profile", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     save_every: u64,
     /// Do not see faces whose shorter side is less.
-    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    #[arg(long, requires = "profile", value_name = "PIXELS", default_value_t = 0)]
     min_face_size: u16,
     /// Least overlap (IoU) of a face and the box foreseen for it.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(
+        long,
+        requires = "profile",
+        value_name = "SHARE",
+        default_value_t = 0.5
+    )]
     iou_threshold: f32,
     /// Detections in a row that make a trajectory.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, requires = "profile", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     min_trajectory: u64,
     /// Frames in a row that a face may be missed in.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, requires = "profile", value_name = "N", default_value_t = 5)]
     max_trajectory_age: u64,
     /// At which size films are to be shown: a table with the columns filename, display_width and
     /// display_height (default: what the file says).

@@ -109,6 +109,12 @@ fn merge_films(options: &Merge) -> anyhow::Result<()> {
     if folders.is_empty() {
         bail!("say which film's folder: --path FOLDER/NUMBER-data");
     }
+    if !(0.0..1.0).contains(&options.iou_threshold) {
+        bail!(
+            "--iou-threshold {} is no share from 0 to below 1",
+            options.iou_threshold
+        );
+    }
     let rules = MergeOptions {
         iou_threshold: options.iou_threshold,
         overlap: options.overlap,

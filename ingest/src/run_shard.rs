@@ -205,6 +205,7 @@ pub(crate) fn extract_shard(options: &Extract, (index, n): (u32, u32)) -> anyhow
         let job = Job {
             file: video.name,
             out: &out,
+            shown: &folder,
             span: Some(span),
         };
         extract_one(

@@ -14,6 +14,10 @@ use rollcall_ingest::{
         CutPlan, ExtractHeader, FileFingerprint, FolderSink, SHARD_FILE, ShardInfo, ShardSink,
         find_shards, merge,
     },
+    facerec::{
+        self, Extraction, FacerecFolder, FacerecSettings, FacerecWriter, MergeOptions,
+        read_trajectories,
+    },
     fake::{FAKE_DIMENSION, FakeDetector, FakeEmbedder, paint_face},
     observe::{RunState, WallTime},
     pipeline::{Pipeline, PipelineSettings, Vision},
@@ -243,4 +247,69 @@ fn a_damaged_shard_is_refused_with_its_line() {
         .unwrap_err()
         .to_string();
     assert!(none.starts_with("SHARD_MISSING"), "{none}");
+}
+
+/// The files of a film in `n` shards, merged.
+fn film_of(film: &[Arc<Picture>], plan: &CutPlan, n: u32) -> BTreeMap<String, Vec<u8>> {
+    let out = tempfile::tempdir().unwrap();
+    let folder = FacerecFolder::of(out.path(), 7);
+    for index in 0..n {
+        let span = plan.span(index, n);
+        let writer = FacerecWriter::create(folder.clone(), (span.begin.get(), span.end.get()));
+        if span.is_empty() {
+            writer.unwrap().finish().unwrap();
+        } else {
+            let (detector, embedder) = (Box::new(FakeDetector), Box::new(FakeEmbedder));
+            let extraction = Extraction::new(FacerecSettings::default(), detector, embedder);
+            let mut source = ScriptedSource::new(film.iter().cloned());
+            if let Some(point) = span.resume {
+                source = source.resumed(point);
+            }
+            let stop = StopToken::default();
+            let run = extraction.run(&mut source, (plan, span), writer.unwrap(), &stop);
+            assert_eq!(run.unwrap().1, None);
+        }
+        let info = ShardInfo::new((index, n), span, plan.file.clone(), &header());
+        let path = folder.shard_info(index, n);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        info.write(&path).unwrap();
+    }
+    let merged = facerec::merge(&folder, &MergeOptions::default()).unwrap();
+    assert_eq!((merged.shards >= 1, merged.left_out), (true, 0));
+    let trajectories = read_trajectories(&folder.path("trajectories.jsonl")).unwrap();
+    assert_eq!(trajectories.len(), 9);
+    let images = fs::read_dir(folder.path("images")).unwrap();
+    let merged = ["trajectories.jsonl", "features.jsonl", "scene_changes.json"];
+    let paths = images.map(|entry| entry.unwrap().path());
+    let paths = paths.chain(merged.map(|name| folder.path(name)));
+    paths
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                fs::read(path).unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn any_number_of_shards_gives_the_same_film() {
+    // Every frame is searched: half of them are enough.
+    let film: Vec<_> = film()
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| i % 2 == 0)
+        .map(|(_, p)| p)
+        .collect();
+    let plan = plan(&film);
+    let whole = film_of(&film, &plan, 1);
+    let text = String::from_utf8(whole["scene_changes.json"].clone()).unwrap();
+    let cuts: Vec<_> = plan.cuts.iter().map(|cut| cut.frame.to_string()).collect();
+    assert_eq!(
+        text,
+        format!("{{\"frame_indices\":[{}],\"movie_id\":7}}", cuts.join(","))
+    );
+    for n in 2..=16 {
+        assert!(film_of(&film, &plan, n) == whole, "{n} shards");
+    }
 }
