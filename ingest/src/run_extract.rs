@@ -39,7 +39,7 @@ pub(crate) struct Extract {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
     /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, alias = "out-path", value_name = "FOLDER")]
     pub(crate) out: PathBuf,
     /// Folder with models and ONNX Runtime, as `make setup` fills it.
     #[arg(long, env = "ROLLCALL_ASSETS", value_name = "FOLDER")]

@@ -86,7 +86,7 @@ impl<'a> Video<'a> {
             bail!("shards are of one video; run this for each");
         };
         let location = locate(name)?;
-        if !location.is_file() {
+        if name == "-" || !location.is_file() {
             bail!(
                 "'{}' is no file; only files can be divided",
                 location.shown()

@@ -12,7 +12,7 @@ use rollcall_ingest::{
     Picture, Rect,
     extract::{
         CutPlan, ExtractHeader, FileFingerprint, FolderSink, SHARD_FILE, ShardInfo, ShardSink,
-        find_shards, merge,
+        ShardSpan, find_shards, merge,
     },
     facerec::{
         self, Extraction, FacerecFolder, FacerecSettings, FacerecWriter, MergeOptions,
@@ -114,9 +114,14 @@ fn extract(film: &[Arc<Picture>], plan: Option<(&CutPlan, u32, u32)>, out: &Path
         }
     }
     if let (Some((plan, index, n)), Some(span)) = (plan, span) {
-        let info = ShardInfo::new((index, n), span, plan.file.clone(), &header());
-        info.write(&out.join(SHARD_FILE)).unwrap();
+        say_which(out, plan, (index, n), span);
     }
+}
+
+/// Says that the folder holds part `index` of `n`.
+fn say_which(out: &Path, plan: &CutPlan, (index, n): (u32, u32), span: ShardSpan) {
+    let info = ShardInfo::new((index, n), span, plan.file.clone(), &header());
+    info.write(&out.join(SHARD_FILE)).unwrap();
 }
 
 fn plan(film: &[Arc<Picture>]) -> CutPlan {
@@ -186,16 +191,25 @@ fn any_number_of_shards_gives_the_same_tracks() {
     let cuts: Vec<u64> = plan.cuts.iter().map(|cut| cut.frame).collect();
     assert_eq!(cuts, [60, 103, 363, 400, 420, 431]);
     for n in 1..=16 {
-        let parts = folder.path().join(format!("parts-{n}"));
+        let mut parts = Vec::new();
         for index in 0..n {
-            extract(
-                &film,
-                Some((&plan, index, n)),
-                &ShardInfo::folder(&parts, index, n),
-            );
+            let span = plan.span(index, n);
+            let name = format!("{}-{}-{index}", span.begin, span.end);
+            // The same part is seen the same: where another division has it, it is taken over.
+            let name = if span.is_empty() {
+                name
+            } else {
+                format!("{}-{}", span.begin, span.end)
+            };
+            let part = folder.path().join(name);
+            if !part.exists() {
+                extract(&film, Some((&plan, index, n)), &part);
+            }
+            say_which(&part, &plan, (index, n), span);
+            parts.push(part);
         }
         let merged = folder.path().join(format!("merged-{n}"));
-        let shards = find_shards(&[parts]).unwrap();
+        let shards = find_shards(&parts).unwrap();
         let counts = merge(&shards, &merged).unwrap();
         assert_eq!(counts.shards, n);
         assert_eq!(counts.tracks, 9, "{n} shards");
@@ -312,4 +326,96 @@ fn any_number_of_shards_gives_the_same_film() {
     for n in 2..=16 {
         assert!(film_of(&film, &plan, n) == whole, "{n} shards");
     }
+}
+
+/// Two people in three trajectories, and tables that know three actors.
+fn labelled_film(root: &Path) -> PathBuf {
+    let folder = root.join("7-data");
+    fs::create_dir(&folder).unwrap();
+    let trajectory = |index: u32, start: u32| {
+        format!(
+            "{{\"start\":{start},\"len\":1,\"bbs\":[[0,0,60,60]],\"detected\":[true],\"w\":64,\"h\":64,\
+             \"object_type\":\"face\",\"index\":{index},\"movie_id\":7}}\n"
+        )
+    };
+    let trajectories: String = (0..3).map(|index| trajectory(index, 10 * index)).collect();
+    let feature = |frame: u32, vector: &str| {
+        format!(
+            "{{\"frame\":{frame},\"tag\":\"7:{frame}:0_0_60_60\",\"embedding\":{vector},\"box\":[0,0,60,60]}}\n"
+        )
+    };
+    let features =
+        feature(0, "[1.0,0.0,0.0]") + &feature(10, "[0.0,1.0,0.1]") + &feature(20, "[0.9,0.1,0.0]");
+    let image = |name: &str, vector: &str| {
+        format!("{{\"image\":\"{name}\",\"n\":1,\"faces\":[{{\"vector\":{vector}}}]}}\n")
+    };
+    let embeddings =
+        image("a", "[1.0,0.0,0.0]") + &image("b", "[0.0,1.0,0.0]") + &image("c", "[0.0,0.0,1.0]");
+    let files = [
+        ("7-data/trajectories.jsonl", trajectories.as_str()),
+        ("7-data/features.jsonl", &features),
+        (
+            "7-data/clusters.json",
+            "{\"clusters\":[0,1,0],\"movie_id\":7}",
+        ),
+        (
+            "actors.csv",
+            "movie_id,id,name\n7,1,A\n7,2,B\n7,3,C\n8,4,D\n",
+        ),
+        (
+            "images.csv",
+            "index,actor_id,movie_id,filename,n_detections\n0,1,7,a,1\n1,2,7,b,1\n2,3,7,c,1\n",
+        ),
+        ("embeddings.jsonl", &embeddings),
+    ];
+    for (name, text) in files {
+        fs::write(root.join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn clusters_are_named_by_tables_of_actors() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = labelled_film(root.path());
+    let classify = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_rollcall-ingest"))
+            .arg("classify")
+            .arg(&folder)
+            .arg("--actors")
+            .arg(root.path().join("actors.csv"))
+            .arg("--actor-images")
+            .arg(root.path().join("images.csv"))
+            .arg("--actor-embeddings")
+            .arg(root.path().join("embeddings.jsonl"))
+            .output()
+            .unwrap()
+    };
+    let done = classify();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let written = fs::read_to_string(folder.join("predictions.json")).unwrap();
+    let head = "{\"movie_id\":7,\"predictions\":";
+    let names = "{\"0\":{\"momaf:elonet_henkilo_1\":1.0},\"1\":{\"momaf:elonet_henkilo_2\":1.0}}}";
+    assert_eq!(written, format!("{head}{names}"));
+
+    fs::write(
+        folder.join("clusters.json"),
+        "{\"clusters\":[0,1],\"movie_id\":7}",
+    )
+    .unwrap();
+    let refused = classify();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("CLUSTERS_UNFIT") && told.contains("2 clusters for 3"),
+        "{told}"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("predictions.json")).unwrap(),
+        written
+    );
 }
