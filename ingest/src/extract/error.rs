@@ -72,7 +72,7 @@ pub enum BatchError {
         why: String,
     },
     /// Parts do not belong together.
-    #[error("{code}: {} and {} differ in {what}: '{}' and '{}'; make one of them again",
+    #[error("{code}: {} and {} differ in {what}: '{}' and '{}'; remove one of them, or make it again",
         parts.0.display(), parts.1.display(), values.0, values.1)]
     Mixed {
         /// `SHARD_OF_OTHER_MODEL`, `.._FILE`, `.._SETTINGS` or `.._NUMBER`.

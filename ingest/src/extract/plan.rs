@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Read as _, Seek as _, SeekFrom, Write},
     path::Path,
 };
@@ -254,10 +255,11 @@ impl CutPlan {
     }
 }
 
-/// Writes a file under a name of this process's own, then gives it its name.
+/// Writes a file under a name that nobody else uses, on this machine or another, then gives it its name.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
+    let drawn = RandomState::new().build_hasher().finish();
+    name.push(format!(".{drawn:016x}.tmp"));
     let beside = path.with_file_name(name);
     let written = File::create(&beside).and_then(|mut file| {
         file.write_all(bytes)?;
