@@ -82,7 +82,7 @@ class Ours:
         """One run: numbers, and the file with its tracks."""
         folder, log = scratch / "extract", scratch / "output"
         command = [self.binaries / "rollcall-ingest", "extract", video, "--out", folder, "--force",
-                   "--profile", *self.flags]
+                   "--timings", *self.flags]
         numbers = measured([str(part) for part in command], cores, log)
         text = log.read_text(encoding="utf-8")
         told = re.search(r"(\d+) tracks .*?; ([\d.]+) s of video.*?\n(\d+) frames, (\d+) looked at; "

@@ -30,6 +30,7 @@ pub use log::route_logs;
 
 use std::{sync::Arc, time::Duration};
 
+pub use crate::observe::WallClock;
 use crate::observe::WallTime;
 
 /// How patient capture is.
@@ -49,9 +50,6 @@ impl Default for Patience {
         }
     }
 }
-
-/// Tells the wall clock; passed in, so that tests can hold it still.
-pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 
 /// The system's clock.
 #[must_use]

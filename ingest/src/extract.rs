@@ -3,9 +3,16 @@
 //! - `log/`: the log as a server writes it, with tracks nobody has decided about;
 //! - `tracks.jsonl`: a line for each track, in the order in which they ended;
 //! - `crops/`: the loose crop of each exemplar, `TRACK-NUMBER.jpg`.
+//!
+//! A video may be divided: [`CutPlan`] says where, [`ShardSink`] ends the run over a part, [`merge`] makes one
+//! folder of all parts, the same as a run over the whole would have made.
 
 mod entry;
+mod error;
 mod folder;
+mod merge;
+mod plan;
+mod shard;
 
 use std::{
     collections::HashMap,
@@ -23,16 +30,18 @@ use rollcall_log::{
     },
 };
 
-use crate::{
-    capture::WallClock,
-    observe::{
-        Finished, Flow, MediaTime, Observation, ObservationSink, Report, RunState, SinkError,
-        TrackKey, TrackObservation,
-    },
+use crate::observe::{
+    Finished, Flow, MediaTime, Observation, ObservationSink, Report, RunState, SinkError, TrackKey,
+    TrackObservation, WallClock,
 };
 
 use entry::TrackEntry;
+pub use error::BatchError;
 pub use folder::{FolderError, prepare_folder};
+pub use merge::{Merged, find_shards, merge};
+pub(crate) use plan::write_whole;
+pub use plan::{CutPlan, FileFingerprint, PLAN_FILE, PlannedCut, ShardSpan};
+pub use shard::{SHARD_FILE, ShardInfo, ShardSink};
 
 /// The one source of an extracted log.
 const SOURCE_ID: u64 = 1;

@@ -1,6 +1,7 @@
 //! Faces in rows: their embeddings and what is known of each, out of files that other programs write as well.
 
 mod extracted;
+mod facerec;
 mod index;
 mod streamface;
 
@@ -13,6 +14,7 @@ use rollcall_index::{
 
 use crate::{
     extracted::{Extracted, ExtractedError},
+    facerec::FacerecError,
     pickle::PickleFileError,
     streamface::ChannelError,
 };
@@ -35,6 +37,9 @@ pub enum FaceSetError {
     /// A channel's folder.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// A film's folder.
+    #[error(transparent)]
+    Facerec(#[from] FacerecError),
     /// It is of no kind that is read, or not what its kind should be.
     #[error("{path}: {why}", path = path.display())]
     Kind {
@@ -167,6 +172,7 @@ impl FaceSet {
     /// - a file of vectors: `.npy`, `.jsonl` or `.parquet`, with its side files; `model` chooses among the embeddings of
     ///   a `.jsonl` file that has several;
     /// - streamface's features: a `.pkl` file, or a channel's folder with its matches and annotations;
+    /// - a film's folder of facerec's, with its trajectories and clusters;
     /// - a folder that `rollcall-ingest extract` wrote;
     /// - an index folder, or the data folder of a server that does not run: whoever a search can find.
     ///
@@ -178,10 +184,12 @@ impl FaceSet {
                 extracted::read(path)
             } else if let Some(folder) = index::place(path) {
                 index::read(&folder)
+            } else if facerec::is_one(path) {
+                facerec::read(path)
             } else if streamface::is_one(path) {
                 streamface::read(path)
             } else {
-                let kinds = "neither an extracted folder (log/, tracks.jsonl), a data or index folder (index/manifest), nor a channel of streamface's (features/, metadata/)";
+                let kinds = "neither an extracted folder (log/, tracks.jsonl), a data or index folder (index/manifest), a film of facerec's (features.jsonl), nor a channel of streamface's (features/, metadata/)";
                 Err(kind_error(path, kinds))
             };
         }

@@ -38,8 +38,8 @@ pub use provider::Provider;
 #[cfg(feature = "media")]
 pub mod capture;
 pub mod exemplar;
-#[cfg(feature = "media")]
 pub mod extract;
+pub mod facerec;
 pub mod files;
 pub mod observe;
 pub mod pipeline;

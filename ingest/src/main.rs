@@ -14,13 +14,19 @@ use rollcall_ingest::observe::mask_credentials;
 mod run_analyse;
 #[cfg(feature = "worker")]
 mod run_capture;
+mod run_classify;
 mod run_cluster;
 mod run_export;
 #[cfg(feature = "worker")]
 mod run_extract;
 #[cfg(feature = "worker")]
+mod run_facerec;
+#[cfg(feature = "worker")]
 mod run_many;
 mod run_match;
+mod run_merge;
+#[cfg(feature = "worker")]
+mod run_shard;
 #[cfg(feature = "worker")]
 mod run_worker;
 
@@ -53,12 +59,19 @@ enum Command {
     Analyse(run_analyse::Analyse),
     /// Cluster faces that are all there, and say what that would change.
     Cluster(Box<run_cluster::Cluster>),
-    /// Write faces and what is known of them to a file of another format.
-    Export(run_export::Export),
     /// List clusters that may be one person.
     Match(run_match::Match),
     /// Make clusters one, as was decided.
     MergeClusters(run_match::MergeClusters),
+    /// Say who the clusters of a film show, by faces of its actors.
+    Classify(run_classify::Classify),
+    /// Write faces and what is known of them to a file of another format.
+    Export(run_export::Export),
+    /// Put the shards of a video together.
+    Merge(run_merge::Merge),
+    /// Find the cuts at which a video can be divided into shards.
+    #[cfg(feature = "worker")]
+    Plan(run_shard::Plan),
     /// Work for a server: started by rollcalld, with an order on standard input.
     #[cfg(feature = "worker")]
     Run,
@@ -88,9 +101,13 @@ fn main() -> ExitCode {
         Command::Faces(options) => run_capture::faces(&options),
         Command::Analyse(options) => run_analyse::analyse(&options),
         Command::Cluster(options) => run_cluster::cluster(&options),
-        Command::Export(options) => run_export::export(&options),
         Command::Match(options) => run_match::find(&options),
         Command::MergeClusters(options) => run_match::merge_clusters(&options),
+        Command::Classify(options) => run_classify::classify(&options),
+        Command::Export(options) => run_export::export(&options),
+        Command::Merge(options) => run_merge::merge(&options),
+        #[cfg(feature = "worker")]
+        Command::Plan(options) => run_shard::plan(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),
     };

@@ -13,7 +13,7 @@ mod id;
 mod report;
 
 pub use fault::{Fault, FaultReason, mask_credentials};
-pub use id::{FrameNo, MediaTime, TrackKey, WallTime};
+pub use id::{FrameNo, MediaTime, TrackKey, WallClock, WallTime};
 pub use report::{Counters, Finished, MediaInfo, Report, RunState};
 
 /// A place in a source where a run may begin again: everything before it was seen, and no track

@@ -1,22 +1,19 @@
 //! The command `extract`.
 
 use std::{
-    fmt::Write as _,
-    io::{self, IsTerminal},
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     str::FromStr,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use rollcall_ingest::{
     Assets, Classifiers, DetectSizes, ModelOptions, Models, Provider, Subnormals,
     capture::{AccessRules, FileSource, Location, Patience, system_clock},
-    extract::{ExtractHeader, FolderSink, Written, prepare_folder},
+    extract::{ExtractHeader, FolderSink, ShardSink, ShardSpan, prepare_folder},
     observe::{Finished, Report, RunState},
     pipeline::{GateRule, Pipeline, PipelineSettings, ShotRule, Vision},
     source::{Overflow, StopToken},
@@ -24,7 +21,14 @@ use rollcall_ingest::{
     worker::model_names,
 };
 
-use crate::run_many;
+use crate::{
+    run_facerec::{self, FacerecOptions},
+    run_many, run_shard,
+};
+
+mod told;
+
+use told::{Progress, summary, timings};
 
 /// Options of `extract`.
 #[derive(Args)]
@@ -33,13 +37,13 @@ pub(crate) struct Extract {
     /// such as 'videos/**/*.mp4', each video of which gets a folder of its own under FOLDER. Run
     /// again, what is done is passed over.
     #[arg(required = true, value_name = "FILE")]
-    files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// Where to: gets `log/`, `tracks.jsonl` and `crops/`.
-    #[arg(long, value_name = "FOLDER")]
-    out: PathBuf,
+    #[arg(long, alias = "out-path", value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
     /// Folder with models and ONNX Runtime, as `make setup` fills it.
     #[arg(long, env = "ROLLCALL_ASSETS", value_name = "FOLDER")]
-    assets: Option<PathBuf>,
+    pub(crate) assets: Option<PathBuf>,
     /// Look for faces in every n-th frame of a shot, or in key frames alone ("key": those that
     /// decode without others; the rest is not decoded) (default: five times a second where
     /// something goes on, less often where all stays as it is; frames that no other refers to
@@ -54,7 +58,7 @@ pub(crate) struct Extract {
         default_value = "640",
         alias = "detect-sizes"
     )]
-    detect_size: DetectSizes,
+    pub(crate) detect_size: DetectSizes,
     /// The id of the detector: a manifest in the folder of models, such as yunet-2023mar.
     #[arg(long, value_name = "ID", default_value_t = ModelOptions::default().detector)]
     detector: String,
@@ -71,7 +75,7 @@ pub(crate) struct Extract {
     /// What to read off the faces that are kept, such as `age,gender`, or `all` (default: nothing;
     /// docs/attributes.md has the names and the costs).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    attributes: Vec<String>,
+    pub(crate) attributes: Vec<String>,
     /// Threads that share the work of a model, beside the one that decodes (default: two, where
     /// there are as many cores).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -81,10 +85,33 @@ pub(crate) struct Extract {
     provider: Provider,
     /// Replace earlier extractions in the folder.
     #[arg(long)]
-    force: bool,
+    pub(crate) force: bool,
+    /// Write the files of another program in place of ours: `facerec` (docs/batch.md).
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["every", "shots", "tracker", "gates", "attributes"])]
+    pub(crate) profile: Option<Profile>,
+    #[command(flatten)]
+    pub(crate) facerec: FacerecOptions,
     /// Print what each stage cost.
     #[arg(long)]
-    profile: bool,
+    timings: bool,
+    /// Only the part I of N (from 0) of one video: FOLDER gets `shard-I-of-N`, and `cuts.json` if it
+    /// is not there. `merge` makes one folder of all parts.
+    #[arg(long, visible_alias = "shard-i", value_name = "I", requires = "n")]
+    pub(crate) shard: Option<u32>,
+    /// Into how many parts the video is divided, 1 to 10000. Parts begin at cuts.
+    #[arg(long, visible_alias = "n-shards", value_name = "N", requires = "shard",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) n: Option<u32>,
+    /// Where the video is divided, as `plan` wrote it (default: FOLDER/cuts.json).
+    #[arg(long, value_name = "FILE", requires = "shard")]
+    pub(crate) plan: Option<PathBuf>,
+}
+
+/// Whose files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Profile {
+    /// `MOVIE-data/` with trajectories, features, scene changes and images.
+    Facerec,
 }
 
 /// Which frames are looked at.
@@ -109,6 +136,12 @@ impl FromStr for Every {
 }
 
 pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
+    if options.profile == Some(Profile::Facerec) {
+        return run_facerec::extract_film(options);
+    }
+    if let (Some(index), Some(n)) = (options.shard, options.n) {
+        return run_shard::extract_shard(options, (index, n));
+    }
     let several = run_many::plan(&options.files, &options.out)?;
     if let ([file], None) = (options.files.as_slice(), &several) {
         locate(file)?;
@@ -118,8 +151,21 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     let classifiers = Classifiers::open(&assets, &options.attributes, Subnormals::default())?;
     let stop = StopToken::default();
     stop_on_interrupt(stop.clone())?;
-    let one =
-        |file: &str, out: &Path| extract_one(options, &models, &classifiers, file, out, &stop);
+    let one = |file: &str, out: &Path| {
+        let job = Job {
+            file,
+            out,
+            shown: out,
+            span: None,
+        };
+        extract_one(
+            options,
+            &settings(options),
+            (&models, &classifiers),
+            job,
+            &stop,
+        )
+    };
     match several {
         Some(videos) => run_many::run(&videos, options.force, &stop, one),
         None => {
@@ -129,33 +175,59 @@ pub(crate) fn extract(options: &Extract) -> anyhow::Result<()> {
     }
 }
 
-fn locate(file: &str) -> anyhow::Result<Location> {
+pub(crate) fn locate(file: &str) -> anyhow::Result<Location> {
     Ok(match file {
         "-" => Location::standard_input()?,
         file => Location::check(file, &AccessRules::default())?,
     })
 }
 
-/// Extracts `file` to `out`, which is empty.
-fn extract_one(
-    options: &Extract,
+/// What is extracted to where.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) file: &'a str,
+    /// Empty.
+    pub(crate) out: &'a Path,
+    /// Its name in the end.
+    pub(crate) shown: &'a Path,
+    /// Absent: all of it.
+    pub(crate) span: Option<ShardSpan>,
+}
+
+pub(crate) fn header(
+    file: &str,
+    settings: &PipelineSettings,
     models: &Models,
     classifiers: &Classifiers,
-    file: &str,
-    out: &Path,
-    stop: &StopToken,
-) -> anyhow::Result<()> {
-    let location = locate(file)?;
-    let settings = settings(options);
-    let header = ExtractHeader {
+) -> ExtractHeader {
+    ExtractHeader {
         uri: file.to_owned(),
         contract: models.contract().id().to_owned(),
         dimension: models.contract().dimension(),
         pipeline: settings.fingerprint(&model_names(models, classifiers)),
-    };
+    }
+}
+
+/// Extracts what `job` says.
+pub(crate) fn extract_one(
+    options: &Extract,
+    settings: &PipelineSettings,
+    (models, classifiers): (&Models, &Classifiers),
+    job: Job<'_>,
+    stop: &StopToken,
+) -> anyhow::Result<()> {
+    let header = header(job.file, settings, models, classifiers);
     let clock = system_clock();
-    let patience = Patience::default();
-    let source = FileSource::new(location, patience, false, None, clock(), stop.clone());
+    let resume = job.span.and_then(|span| span.resume);
+    let wall = clock().plus_micros(resume.map_or(0, |point| point.time.micros()));
+    let source = FileSource::new(
+        locate(job.file)?,
+        Patience::default(),
+        false,
+        resume,
+        wall,
+        stop.clone(),
+    );
     let source = source.with_mode(settings.decode);
     let vision = Vision {
         detector: models.detector()?,
@@ -163,7 +235,7 @@ fn extract_one(
         classifiers: classifiers.readers()?,
     };
     let pipeline = Pipeline {
-        settings,
+        settings: settings.clone(),
         vision,
         overflow: Overflow::Wait,
         stop: stop.clone(),
@@ -177,20 +249,27 @@ fn extract_one(
             progress.show(report);
             last.clone_from(report);
         };
-        let mut sink = FolderSink::create(out, &header, clock, &mut watch)?;
-        let finished = pipeline.run(Box::new(source), None, &mut sink)?;
+        let mut sink = FolderSink::create(job.out, &header, clock, &mut watch)?;
+        let finished = match job.span {
+            None => pipeline.run(Box::new(source), None, &mut sink)?,
+            Some(span) => {
+                let mut part = ShardSink::new(&mut sink, span);
+                let finished = pipeline.run(Box::new(source), resume, &mut part)?;
+                part.outcome(finished, job.out)?
+            }
+        };
         (finished, sink.written)
     };
     progress.clear();
     eprintln!("{}", summary(&finished, written, &last, begun.elapsed()));
-    eprintln!("written to {}", out.display());
-    if options.profile {
-        eprint!("{}", profile(&last, begun.elapsed()));
+    eprintln!("written to {}", job.shown.display());
+    if options.timings {
+        eprint!("{}", timings(&last, begun.elapsed()));
     }
     judge(&finished)
 }
 
-fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
+pub(crate) fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = ModelOptions {
         detector: options.detector.clone(),
@@ -205,7 +284,7 @@ fn open_models(assets: &Assets, options: &Extract) -> anyhow::Result<Models> {
     Ok(models)
 }
 
-fn settings(options: &Extract) -> PipelineSettings {
+pub(crate) fn settings(options: &Extract) -> PipelineSettings {
     let settings = PipelineSettings::default();
     let settings = match options.every {
         Some(Every::Nth(n)) => settings.with_every(n),
@@ -239,98 +318,6 @@ fn judge(finished: &Finished) -> anyhow::Result<()> {
     }
 }
 
-fn summary(finished: &Finished, written: Written, last: &Report, took: Duration) -> String {
-    let counters = &last.counters;
-    let length = finished.position.seconds();
-    let mut text = format!(
-        "{} tracks ({} exemplars) in {} shots; {length:.1} s of video in {:.1} s ({:.1} times real time)",
-        written.tracks,
-        written.exemplars,
-        counters.shots,
-        took.as_secs_f64(),
-        length / took.as_secs_f64().max(1e-6),
-    );
-    let list = |counts: &std::collections::BTreeMap<&str, u64>| {
-        counts
-            .iter()
-            .map(|(reason, count)| format!("{reason} {count}"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let _ = write!(
-        text,
-        "\n{} frames, {} looked at; {} faces, {} embedded",
-        counters.frames_decoded,
-        counters.frames_detected,
-        counters.faces_detected,
-        counters.faces_embedded
-    );
-    if !counters.frames_rejected.is_empty() {
-        let _ = write!(
-            text,
-            "\nframes passed over: {}",
-            list(&counters.frames_rejected)
-        );
-    }
-    if !counters.faces_rejected.is_empty() {
-        let _ = write!(
-            text,
-            "\nfaces passed over: {}",
-            list(&counters.faces_rejected)
-        );
-    }
-    if counters.tracks_without_exemplar > 0 {
-        let _ = write!(
-            text,
-            "\n{} tracks had no face worth keeping",
-            counters.tracks_without_exemplar
-        );
-    }
-    text
-}
-
-/// Stages in the order of a face's way, and the threads on which they run.
-const STAGES: [(&str, &str); 10] = [
-    ("decode", "capture"),
-    ("scale", "both"),
-    ("shot", "analysis"),
-    ("gate", "analysis"),
-    ("detect", "analysis"),
-    ("align", "analysis"),
-    ("track", "analysis"),
-    ("embed", "analysis"),
-    ("attributes", "analysis"),
-    ("write", "analysis"),
-];
-
-/// What each stage cost, in all and per frame.
-fn profile(last: &Report, took: Duration) -> String {
-    let frames = last.counters.frames_decoded.max(1);
-    let wall = took.as_secs_f64().max(1e-6);
-    let mut text =
-        String::from("stage       thread      seconds   ms a frame   share of wall time\n");
-    for (stage, thread) in STAGES {
-        let spent = last.counters.stages.get(stage).copied();
-        let spent = spent.unwrap_or_default().as_secs_f64();
-        let _ = writeln!(
-            text,
-            "{stage:<10}  {thread:<8} {spent:>10.2} {:>12.3} {:>18.1} %",
-            spent * 1000.0 / frames as f64,
-            100.0 * spent / wall
-        );
-    }
-    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let used = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
-    let _ = writeln!(
-        text,
-        "processor, all threads {used:>6.2} {:>12.3} {:>18.1} %",
-        used * 1000.0 / frames as f64,
-        100.0 * used / wall
-    );
-    text.push_str("while a stage waits for a core, its time goes on\n");
-    text
-}
-
 /// Ctrl-C closes what is open and keeps what was seen; a second one ends the process.
 pub(crate) fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -349,41 +336,4 @@ pub(crate) fn stop_on_interrupt(stop: StopToken) -> anyhow::Result<()> {
         })
         .context("no thread for signals")?;
     Ok(())
-}
-
-/// A bar on a terminal, nothing elsewhere.
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn new() -> Self {
-        let target = if io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr_with_hz(5)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(None, target);
-        let style = "{wide_bar} {percent} %  {msg}  {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
-        Self(bar)
-    }
-
-    fn show(&self, report: &Report) {
-        let duration = report.media.as_ref().and_then(|media| media.duration);
-        if let Some(duration) = duration {
-            self.0
-                .set_length(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-        }
-        self.0
-            .set_position(u64::try_from(report.position.micros() / 1000).unwrap_or(0));
-        self.0.set_message(format!(
-            "{}, {} tracks",
-            report.position, report.counters.tracks
-        ));
-    }
-
-    fn clear(&self) {
-        self.0.finish_and_clear();
-    }
 }

@@ -122,13 +122,13 @@ pub(crate) fn run(
 }
 
 /// The name of a folder until it is complete.
-fn unfinished(out: &Path) -> PathBuf {
+pub(crate) fn unfinished(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".unfinished");
     out.with_file_name(name)
 }
 
-fn replace(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn replace(from: &Path, to: &Path) -> anyhow::Result<()> {
     if to.exists() {
         remove(to)?;
     }

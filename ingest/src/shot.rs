@@ -6,8 +6,10 @@
 mod cut;
 mod facerec;
 mod gradual;
+mod plan;
 mod sketch;
 
 pub use cut::{CutFinder, CutRules, Opening, Released};
 pub use facerec::FacerecRule;
 pub use gradual::{GradualFinder, GradualRules, Transition};
+pub use plan::CutPlanner;

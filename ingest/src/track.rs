@@ -15,6 +15,7 @@ mod single;
 mod tracker;
 
 pub use assignment::assign;
+pub(crate) use facerec::SortMotion;
 pub use motion::BoxMotion;
 pub use tracker::Tracker;
 

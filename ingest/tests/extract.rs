@@ -199,7 +199,7 @@ fn the_small_clip_is_found_as_composed() {
     let folder = out.path().join("out");
     let clip = assets().join("demo/clip-small.mp4");
     let (clip, path) = (clip.to_str().unwrap(), folder.to_str().unwrap());
-    let output = extract(&[clip, "--out", path, "--profile"]);
+    let output = extract(&[clip, "--out", path, "--timings"]);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert!(output.stdout.is_empty());

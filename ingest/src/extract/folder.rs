@@ -4,7 +4,7 @@ use std::{
 };
 
 /// What an extraction writes; nothing else is ever removed.
-const OWN: [&str; 3] = ["log", "crops", "tracks.jsonl"];
+const OWN: [&str; 4] = ["log", "crops", "tracks.jsonl", "shard.json"];
 
 /// Why a folder cannot take an extraction.
 #[derive(Debug, thiserror::Error)]

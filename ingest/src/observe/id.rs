@@ -1,6 +1,7 @@
 use std::{
     fmt,
     ops::{Add, Sub},
+    sync::Arc,
     time::Duration,
 };
 
@@ -146,6 +147,9 @@ impl fmt::Display for MediaTime {
         write!(f, "{:.3} s", self.seconds())
     }
 }
+
+/// Tells the wall clock; passed in, so that tests can hold it still.
+pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 
 /// Wall clock: Unix time in microseconds, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -142,6 +142,31 @@ impl<T> CutFinder<T> {
         }
     }
 
+    /// A finder about to decide about a frame, after these (oldest first, the shot's newest) and
+    /// before those it may look ahead to. All differences are those of frames that follow each other.
+    pub(super) fn about(
+        rules: CutRules,
+        window: &[(u64, Arc<GreyImage>)],
+        at: usize,
+    ) -> CutFinder<()> {
+        let mut finder = CutFinder::new(rules);
+        for (number, grey) in window {
+            finder.push(*number, Arc::clone(grey), (), false);
+        }
+        for waiting in finder.waiting.drain(..at) {
+            if !finder.shot.is_empty() {
+                keep(&mut finder.differences, waiting.difference, rules.behind);
+            }
+            keep(&mut finder.shot, waiting.grey, rules.ahead + 1);
+        }
+        finder
+    }
+
+    /// Whether the frame that is to be decided next begins a shot.
+    pub(super) fn cuts_next(&mut self) -> bool {
+        self.opening_of_front() == Some(Opening::Cut)
+    }
+
     /// Takes the next frame and its number; `forced` says that it begins a shot whatever it looks
     /// like.
     pub fn push(&mut self, number: u64, grey: Arc<GreyImage>, item: T, forced: bool) {

@@ -16,15 +16,15 @@ const AREA: usize = 2;
 /// Time is counted in detections. All matrices of SORT (Bewley et al., "Simple Online and Realtime
 /// Tracking", 2016) are diagonal but for the step, so that its filter is four small ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SortMotion([Axis; 4]);
+pub(crate) struct SortMotion([Axis; 4]);
 
 impl SortMotion {
-    pub(super) fn new(rect: &Rect) -> Self {
+    pub(crate) fn new(rect: &Rect) -> Self {
         Self(coordinates(rect).map(|value| Axis::new(value, FIRST.0, FIRST.1)))
     }
 
     /// Moves on to the next detection.
-    pub(super) fn predict(&mut self) {
+    pub(crate) fn predict(&mut self) {
         let area = &mut self.0[AREA];
         if area.value + area.speed <= 0.0 {
             area.speed = 0.0;
@@ -34,14 +34,14 @@ impl SortMotion {
         }
     }
 
-    pub(super) fn correct(&mut self, rect: &Rect) {
+    pub(crate) fn correct(&mut self, rect: &Rect) {
         let measured = coordinates(rect).into_iter().zip(MEASURED);
         for (axis, (value, variance)) in self.0.iter_mut().zip(measured) {
             axis.correct(value, variance);
         }
     }
 
-    pub(super) fn rect(&self) -> Rect {
+    pub(crate) fn rect(&self) -> Rect {
         let [x, y, area, ratio] = self.0.map(|axis| axis.value);
         let width = (area.max(1.0) * ratio.max(0.01)).sqrt();
         let height = area.max(1.0) / width;
