@@ -54,4 +54,5 @@ pub mod worker;
 pub mod cluster;
 
 // Faces without a server: files and folders, clustering, evaluation.
+pub mod evaluate;
 pub mod faceset;
