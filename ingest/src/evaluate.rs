@@ -16,6 +16,7 @@ pub mod interval;
 pub mod labels;
 pub mod neighbours;
 pub mod pairs;
+pub mod photos;
 mod product;
 mod random;
 pub mod report;

@@ -11,8 +11,10 @@ use tracing_subscriber::EnvFilter;
 
 use rollcall_ingest::observe::mask_credentials;
 
+mod run_calibrate;
 #[cfg(feature = "worker")]
 mod run_capture;
+mod run_evaluate;
 mod run_export;
 #[cfg(feature = "worker")]
 mod run_extract;
@@ -46,6 +48,10 @@ enum Command {
     /// Find the faces in frames that were captured.
     #[cfg(feature = "worker")]
     Faces(run_capture::Faces),
+    /// Find the cosine from which on two faces are one person's, from labelled faces or pairs.
+    Calibrate(run_calibrate::Calibrate),
+    /// Say what embeddings, clusterings, labels or identification are worth, with pictures.
+    Evaluate(run_evaluate::Evaluate),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
     /// Work for a server: started by rollcalld, with an order on standard input.
@@ -75,6 +81,8 @@ fn main() -> ExitCode {
         Command::Capture(options) => run_capture::capture(&options),
         #[cfg(feature = "worker")]
         Command::Faces(options) => run_capture::faces(&options),
+        Command::Calibrate(options) => run_calibrate::calibrate(&options),
+        Command::Evaluate(options) => run_evaluate::evaluate(&options),
         Command::Export(options) => run_export::export(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),

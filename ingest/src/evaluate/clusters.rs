@@ -372,7 +372,7 @@ impl Silhouette {
         Self {
             mean,
             standard_error,
-            interval: sampled.then(|| Interval {
+            interval: sampled.then_some(Interval {
                 low: mean - Z95 * standard_error,
                 high: mean + Z95 * standard_error,
             }),

@@ -334,7 +334,11 @@ fn read_json(path: &Path, text: &str) -> Result<Labels, EvaluateError> {
         match label {
             Value::String(label) => Ok((name.clone(), label.clone())),
             Value::Number(label) if label.is_i64() => Ok((name.clone(), label.to_string())),
-            _ => Err(bad(format!(
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => Err(bad(format!(
                 "{name}: its label is {label}, no whole number"
             ))),
         }

@@ -142,8 +142,13 @@ pub fn read(
 struct Units<'a> {
     faces: &'a FaceSet,
     names: Option<Names>,
-    /// Of templates: by their names, and the rows of each.
-    templates: Option<(BTreeMap<String, usize>, Vec<Vec<usize>>)>,
+    templates: Option<Templates>,
+}
+
+/// Sets of faces.
+struct Templates {
+    by_name: BTreeMap<String, usize>,
+    rows: Vec<Vec<usize>>,
 }
 
 impl<'a> Units<'a> {
@@ -159,7 +164,10 @@ impl<'a> Units<'a> {
                 }
             }
             let (names, rows): (Vec<String>, Vec<Vec<usize>>) = by_name.into_iter().unzip();
-            (names.into_iter().zip(0..).collect(), rows)
+            Templates {
+                by_name: names.into_iter().zip(0..).collect(),
+                rows,
+            }
         });
         Self {
             faces,
@@ -169,8 +177,8 @@ impl<'a> Units<'a> {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        if let Some((names, _)) = &self.templates {
-            return names.get(name).copied();
+        if let Some(templates) = &self.templates {
+            return templates.by_name.get(name).copied();
         }
         let by_name = self.names.as_ref().and_then(|names| names.row(stem(name)));
         let by_row = || name.parse().ok().filter(|row| *row < self.faces.len());
@@ -191,7 +199,7 @@ impl<'a> Units<'a> {
         let rows = self
             .templates
             .as_ref()
-            .map_or(&one[..], |(_, rows)| &rows[unit]);
+            .map_or(&one[..], |templates| &templates.rows[unit]);
         let mut sum = vec![0.0; self.faces.dimension()];
         for row in rows {
             let values = self.faces.embedding(*row).iter();

@@ -148,7 +148,7 @@ fn tick_label(value: f64) -> String {
     let size = value.abs();
     if size < 1e-12 {
         "0".into()
-    } else if size < 1e-3 || size >= 1e7 {
+    } else if !(1e-3..1e7).contains(&size) {
         format!("{value:e}")
     } else {
         let text = format!("{value:.4}");
