@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::ensure;
 use clap::{Args, Subcommand};
 use rollcall_ingest::evaluate::{interval::Interval, report::Report};
 
@@ -75,6 +76,17 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Refuses what is no rate.
+fn check_rates(option: &str, rates: &[f64]) -> anyhow::Result<()> {
+    for rate in rates {
+        ensure!(
+            *rate > 0.0 && *rate < 1.0,
+            "{option} {rate}: rates between 0 and 1 are wanted"
+        );
+    }
+    Ok(())
 }
 
 /// A rate: four decimals, or two digits of a small one.

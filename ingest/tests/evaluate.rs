@@ -1,5 +1,7 @@
 //! `evaluate` and `calibrate` as they are run: what is written, and what is said of bad input.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
+
 use std::{
     fmt::Write as _,
     fs,
@@ -295,6 +297,36 @@ fn identification_divided_and_with_a_gallery() {
         (found["mated"].as_u64(), found["unmated"].as_u64()),
         (Some(60), Some(60))
     );
+}
+
+#[test]
+fn words_are_the_same_people_in_all_files() {
+    let corpus = Corpus::new();
+    let all = fs::read_to_string(corpus.at("faces.jsonl")).unwrap();
+    let lines: Vec<&str> = all.lines().collect();
+    let known = |row: &usize| row / EACH >= 4;
+    let gallery: Vec<&str> = (0..120)
+        .filter(known)
+        .step_by(2)
+        .map(|row| lines[row])
+        .collect();
+    corpus.put("gallery.jsonl", &gallery.join("\n"));
+    let label = |row: usize| format!("f_{row:04},person {}\n", row / EACH);
+    let of_all: String = (0..120).map(label).collect();
+    let of_gallery: String = (0..120).filter(known).step_by(2).map(label).collect();
+    corpus.put("all.csv", &format!("name,label\n{of_all}"));
+    corpus.put("gallery.csv", &format!("name,label\n{of_gallery}"));
+    let found = corpus.json(
+        "evaluate identification faces.jsonl --labels all.csv --gallery gallery.jsonl --gallery-labels gallery.csv",
+    );
+    assert_eq!(
+        (found["mated"].as_u64(), found["unmated"].as_u64()),
+        (Some(80), Some(40))
+    );
+    assert_eq!(found["by_faces"]["ranks"][0]["share"].as_f64(), Some(1.0));
+    corpus.json("evaluate clusters faces.jsonl --labels all.csv --out out");
+    let sizes = fs::read_to_string(corpus.at("out/clusters.csv")).unwrap();
+    assert!(sizes.contains("person 11,10\n"), "{sizes}");
 }
 
 #[test]

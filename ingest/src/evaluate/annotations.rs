@@ -100,7 +100,7 @@ pub fn align(truth: (&Path, &Labels), found: (&Path, &Labels)) -> Result<Aligned
                 found_alone: 0,
             })
         }
-        (Labels::Names(is), Labels::Names(said)) => {
+        (Labels::Names(is, _), Labels::Names(said, _)) => {
             let aligned = by_name(is, said);
             if aligned.truth.is_empty() {
                 return bad(format!("has no face in common with {of}"));
@@ -237,12 +237,10 @@ mod tests {
     #[test]
     fn faces_of_both_are_compared() {
         let names = |entries: &[(&str, i64)]| {
-            Labels::Names(
-                entries
-                    .iter()
-                    .map(|(name, label)| ((*name).to_owned(), *label))
-                    .collect(),
-            )
+            let entries = entries
+                .iter()
+                .map(|(name, label)| ((*name).to_owned(), *label));
+            Labels::Names(entries.collect(), BTreeMap::new())
         };
         let (truth, found) = (
             names(&[("a", 1), ("b", 2)]),

@@ -6,7 +6,9 @@
 //! 8271, 2019). Each is measured twice: with a person's score being that of their most similar face,
 //! and that of the mean of their faces.
 
-use std::collections::{BTreeMap, HashMap};
+mod people;
+
+use std::collections::HashMap;
 
 use serde::Serialize;
 
@@ -16,44 +18,13 @@ use super::{
     product::{Rows, each_row},
     random::Random,
 };
-use crate::faceset::FaceSet;
+
+pub use people::{People, Split, people, split};
 
 /// Ranks that are reported.
 pub const RANKS: [usize; 4] = [1, 5, 10, 20];
 /// Faces of the gallery times searches, at most; beyond, searches are drawn.
 const CELLS_MAX: usize = 2_000_000_000;
-
-/// Faces and whose they are; below 0: nobody's in particular.
-#[derive(Clone, Debug, Default)]
-pub struct People {
-    /// Embeddings, row after row.
-    pub values: Vec<f32>,
-    /// Values of each.
-    pub dimension: usize,
-    /// Whose each is.
-    pub labels: Vec<i64>,
-}
-
-/// How faces are divided into a gallery and searches.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Split {
-    /// The share of people who are left out of the gallery.
-    pub unknown: f64,
-    /// Of everybody else, the share of tracks that goes into it.
-    pub gallery: f64,
-    /// What chooses them.
-    pub seed: u64,
-}
-
-impl Default for Split {
-    fn default() -> Self {
-        Self {
-            unknown: 0.3,
-            gallery: 0.5,
-            seed: 1,
-        }
-    }
-}
 
 /// What is reported of one way to score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -141,114 +112,6 @@ struct Searches {
     mated: Vec<Mated>,
     /// Whose, and the highest score.
     unmated: Vec<(i64, f32)>,
-}
-
-/// The faces with a label, in their order; unless `noise`, only those of somebody.
-#[must_use]
-pub fn people(faces: &FaceSet, labels: &[Option<i64>], noise: bool) -> People {
-    let rows = labels
-        .iter()
-        .enumerate()
-        .filter_map(|(row, label)| Some((row, (*label)?)));
-    let rows: Vec<(usize, i64)> = rows.filter(|(_, label)| noise || *label >= 0).collect();
-    People::of(faces, &rows)
-}
-
-/// Divides faces into a gallery and searches: a share of people is left out of the gallery, of
-/// everybody else a share of their tracks goes into it. Whoever has a single track is in the gallery
-/// and not searched for.
-#[must_use]
-pub fn split(faces: &FaceSet, labels: &[Option<i64>], rules: Split) -> (People, People) {
-    let tracks = faces.tracks();
-    let mut of: BTreeMap<i64, BTreeMap<u64, Vec<usize>>> = BTreeMap::new();
-    for (row, label) in labels.iter().enumerate() {
-        if let Some(label) = label.filter(|label| *label >= 0) {
-            of.entry(label)
-                .or_default()
-                .entry(tracks[row])
-                .or_default()
-                .push(row);
-        }
-    }
-    let mut random = Random::new(rules.seed);
-    let mut order: Vec<i64> = of.keys().copied().collect();
-    random.shuffle(&mut order);
-    let (mut gallery, mut searches) = (Vec::new(), Vec::new());
-    let known = (1.0 - rules.unknown) * order.len() as f64;
-    for (at, label) in order.iter().enumerate() {
-        let mut tracks: Vec<&Vec<usize>> = of[label].values().collect();
-        random.shuffle(&mut tracks);
-        let is_known = (at as f64) < known;
-        let share = (tracks.len() as f64 * rules.gallery).max(1.0);
-        for (number, rows) in tracks.into_iter().enumerate() {
-            let into = if is_known && (number as f64) < share {
-                &mut gallery
-            } else {
-                &mut searches
-            };
-            into.extend(rows.iter().map(|row| (*row, *label)));
-        }
-    }
-    gallery.sort_unstable();
-    searches.sort_unstable();
-    (People::of(faces, &gallery), People::of(faces, &searches))
-}
-
-impl People {
-    fn of(faces: &FaceSet, rows: &[(usize, i64)]) -> Self {
-        let values = rows.iter().flat_map(|(row, _)| faces.embedding(*row));
-        Self {
-            values: values.copied().collect(),
-            dimension: faces.dimension(),
-            labels: rows.iter().map(|(_, label)| *label).collect(),
-        }
-    }
-
-    fn chosen(&self, rows: &[usize]) -> Self {
-        let values = rows
-            .iter()
-            .flat_map(|row| &self.values[row * self.dimension..][..self.dimension]);
-        Self {
-            values: values.copied().collect(),
-            dimension: self.dimension,
-            labels: rows.iter().map(|row| self.labels[*row]).collect(),
-        }
-    }
-
-    /// The same with each person's faces together.
-    fn sorted(&self) -> Self {
-        let mut rows: Vec<usize> = (0..self.labels.len()).collect();
-        rows.sort_by_key(|row| self.labels[*row]);
-        self.chosen(&rows)
-    }
-
-    /// One row a person: the mean of theirs, made of length 1. Faces of a person are together.
-    fn means(&self) -> Self {
-        let mut means = Self {
-            dimension: self.dimension,
-            ..Self::default()
-        };
-        for rows in self.labels.chunk_by(|a, b| a == b).scan(0, |from, group| {
-            *from += group.len();
-            Some((*from - group.len())..*from)
-        }) {
-            let mut sum = vec![0.0_f64; self.dimension];
-            for row in rows.clone() {
-                let values = self.values[row * self.dimension..][..self.dimension].iter();
-                sum.iter_mut()
-                    .zip(values)
-                    .for_each(|(sum, value)| *sum += f64::from(*value));
-            }
-            let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
-            let length = length.max(f64::MIN_POSITIVE);
-            means.values.extend(
-                sum.iter()
-                    .map(|value| crate::number::to_f32(value / length)),
-            );
-            means.labels.push(self.labels[rows.start]);
-        }
-        means
-    }
 }
 
 /// Searches for each of `searches` in `gallery`. A search for whom the gallery does not have, or
@@ -470,88 +333,4 @@ fn share_of(searches: impl Iterator<Item = (i64, bool)>) -> (f64, Interval) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rollcall_index::{Embedding, vectors::Known};
-
-    fn people(faces: &[(i64, f32)]) -> People {
-        let vector = |angle: &f32| [angle.to_radians().cos(), angle.to_radians().sin()];
-        People {
-            values: faces.iter().flat_map(|(_, angle)| vector(angle)).collect(),
-            dimension: 2,
-            labels: faces.iter().map(|(label, _)| *label).collect(),
-        }
-    }
-
-    #[test]
-    fn rates_worked_out_by_hand() {
-        let gallery = people(&[(2, 90.0), (1, 0.0), (2, 110.0), (1, 20.0), (3, 180.0)]);
-        // 5 degrees from the mate; 40, where person 2 is at 30; two strangers at 30 and 45.
-        let searches = people(&[(1, 25.0), (1, 60.0), (9, 140.0), (-1, 225.0)]);
-        let found = identify(&gallery, &searches, &[0.5, 0.001], 1).unwrap();
-        assert_eq!(
-            (found.mated, found.unmated, found.gallery_people),
-            (2, 2, 3)
-        );
-        let cosine = |angle: f32| f64::from(angle.to_radians().cos());
-        assert_eq!(found.by_faces.ranks[0].share, 0.5);
-        assert_eq!(found.by_faces.ranks[1].share, 1.0);
-        let point = found.by_faces.at_fpir[0].point.unwrap();
-        assert!((point.threshold - cosine(45.0)).abs() < 1e-4, "{point:?}");
-        assert_eq!((point.fpir, point.fnir, point.fnir_rank_1), (0.5, 0.0, 0.5));
-        let few = &found.by_faces.at_fpir[1];
-        assert!(
-            few.point.is_none() && few.note.contains("1000 at least"),
-            "{}",
-            few.note
-        );
-        // The mean of person 2 is at 100 degrees, 40 from both.
-        let point = found.by_means.at_fpir[0].point.unwrap();
-        assert!((point.threshold - cosine(45.0)).abs() < 1e-4, "{point:?}");
-        let strange = people(&[(8, 1.0)]);
-        assert!(matches!(
-            identify(&gallery, &strange, &[], 1),
-            Err(EvaluateError::TooFew(_))
-        ));
-        let wide = People {
-            dimension: 1,
-            ..strange
-        };
-        assert!(matches!(
-            identify(&gallery, &wide, &[], 1),
-            Err(EvaluateError::Dimensions { .. })
-        ));
-    }
-
-    #[test]
-    fn a_split_keeps_tracks_together_and_leaves_people_out() {
-        let mut faces = FaceSet::new(2);
-        let mut labels = Vec::new();
-        for row in 0..400_u64 {
-            let known = Known {
-                track: Some(row / 4),
-                ..Known::default()
-            };
-            let value = row as f32;
-            faces.push(&Embedding::normalise(vec![1.0, value]).unwrap(), known);
-            labels.push(Some(i64::try_from(row / 40).unwrap()));
-        }
-        let (gallery, searches) = split(&faces, &labels, Split::default());
-        let known: std::collections::BTreeSet<i64> = gallery.labels.iter().copied().collect();
-        assert_eq!(
-            (known.len(), gallery.labels.len(), searches.labels.len()),
-            (7, 140, 260)
-        );
-        let again = split(&faces, &labels, Split::default());
-        assert_eq!(again.0.labels, gallery.labels);
-        let track = |values: &[f32]| (values[1] / values[0]).round();
-        let of = |people: &People| -> std::collections::BTreeSet<u32> {
-            people
-                .values
-                .chunks(2)
-                .map(|row| crate::number::round_u32(track(row)) / 4)
-                .collect()
-        };
-        assert!(of(&gallery).is_disjoint(&of(&searches)));
-    }
-}
+mod tests;

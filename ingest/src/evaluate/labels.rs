@@ -8,20 +8,24 @@
 //! | `.json`, `{"NAME": 3}` | by name |
 //! | `.json`, `{"clusters": [3, ..]}`: facerec's `clusters.json` | by track |
 //!
-//! A label below 0 is noise: a face that shows nobody in particular. Labels that are no numbers
-//! (in a `.csv` or `{"NAME": "label"}`) are numbered in the order of their names.
+//! A label below 0 is noise: a face that shows nobody in particular. Labels may be words (in a `.csv`
+//! or `{"NAME": "label"}`), which get the same numbers in whatever file they are.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
     path::Path,
 };
 
 use rollcall_index::vectors::Array;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::EvaluateError;
 use crate::faceset::{FaceSet, FaceSetError};
+
+/// The words that labels are, by their numbers; empty if they are numbers.
+pub type Words = BTreeMap<i64, String>;
 
 /// What a file of labels says. Below 0: noise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub enum Labels {
     /// One a row.
     Rows(Vec<i64>),
     /// By the face's name, without a picture's ending.
-    Names(BTreeMap<String, i64>),
+    Names(BTreeMap<String, i64>, Words),
     /// By the face's track.
     Tracks(Vec<i64>),
 }
@@ -66,8 +70,17 @@ impl Labels {
     ) -> Result<Vec<Option<i64>>, EvaluateError> {
         match self {
             Self::Rows(labels) => of_rows(path, labels, faces),
-            Self::Names(labels) => of_names(path, labels, faces),
+            Self::Names(labels, _) => of_names(path, labels, faces),
             Self::Tracks(labels) => of_tracks(path, labels, faces),
+        }
+    }
+
+    /// The words that labels are.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        match self {
+            Self::Names(_, words) => words.clone(),
+            Self::Rows(_) | Self::Tracks(_) => Words::new(),
         }
     }
 
@@ -76,7 +89,7 @@ impl Labels {
     pub fn len(&self) -> usize {
         match self {
             Self::Rows(labels) | Self::Tracks(labels) => labels.len(),
-            Self::Names(labels) => labels.len(),
+            Self::Names(labels, _) => labels.len(),
         }
     }
 
@@ -347,17 +360,9 @@ fn read_json(path: &Path, text: &str) -> Result<Labels, EvaluateError> {
 }
 
 fn by_name(path: &Path, entries: Vec<(String, String)>) -> Result<Labels, EvaluateError> {
-    let number = |label: &str| label.parse::<i64>().ok();
-    let words: BTreeSet<String> = if entries.iter().all(|(_, label)| number(label).is_some()) {
-        BTreeSet::new()
-    } else {
-        entries.iter().map(|(_, label)| label.clone()).collect()
-    };
-    let numbers: HashMap<&String, i64> = words.iter().zip(0..).collect();
+    let (numbers, words) = numbered(entries.iter().map(|(_, label)| label.as_str()));
     let mut labels = BTreeMap::new();
-    for (name, label) in &entries {
-        let label = numbers.get(label).copied().or_else(|| number(label));
-        let label = label.expect("either all are numbers or all are numbered");
+    for ((name, _), label) in entries.iter().zip(numbers) {
         let before = labels.insert(stem(name).to_owned(), label);
         if before.is_some_and(|before| before != label) {
             let why = format!("{name} is there twice, with two labels");
@@ -367,127 +372,35 @@ fn by_name(path: &Path, entries: Vec<(String, String)>) -> Result<Labels, Evalua
     if labels.is_empty() {
         return Err(EvaluateError::format(path, "holds no labels"));
     }
-    Ok(Labels::Names(labels))
+    Ok(Labels::Names(labels, words))
+}
+
+/// The number of each label, and the words if not all are numbers. A number below 0 stays what it is.
+pub(crate) fn numbered<'a>(labels: impl Iterator<Item = &'a str> + Clone) -> (Vec<i64>, Words) {
+    let number = |label: &str| label.parse::<i64>().ok();
+    if labels.clone().all(|label| number(label).is_some()) {
+        return (labels.filter_map(number).collect(), Words::new());
+    }
+    let mut words = Words::new();
+    let numbers = labels.map(|label| match number(label) {
+        Some(noise) if noise < 0 => noise,
+        _ => {
+            let number = number_of_word(label);
+            words.insert(number, label.to_owned());
+            number
+        }
+    });
+    (numbers.collect(), words)
+}
+
+/// A number that follows from the word alone, so that two files agree on it: 62 bits of its SHA-256.
+fn number_of_word(word: &str) -> i64 {
+    let hash = Sha256::digest(word.as_bytes());
+    hash.iter()
+        .take(8)
+        .fold(0_i64, |number, byte| (number << 8) | i64::from(*byte))
+        & (i64::MAX >> 1)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rollcall_index::{Embedding, vectors::Known};
-
-    fn read(name: &str, text: &str) -> Result<Labels, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        Labels::read(&path).map_err(|why| why.to_string())
-    }
-
-    fn faces(names: &[&str]) -> FaceSet {
-        let mut faces = FaceSet::new(2);
-        for track in 0..names.len() as u64 {
-            let known = Known {
-                track: Some(track),
-                ..Known::default()
-            };
-            faces.push(&Embedding::normalise(vec![1.0, 2.0]).unwrap(), known);
-        }
-        faces.with_names(names.iter().map(|name| (*name).to_owned()).collect())
-    }
-
-    #[track_caller]
-    fn fails(name: &str, text: &str, why: &str) {
-        let found = read(name, text).unwrap_err();
-        assert!(
-            found.starts_with("BAD_FORMAT") && found.contains(why),
-            "{found}"
-        );
-    }
-
-    #[test]
-    fn each_format() {
-        let expected: BTreeMap<_, _> = [("a".to_owned(), 3), ("b".to_owned(), -1)].into();
-        for (name, text) in [
-            ("a.csv", "\u{feff}Name,Label\r\na.PNG,3\r\n\"b\",-1\r\n"),
-            ("a.json", r#"{"a": 3, "b.jpg": -1}"#),
-            (
-                "a.json",
-                r#"{"labels": {"a": {"label": 3, "mask": 0.5}, "b": {"label": -1}}, "ignore": ["1,2"]}"#,
-            ),
-        ] {
-            assert_eq!(
-                read(name, text),
-                Ok(Labels::Names(expected.clone())),
-                "{text}"
-            );
-        }
-        let clusters = r#"{"clusters":[2,0,1],"movie_id":7}"#;
-        assert_eq!(
-            read("clusters.json", clusters),
-            Ok(Labels::Tracks(vec![2, 0, 1]))
-        );
-        let words: BTreeMap<_, _> = [("x", 1), ("y", 0), ("z", 1)]
-            .map(|(a, b)| (a.to_owned(), b))
-            .into();
-        let text = "face,person\nx,Zoe\ny,\"Ann, B.\"\nz,Zoe\n";
-        assert_eq!(read("w.csv", text), Ok(Labels::Names(words)));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        fails(
-            "a.csv",
-            "a,b\n1,2\n",
-            "line 1: the header must be name,label",
-        );
-        fails("a.csv", "name,label\na\n", "line 2: has fewer fields");
-        fails(
-            "a.csv",
-            "name,label\na,1\na.png,2\n",
-            "a.png is there twice",
-        );
-        fails(
-            "a.csv",
-            "name,label\n\"a,1\n",
-            "line 2: a quote is not closed",
-        );
-        fails("a.csv", "name,label\n", "holds no labels");
-        fails("a.json", "[1]", "an object is wanted");
-        fails("a.json", "{\"a\": 1.5}", "a: its label is 1.5");
-        fails("a.json", "{\"a\": 1", "EOF");
-        fails("a.json", "{\"clusters\": [1, null]}", "clusters[1] is null");
-        fails("a.txt", "", "labels are read from");
-    }
-
-    #[test]
-    fn faces_are_found_by_their_names() {
-        let faces = faces(&["day/a.png", "day/b.png", "night/b.png"]);
-        let labels = |entries: &[(&str, i64)]| {
-            Labels::Names(
-                entries
-                    .iter()
-                    .map(|(name, label)| ((*name).to_owned(), *label))
-                    .collect(),
-            )
-        };
-        let path = Path::new("labels.csv");
-        let found = labels(&[("a", 1), ("night/b", 2)]).of_faces(path, &faces);
-        assert_eq!(found.unwrap(), [Some(1), None, Some(2)]);
-        let why = labels(&[("a", 1), ("b", 1), ("gone", 2)])
-            .of_faces(path, &faces)
-            .unwrap_err();
-        let expected =
-            "UNKNOWN_FACE: labels.csv: b is not among the 3 faces of the features (2 such)";
-        assert!(why.to_string().starts_with(expected), "{why}");
-        let found = Labels::Tracks(vec![5, 6, 7]).of_faces(path, &faces);
-        assert_eq!(found.unwrap(), [Some(5), Some(6), Some(7)]);
-        let why = Labels::Tracks(vec![5]).of_faces(path, &faces).unwrap_err();
-        assert!(why.to_string().contains("row 1 is of track 1"), "{why}");
-        let why = Labels::Rows(vec![1; 4]).of_faces(path, &faces).unwrap_err();
-        assert!(
-            why.to_string().contains("row 3 is not among the 3 faces"),
-            "{why}"
-        );
-        let why = Labels::Rows(vec![1; 2]).of_faces(path, &faces).unwrap_err();
-        assert!(why.to_string().contains("2 labels for 3 faces"), "{why}");
-    }
-}
+mod tests;

@@ -7,7 +7,10 @@ use std::{
 
 use rollcall_index::vectors::Known;
 
-use super::EvaluateError;
+use super::{
+    EvaluateError,
+    labels::{Words, numbered},
+};
 use crate::{
     faceset::FaceSet,
     photo::{PhotoLimits, decode},
@@ -17,22 +20,24 @@ use crate::{
 /// Endings of files that are taken for photos.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
-/// Reads a folder of photos: faces, named `PERSON/PHOTO`, and the number of the person, in the order
-/// of their names, for each.
+/// Reads a folder of photos: faces, named `PERSON/PHOTO`, and the person of each, whose label is the
+/// folder's name.
 ///
 /// # Errors
 /// [`EvaluateError::Photo`] if a photo shows no usable face or several, [`EvaluateError::Format`] if
 /// it cannot be read at all, [`EvaluateError::TooFew`] if there are no photos.
-pub fn read(folder: &Path, reader: &mut PhotoReader) -> Result<(FaceSet, Vec<i64>), EvaluateError> {
+pub fn read(
+    folder: &Path,
+    reader: &mut PhotoReader,
+) -> Result<(FaceSet, Vec<i64>, Words), EvaluateError> {
     let mut faces = FaceSet::new(reader.dimension());
-    let (mut names, mut labels) = (Vec::new(), Vec::new());
-    let people = sorted(folder)?.into_iter().filter(|path| path.is_dir());
-    for (label, person) in (0..).zip(people) {
+    let (mut names, mut people) = (Vec::new(), Vec::new());
+    for person in sorted(folder)?.into_iter().filter(|path| path.is_dir()) {
         for photo in sorted(&person)?.into_iter().filter(|path| is_photo(path)) {
             let embedding = face_of(&photo, reader)?;
             faces.push(&embedding, Known::default());
             names.push(name_under(folder, &photo));
-            labels.push(label);
+            people.push(name_under(folder, &person));
         }
     }
     if faces.is_empty() {
@@ -42,7 +47,8 @@ pub fn read(folder: &Path, reader: &mut PhotoReader) -> Result<(FaceSet, Vec<i64
         );
         return Err(EvaluateError::TooFew(why));
     }
-    Ok((faces.with_names(names), labels))
+    let (labels, words) = numbered(people.iter().map(String::as_str));
+    Ok((faces.with_names(names), labels, words))
 }
 
 fn face_of(
@@ -126,8 +132,9 @@ mod tests {
         photo(&at("ann/a.png"), &[120.0]);
         photo(&at("ann/b.png"), &[122.0]);
         fs::write(at("ann/notes.txt"), "x").unwrap();
-        let (faces, labels) = read(folder.path(), &mut reader).unwrap();
-        assert_eq!(labels, [0, 0, 1]);
+        let (faces, labels, words) = read(folder.path(), &mut reader).unwrap();
+        let people: Vec<&str> = labels.iter().map(|label| words[label].as_str()).collect();
+        assert_eq!(people, ["ann", "ann", "zoe"]);
         assert_eq!(faces.name(2), Some("zoe/1.png"));
         let mut fails = |hues: &[f32], why: &str| {
             photo(&at("zoe/2.png"), hues);

@@ -79,6 +79,12 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// The columns that hold anything.
+    fn filled(&self) -> Vec<usize> {
+        let is_filled = |column: &usize| self.rows.iter().any(|row| !row[*column].is_empty());
+        (0..self.columns.len()).filter(is_filled).collect()
+    }
+
     fn csv(&self) -> String {
         let field = |text: &String| {
             if text.contains(['"', ',', '\n', '\r']) {
@@ -112,14 +118,20 @@ impl Report {
             files.push((folder.join(name), json(value)));
         }
         files.push((folder.join("report.html"), self.html()));
-        for (path, text) in &files {
+        let written = files.iter().try_for_each(|(path, text)| {
             let part = part_of(path);
-            fs::write(&part, text).map_err(EvaluateError::io(&part))?;
+            fs::write(&part, text).map_err(EvaluateError::io(&part))
+        });
+        let put = |(path, _): &(PathBuf, String)| {
+            fs::rename(part_of(path), path).map_err(EvaluateError::io(path))
+        };
+        let written = written.and_then(|()| files.iter().try_for_each(put));
+        if written.is_err() {
+            // Whatever is left of it; the reason is the first failure.
+            let left = files.iter().map(|(path, _)| fs::remove_file(part_of(path)));
+            left.for_each(drop);
         }
-        for (path, _) in &files {
-            fs::rename(part_of(path), path).map_err(EvaluateError::io(path))?;
-        }
-        Ok(())
+        written
     }
 }
 

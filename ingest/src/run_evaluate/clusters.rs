@@ -35,7 +35,11 @@ impl Clusters {
         let report = Report {
             title: format!("Clusters: {}", name_of(&self.input.faces)),
             lead: vec![lead],
-            sections: vec![scores(&found), silhouettes(&found, &input), sizes(&found)],
+            sections: vec![
+                scores(&found),
+                silhouettes(&found, &input),
+                sizes(&found, &input),
+            ],
             numbers: to_value(&found)?,
             files: vec![("cluster_scores.json".into(), streamface(&found))],
         };
@@ -56,7 +60,7 @@ fn streamface(found: &clusters::Clusters) -> serde_json::Value {
 fn scores(found: &clusters::Clusters) -> Section {
     let mut table = Table::new(
         "scores",
-        "Scores",
+        "Measures that need no truth",
         &["measure", "distance", "value", "standard error", "better"],
     );
     let mut push = |name: &str, distance: &str, value: f64, error: Option<f64>, better: &str| {
@@ -132,7 +136,7 @@ fn silhouettes(found: &clusters::Clusters, input: &Labelled) -> Section {
         let label = input.labels.as_ref().and_then(|labels| labels[*row]);
         table.push(vec![
             name,
-            label.unwrap_or(-1).to_string(),
+            input.called(label.unwrap_or(-1)),
             format!("{value:.6}"),
         ]);
     }
@@ -176,10 +180,10 @@ fn shares_of(silhouette: &Silhouette) -> Plot {
     })
 }
 
-fn sizes(found: &clusters::Clusters) -> Section {
+fn sizes(found: &clusters::Clusters, input: &Labelled) -> Section {
     let mut bins = Table::new(
         "size_bins",
-        "Sizes",
+        "Clusters by size, in streamface's bins",
         &["faces from", "clusters", "faces in them"],
     );
     let mut bars = Vec::new();
@@ -201,7 +205,7 @@ fn sizes(found: &clusters::Clusters) -> Section {
         "Clusters, the largest first",
         &["label", "faces"],
     );
-    let row = |(label, size): &(i64, usize)| vec![label.to_string(), size.to_string()];
+    let row = |(label, size): &(i64, usize)| vec![input.called(*label), size.to_string()];
     found
         .sizes
         .iter()

@@ -46,7 +46,7 @@ pub(crate) fn accept_sections(cosines: &Cosines, rates: &[f64]) -> Option<(Vec<S
 fn distributions(cosines: &Cosines) -> Section {
     let mut table = Table::new(
         "pairs",
-        "Cosines",
+        "Pairs that were compared",
         &["pairs of", "compared", "mean", "standard deviation"],
     );
     let kinds = [
@@ -168,7 +168,7 @@ fn accepts(curve: &Curve<'_>, at: &[AtFar], groups: usize) -> Section {
     Section {
         heading: "Accepts at every threshold".into(),
         notes,
-        plots: vec![roc(curve), det(curve)],
+        plots: vec![roc(curve, at), det(curve, at)],
         tables: vec![table, rates],
     }
 }
@@ -179,7 +179,18 @@ fn floor_of(rates: impl Iterator<Item = f64>) -> f64 {
     10_f64.powf(least.log10().floor()).clamp(1e-9, 0.1)
 }
 
-fn roc(curve: &Curve<'_>) -> Plot {
+/// The rates that were asked for, as dots: `y` of each.
+fn dots(at: &[AtFar], y: fn(f64) -> f64) -> Series {
+    let points = at.iter().filter_map(|found| found.point.as_ref());
+    let points = points.filter(|point| point.far > 0.0);
+    Series {
+        name: "at the rates wanted".into(),
+        points: points.map(|point| (point.far, y(point.tar))).collect(),
+        style: Style::Dots,
+    }
+}
+
+fn roc(curve: &Curve<'_>, at: &[AtFar]) -> Plot {
     let from = floor_of(curve.rates().map(|(_, far, _)| far));
     let seen = curve.rates().rev().filter(|(_, far, _)| *far > 0.0);
     Plot::Curves(Curves {
@@ -188,14 +199,18 @@ fn roc(curve: &Curve<'_>) -> Plot {
             .into(),
         x: Axis::log("false accept rate", from, 1.0),
         y: Axis::linear("true accept rate", 0.0, 1.0),
-        series: vec![Series {
-            points: seen.map(|(_, far, tar)| (far, tar)).collect(),
-            ..Series::default()
-        }],
+        series: vec![
+            Series {
+                name: "all thresholds".into(),
+                points: seen.map(|(_, far, tar)| (far, tar)).collect(),
+                ..Series::default()
+            },
+            dots(at, |tar| tar),
+        ],
     })
 }
 
-fn det(curve: &Curve<'_>) -> Plot {
+fn det(curve: &Curve<'_>, at: &[AtFar]) -> Plot {
     let (x, y) = (
         floor_of(curve.rates().map(|(_, far, _)| far)),
         floor_of(curve.rates().map(|(.., tar)| 1.0 - tar)),
@@ -209,10 +224,14 @@ fn det(curve: &Curve<'_>) -> Plot {
         description: "The share of one person's pairs that is refused at each false accept rate; the lower the better.".into(),
         x: Axis::log("false accept rate", x, 1.0),
         y: Axis::log("false refusal rate", y.max(1e-6), 1.0),
-        series: vec![Series {
-            points: seen.map(|(_, far, tar)| (far, 1.0 - tar)).collect(),
-            ..Series::default()
-        }],
+        series: vec![
+            Series {
+                name: "all thresholds".into(),
+                points: seen.map(|(_, far, tar)| (far, 1.0 - tar)).collect(),
+                ..Series::default()
+            },
+            dots(at, |tar| 1.0 - tar),
+        ],
     })
 }
 

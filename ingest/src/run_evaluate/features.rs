@@ -12,7 +12,7 @@ use rollcall_ingest::evaluate::{
 };
 use serde_json::json;
 
-use super::{Input, Output, accept_sections, count, name_of, rate};
+use super::{Input, Output, accept_sections, check_rates, count, name_of, rate};
 
 /// Options of `evaluate features`.
 #[derive(Args)]
@@ -57,6 +57,7 @@ pub(crate) struct Features {
 
 impl Features {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
+        check_rates("--far", &self.far)?;
         let report = match &self.pairs {
             Some(path) => self.of_pairs(path)?,
             None => self.of_all()?,

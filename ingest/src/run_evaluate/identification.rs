@@ -10,7 +10,7 @@ use rollcall_ingest::evaluate::{
 };
 use serde_json::to_value;
 
-use super::{Input, Output, input::Labelled, interval, name_of, rate};
+use super::{Input, Output, check_rates, input::Labelled, interval, name_of, rate};
 
 /// Options of `evaluate identification`.
 #[derive(Args)]
@@ -60,6 +60,7 @@ impl Identification {
                 "{name} {share}: a share from 0 to below 1 is wanted"
             );
         }
+        check_rates("--fpir", &self.fpir)?;
         let input = self.input.read()?;
         let labels = input.labels()?;
         let (gallery, searches, how) = match &self.gallery {
@@ -250,7 +251,7 @@ fn ranks(found: &identification::Identification) -> Section {
         plots: vec![Plot::Curves(Curves {
             title: "CMC: found by each rank".into(),
             description: "The share of searches whose person is at this rank or before.".into(),
-            x: Axis::linear("rank", 1.0, 50.0),
+            x: Axis::linear("rank", 0.0, 50.0),
             y: Axis::linear("share found", ((least - 0.02) * 20.0).floor() / 20.0, 1.0),
             series,
         })],

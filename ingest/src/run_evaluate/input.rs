@@ -9,7 +9,7 @@ use rollcall_ingest::{
     Assets, ModelOptions, Models, PhotoReader,
     evaluate::{
         EvaluateError,
-        labels::{Labels, names_of_jsonl, read_names},
+        labels::{Labels, Words, names_of_jsonl, read_names},
         photos,
     },
     faceset::FaceSet,
@@ -59,6 +59,8 @@ pub(crate) struct PhotoOptions {
 pub(crate) struct Labelled {
     pub(crate) faces: FaceSet,
     pub(crate) labels: Option<Vec<Option<i64>>>,
+    /// What labels are called, where they are words.
+    pub(crate) words: Words,
 }
 
 impl Input {
@@ -79,11 +81,18 @@ impl Input {
             }
             None => named_by_itself(&self.faces, faces)?,
         };
-        let labels = match &self.labels {
-            Some(path) => Some(Labels::read(path)?.of_faces(path, &faces)?),
-            None => known_identities(&faces),
+        let (labels, words) = match &self.labels {
+            Some(path) => {
+                let file = Labels::read(path)?;
+                (Some(file.of_faces(path, &faces)?), file.words())
+            }
+            None => (known_identities(&faces), Words::new()),
         };
-        Ok(Labelled { faces, labels })
+        Ok(Labelled {
+            faces,
+            labels,
+            words,
+        })
     }
 }
 
@@ -114,6 +123,12 @@ fn known_identities(faces: &FaceSet) -> Option<Vec<Option<i64>>> {
 }
 
 impl Labelled {
+    /// What a label is called.
+    pub(crate) fn called(&self, label: i64) -> String {
+        let word = self.words.get(&label).cloned();
+        word.unwrap_or_else(|| label.to_string())
+    }
+
     /// The labels, which must be there.
     pub(crate) fn labels(&self) -> Result<&[Option<i64>], EvaluateError> {
         self.labels.as_deref().ok_or(EvaluateError::NoLabels)
@@ -131,8 +146,12 @@ impl PhotoOptions {
         let assets = Assets::locate(self.assets.as_deref()).context("photos need models")?;
         let models = Models::open(&assets, &options)?;
         let mut reader = PhotoReader::open(&models)?;
-        let (faces, labels) = photos::read(folder, &mut reader)?;
+        let (faces, labels, words) = photos::read(folder, &mut reader)?;
         let labels = Some(labels.into_iter().map(Some).collect());
-        Ok(Labelled { faces, labels })
+        Ok(Labelled {
+            faces,
+            labels,
+            words,
+        })
     }
 }

@@ -16,10 +16,10 @@ p { margin: .3rem 0; max-width: 60rem; overflow-wrap: anywhere; } .note { color:
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); gap: 1rem; margin: 1rem 0; }
 figure { margin: 0; } svg { display: block; width: 100%; height: auto; }
 .scroll { overflow-x: auto; margin: 1rem 0; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
+caption { white-space: nowrap; text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { color: var(--faint); font-weight: 500; }
-td { max-width: 34rem; overflow-wrap: anywhere; }
+td { max-width: 34rem; overflow-wrap: break-word; }
 ";
 
 impl Report {
@@ -70,10 +70,10 @@ impl Table {
             "<div class=\"scroll\">\n<table>\n<caption>{}</caption>",
             escape(&self.caption)
         );
+        let columns = self.filled();
         let cells = |tag: &str, row: &[String]| -> String {
-            row.iter()
-                .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
-                .collect()
+            let cells = columns.iter().map(|column| escape(&row[*column]));
+            cells.map(|cell| format!("<{tag}>{cell}</{tag}>")).collect()
         };
         let _ = writeln!(
             page,

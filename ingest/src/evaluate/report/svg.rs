@@ -287,7 +287,7 @@ impl Curves {
             for (x, y) in &places {
                 let _ = writeln!(
                     svg,
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\" fill=\"{colour}\" fill-opacity=\"0.6\"/>"
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\" fill-opacity=\"0.8\"/>"
                 );
             }
             return;
@@ -320,12 +320,19 @@ impl Curves {
             .filter(|(_, series)| !series.name.is_empty())
         {
             let colour = colour(number);
-            let dashes = DASHES[number % DASHES.len()];
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{x:.1}\" y1=\"36\" x2=\"{:.1}\" y2=\"36\" stroke=\"{colour}\" stroke-width=\"3\" stroke-dasharray=\"{dashes}\"/>",
-                x + 22.0
-            );
+            if series.style == Style::Dots {
+                let middle = x + 11.0;
+                let _ = writeln!(
+                    svg,
+                    "<circle cx=\"{middle:.1}\" cy=\"36\" r=\"3.5\" fill=\"{colour}\"/>"
+                );
+            } else {
+                let (to, dashes) = (x + 22.0, DASHES[number % DASHES.len()]);
+                let _ = writeln!(
+                    svg,
+                    "<line x1=\"{x:.1}\" y1=\"36\" x2=\"{to:.1}\" y2=\"36\" stroke=\"{colour}\" stroke-width=\"3\" stroke-dasharray=\"{dashes}\"/>"
+                );
+            }
             text(svg, (x + 28.0, 40.0), "start", "", &series.name);
             // About as wide as letters of this size are.
             x += 46.0 + 6.3 * series.name.chars().count() as f64;

@@ -103,7 +103,11 @@ fn points_are_where_they_belong() {
     );
     assert!(svg.contains("L606.0 328.0L66.0 328.0Z\""), "{svg}");
     assert!(svg.contains("<circle cx=\"471.0\" cy=\"273.2\""), "{svg}");
-    assert_eq!(svg.matches("<circle").count(), 1, "NaN is nowhere");
+    assert_eq!(
+        svg.matches("<circle").count(),
+        2,
+        "one and its legend; NaN is nowhere"
+    );
     for label in [">1e-4<", ">0.001<", ">0.01<", ">0.1<", ">1<", ">0.8<"] {
         assert!(svg.contains(label), "{label}");
     }

@@ -28,24 +28,25 @@ impl Report {
 impl Table {
     fn text(&self) -> String {
         let length = |text: &String| text.chars().count();
-        let widths: Vec<usize> = (0..self.columns.len())
+        let columns: Vec<(usize, usize)> = self
+            .filled()
+            .into_iter()
             .map(|column| {
                 let cells = self.rows.iter().map(|row| length(&row[column]));
-                cells
-                    .chain([length(&self.columns[column])])
-                    .max()
-                    .unwrap_or(0)
+                let widest = cells.chain([length(&self.columns[column])]).max();
+                (column, widest.unwrap_or(0))
             })
             .collect();
-        let line = |cells: &Vec<String>| {
+        let line = |cells: &[String]| {
             let mut line = String::from(" ");
-            for (cell, width) in cells.iter().zip(&widths) {
-                let gap = width - length(cell);
+            for (column, width) in &columns {
+                let cell = &cells[*column];
+                let gap = " ".repeat(width - length(cell));
                 // Names to the left, numbers to the right.
                 if cell.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
-                    let _ = write!(line, " {}{cell} ", " ".repeat(gap));
+                    let _ = write!(line, " {gap}{cell} ");
                 } else {
-                    let _ = write!(line, " {cell}{} ", " ".repeat(gap));
+                    let _ = write!(line, " {cell}{gap} ");
                 }
             }
             line.trim_end().to_owned() + "\n"
