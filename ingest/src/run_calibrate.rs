@@ -146,22 +146,9 @@ fn report(
         count(found.different_pairs),
         "-".into(),
     ]);
-    let mut notes = vec![
-        format!("Intervals: {}.", found.interval_method),
-        format!(
-            "For the embedder's manifest (--write does it):\n{}",
-            calibrate::snippet(found)
-        ),
-        format!(
-            "The server's rule of evidence takes `same` to have a false match rate of about {RATE_OF_RULE:e}; a threshold of another rate makes it as much bolder or more careful."
-        ),
-    ];
-    if !found.note.is_empty() {
-        notes.insert(0, format!("The rate {}.", found.note));
-    }
     let mut sections = vec![Section {
         heading: format!("A false match rate of {:e}", found.wanted),
-        notes,
+        notes: notes(found),
         tables: vec![table],
         plots: Vec::new(),
     }];
@@ -182,4 +169,21 @@ fn report(
         numbers,
         files: Vec::new(),
     })
+}
+
+fn notes(found: &Calibration) -> Vec<String> {
+    let mut notes = vec![
+        format!("Intervals: {}.", found.interval_method),
+        format!(
+            "For the embedder's manifest (--write does it):\n{}",
+            calibrate::snippet(found)
+        ),
+        format!(
+            "The server's rule of evidence takes `same` to have a false match rate of about {RATE_OF_RULE:e}; a threshold of another rate makes it as much bolder or more careful."
+        ),
+    ];
+    if !found.note.is_empty() {
+        notes.insert(0, format!("The rate {}.", found.note));
+    }
+    notes
 }

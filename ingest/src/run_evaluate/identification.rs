@@ -190,19 +190,25 @@ fn misses(found: &identification::Identification) -> Section {
             ..Series::default()
         });
     }
-    let floor = |count: usize| 10_f64.powf(-(count.max(10) as f64).log10().ceil());
     Section {
         heading: "Misses at false positives".into(),
         notes: vec!["FNIR: the share of searches whose person is in the gallery and is not returned at the threshold, at whatever rank. FPIR: the share of searches whose person is not in the gallery and for whom anybody is returned. Intervals: the wider of that of independent searches (Wilson) and that of people, whose searches depend on each other.".into()],
         tables: vec![table, det],
-        plots: vec![Plot::Curves(Curves {
-            title: "DET: FNIR over FPIR".into(),
-            description: "The share of missed people at each rate of false positives; the lower the better.".into(),
-            x: Axis::log("FPIR", floor(found.unmated), 1.0),
-            y: Axis::log("FNIR", floor(found.mated), 1.0),
-            series,
-        })],
+        plots: vec![det_plot(found, series)],
     }
+}
+
+fn det_plot(found: &identification::Identification, series: Vec<Series>) -> Plot {
+    let floor = |count: usize| 10_f64.powf(-(count.max(10) as f64).log10().ceil());
+    Plot::Curves(Curves {
+        title: "DET: FNIR over FPIR".into(),
+        description:
+            "The share of missed people at each rate of false positives; the lower the better."
+                .into(),
+        x: Axis::log("FPIR", floor(found.unmated), 1.0),
+        y: Axis::log("FNIR", floor(found.mated), 1.0),
+        series,
+    })
 }
 
 fn ranks(found: &identification::Identification) -> Section {
