@@ -335,7 +335,7 @@ impl Curves {
             }
             text(svg, (x + 28.0, 40.0), "start", "", &series.name);
             // About as wide as letters of this size are.
-            x += 46.0 + 6.3 * series.name.chars().count() as f64;
+            x += 48.0 + 6.8 * series.name.chars().count() as f64;
         }
     }
 }
