@@ -12,10 +12,12 @@ use tracing_subscriber::EnvFilter;
 use rollcall_ingest::observe::mask_credentials;
 
 mod run_analyse;
+mod run_calibrate;
 #[cfg(feature = "worker")]
 mod run_capture;
 mod run_classify;
 mod run_cluster;
+mod run_evaluate;
 mod run_export;
 #[cfg(feature = "worker")]
 mod run_extract;
@@ -49,6 +51,13 @@ enum Command {
     /// Write the tracks of videos to a folder, without a server.
     #[cfg(feature = "worker")]
     Extract(run_extract::Extract),
+    /// Find the cuts at which a video can be divided into shards.
+    #[cfg(feature = "worker")]
+    Plan(run_shard::Plan),
+    /// Put the shards of a video together.
+    Merge(run_merge::Merge),
+    /// Say who the clusters of a film show, by faces of its actors.
+    Classify(run_classify::Classify),
     /// Keep the key frames of a source that pass streamface's gates, and the faces in them.
     #[cfg(feature = "worker")]
     Capture(run_capture::Capture),
@@ -63,15 +72,12 @@ enum Command {
     Match(run_match::Match),
     /// Make clusters one, as was decided.
     MergeClusters(run_match::MergeClusters),
-    /// Say who the clusters of a film show, by faces of its actors.
-    Classify(run_classify::Classify),
+    /// Say what embeddings, clusterings, labels or identification are worth, with pictures.
+    Evaluate(run_evaluate::Evaluate),
+    /// Find the cosine from which on two faces are one person's, from labelled faces or pairs.
+    Calibrate(run_calibrate::Calibrate),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
-    /// Put the shards of a video together.
-    Merge(run_merge::Merge),
-    /// Find the cuts at which a video can be divided into shards.
-    #[cfg(feature = "worker")]
-    Plan(run_shard::Plan),
     /// Work for a server: started by rollcalld, with an order on standard input.
     #[cfg(feature = "worker")]
     Run,
@@ -96,6 +102,10 @@ fn main() -> ExitCode {
         #[cfg(feature = "worker")]
         Command::Extract(options) => run_extract::extract(&options),
         #[cfg(feature = "worker")]
+        Command::Plan(options) => run_shard::plan(&options),
+        Command::Merge(options) => run_merge::merge(&options),
+        Command::Classify(options) => run_classify::classify(&options),
+        #[cfg(feature = "worker")]
         Command::Capture(options) => run_capture::capture(&options),
         #[cfg(feature = "worker")]
         Command::Faces(options) => run_capture::faces(&options),
@@ -103,11 +113,9 @@ fn main() -> ExitCode {
         Command::Cluster(options) => run_cluster::cluster(&options),
         Command::Match(options) => run_match::find(&options),
         Command::MergeClusters(options) => run_match::merge_clusters(&options),
-        Command::Classify(options) => run_classify::classify(&options),
+        Command::Evaluate(options) => run_evaluate::evaluate(&options),
+        Command::Calibrate(options) => run_calibrate::calibrate(&options),
         Command::Export(options) => run_export::export(&options),
-        Command::Merge(options) => run_merge::merge(&options),
-        #[cfg(feature = "worker")]
-        Command::Plan(options) => run_shard::plan(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),
     };

@@ -6,7 +6,11 @@
 //! - **`BCubed`** (Bagga and Baldwin, "Entity-Based Cross-Document Coreferencing Using the Vector
 //!   Space Model", COLING 1998): the same for each face and those that share its identity or its
 //!   person, itself included, averaged over faces;
-//! - **NMI**: the mutual information of people and identities over the mean of their entropies.
+//! - **NMI**: the mutual information of people and identities over the mean of their entropies;
+//! - **ARI** (Hubert and Arabie, "Comparing partitions", Journal of Classification 2, 1985): of the
+//!   pairs that both put together, those beyond what chance gives, over the most there can be;
+//! - **purity**: the share of faces that are of the person whom most faces of their identity show;
+//!   **inverse purity** the same with people and identities changed.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -44,6 +48,12 @@ pub struct Scores {
     pub bcubed: Agreement,
     /// Normalised mutual information, 0 to 1; 1 if both are one group.
     pub nmi: f64,
+    /// The adjusted Rand index: 1 at best, about 0 by chance.
+    pub ari: f64,
+    /// Of faces, those of their identity's main person, 0 to 1.
+    pub purity: f64,
+    /// Of faces, those in their person's main identity, 0 to 1.
+    pub inverse_purity: f64,
     /// Identities found.
     pub identities: u64,
     /// Those with at least [`FACES_OF_NOTE`] faces.
@@ -97,6 +107,18 @@ pub fn score<P: Copy + Eq + Hash, I: Copy + Eq + Hash>(people: &[P], found: &[I]
         } else {
             (information / entropies).clamp(0.0, 1.0)
         },
+        ari: adjusted_rand(
+            together as f64,
+            pairs(people.values()) as f64,
+            pairs(identities.values()) as f64,
+            faces,
+        ),
+        purity: of_largest(
+            both.iter()
+                .map(|((_, identity), count)| (*identity, *count)),
+        ) / faces,
+        inverse_purity: of_largest(both.iter().map(|((person, _), count)| (*person, *count)))
+            / faces,
         identities: identities.len() as u64,
         identities_of_note: of_note(&mut identities.values()),
         people_of_note: of_note(&mut people.values()),
@@ -113,6 +135,32 @@ fn counts<T: Eq + Hash>(of: impl Iterator<Item = T>) -> HashMap<T, u64> {
 /// The ordered pairs within groups of these sizes.
 fn pairs<'a>(sizes: impl Iterator<Item = &'a u64>) -> u64 {
     sizes.map(|size| size * (size - 1)).sum()
+}
+
+/// Of the ordered pairs that both put together, that people do and that identities do.
+fn adjusted_rand(together: f64, of_people: f64, of_identities: f64, faces: f64) -> f64 {
+    let all = faces * (faces - 1.0);
+    let by_chance = if all == 0.0 {
+        0.0
+    } else {
+        of_people * of_identities / all
+    };
+    let most = f64::midpoint(of_people, of_identities);
+    if most == by_chance {
+        1.0
+    } else {
+        (together - by_chance) / (most - by_chance)
+    }
+}
+
+/// The sum of each group's largest part.
+fn of_largest<G: Eq + Hash>(parts: impl Iterator<Item = (G, u64)>) -> f64 {
+    let mut largest: HashMap<G, u64> = HashMap::new();
+    for (group, count) in parts {
+        let most = largest.entry(group).or_insert(0);
+        *most = count.max(*most);
+    }
+    largest.values().sum::<u64>() as f64
 }
 
 fn share(part: u64, whole: u64) -> f64 {

@@ -60,6 +60,26 @@ fn the_two_extremes() {
     close(score(&[1], &[1]).nmi, 1.0);
 }
 
+/// Of a table worked out by scikit-learn 1.9.1: `pair_confusion_matrix`, `contingency_matrix`,
+/// `normalized_mutual_info_score`, `adjusted_rand_score`.
+#[test]
+fn as_scikit_learn_has_it() {
+    let people = [0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 3, 3, 4];
+    let found = [5, 5, 5, 6, 6, 6, 6, 7, 5, 7, 7, 7, 8, 8, 9];
+    let scores = score(&people, &found);
+    close(scores.pairwise.precision, 10.0 / 19.0);
+    close(scores.pairwise.recall, 0.5);
+    close(scores.bcubed.precision, 0.7);
+    close(scores.bcubed.recall, 0.673_333_333_333_333_3);
+    close(scores.nmi, 0.694_100_353_538_921_5);
+    close(scores.ari, 0.401_799_100_449_775_1);
+    close(scores.purity, 0.8);
+    close(scores.inverse_purity, 11.0 / 15.0);
+    close(score(&[1, 1], &[2, 3]).ari, 0.0);
+    close(score(&[1, 2], &[2, 3]).ari, 1.0);
+    close(score(&[1], &[2]).ari, 1.0);
+}
+
 #[test]
 #[should_panic(expected = "an identity a face")]
 fn a_face_without_an_identity_is_refused() {

@@ -1,0 +1,105 @@
+//! Files of pairs.
+
+use std::path::Path;
+
+use crate::evaluate::{EvaluateError, labels::csv_fields};
+
+/// A line of the file.
+pub(super) struct Line {
+    pub(super) number: usize,
+    pub(super) sides: [String; 2],
+    pub(super) same: bool,
+    pub(super) fold: Option<usize>,
+}
+
+/// LFW's file: the number of folds and of pairs of each kind in one; then, fold by fold, those of one
+/// person (name, picture, picture) and of two (name, picture, name, picture).
+pub(super) fn read_lfw(path: &Path, text: &str) -> Result<Vec<Line>, EvaluateError> {
+    let bad = |line: usize, why: &str| EvaluateError::format(path, format!("line {line}: {why}"));
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
+    let header = lines.next().map_or("", |(_, line)| line);
+    let header: Option<Vec<usize>> = header
+        .split_whitespace()
+        .map(|word| word.parse().ok())
+        .collect();
+    let per_fold = match header.as_deref() {
+        Some([_, per_fold] | [per_fold]) if *per_fold > 0 => 2 * per_fold,
+        _ => {
+            return Err(bad(
+                1,
+                "neither LFW's pairs.txt (`10 300`) nor a .csv of a,b,same",
+            ));
+        }
+    };
+    let mut pairs = Vec::new();
+    for (at, line) in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let picture = |person: &str, number: &str| -> Option<String> {
+            Some(format!("{person}_{:04}", number.parse::<u32>().ok()?))
+        };
+        let (sides, same) = match words[..] {
+            [person, one, other] => ([picture(person, one), picture(person, other)], true),
+            [a, one, b, other] => ([picture(a, one), picture(b, other)], false),
+            _ => return Err(bad(at + 1, "three fields or four are wanted")),
+        };
+        let [Some(one), Some(other)] = sides else {
+            return Err(bad(at + 1, "a picture's number is none"));
+        };
+        pairs.push(Line {
+            number: at + 1,
+            sides: [one, other],
+            same,
+            fold: Some(pairs.len() / per_fold),
+        });
+    }
+    Ok(pairs)
+}
+
+pub(super) fn read_csv(path: &Path, text: &str) -> Result<Vec<Line>, EvaluateError> {
+    let bad = |line: usize, why: &str| EvaluateError::format(path, format!("line {line}: {why}"));
+    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let header = lines
+        .next()
+        .and_then(|(_, line)| csv_fields(line))
+        .unwrap_or_default();
+    let column = |names: &[&str]| {
+        let is_one = |field: &String| names.contains(&field.to_ascii_lowercase().as_str());
+        header.iter().position(is_one)
+    };
+    let sides = (
+        column(&["a", "first", "first name"]),
+        column(&["b", "second", "second name"]),
+    );
+    let same = column(&["same", "is same", "is same person?", "is_same"]);
+    let fold = column(&["fold", "split", "split number"]);
+    let ((Some(a), Some(b)), Some(same)) = (sides, same) else {
+        return Err(bad(1, "the header must be a,b,same or a,b,same,fold"));
+    };
+    let mut pairs = Vec::new();
+    for (at, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+        let fields = csv_fields(line).ok_or_else(|| bad(at + 1, "a quote is not closed"))?;
+        let field = |column: usize| {
+            let field = fields.get(column);
+            field.ok_or_else(|| bad(at + 1, "has fewer fields than the header"))
+        };
+        let same = match field(same)?.to_ascii_lowercase().as_str() {
+            "1" | "true" | "same" => true,
+            "0" | "false" | "different" => false,
+            _ => return Err(bad(at + 1, "same is 1 or 0")),
+        };
+        let fold = fold.map(|column| {
+            let fold = field(column)?.parse::<usize>();
+            fold.map_err(|_| bad(at + 1, "fold is a whole number"))
+        });
+        pairs.push(Line {
+            number: at + 1,
+            sides: [field(a)?.clone(), field(b)?.clone()],
+            same,
+            fold: fold.transpose()?,
+        });
+    }
+    Ok(pairs)
+}
