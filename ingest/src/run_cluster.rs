@@ -30,6 +30,7 @@ use input::{Faces, pairs};
 use labels::{LabelFile, write_beside};
 use report::Report;
 
+mod folders;
 pub(crate) mod input;
 pub(crate) mod labels;
 mod report;
@@ -67,7 +68,8 @@ pub(crate) struct Cluster {
     /// How faces are clustered.
     #[arg(long, value_enum, default_value = "evidence")]
     method: Method,
-    /// Where the label of each row goes: .npy, .csv or .json.
+    /// Where the label of each row goes: .npy, .csv or .json; annotations.json is as streamface has it, clusters.json as
+    /// facerec.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// With --identities: where goes what the clustering would change of them (.json). Nothing is changed.
@@ -114,7 +116,8 @@ pub(crate) struct Cluster {
     /// streamface: faces that are clustered at once.
     #[arg(long, value_name = "FACES", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// streamface: pairs of faces that follow each other (.csv, `Face 1,Face 2`: names, or rows from 0).
+    /// streamface: pairs of faces that follow each other (.csv, `Face 1,Face 2`: names, or rows from 0) [default: those of the
+    /// channel's folder].
     #[arg(long, value_name = "FILE")]
     matches: Option<PathBuf>,
     /// streamface: the mean cosine distance below which clusters that follow each other are one.
@@ -159,7 +162,8 @@ pub(crate) fn cluster(options: &Cluster) -> anyhow::Result<()> {
     let named: HashSet<u64> = options.named.iter().copied().collect();
     let report = Report::new(&faces, &labels, &named, [read, spent]);
     if let Some(out) = &options.out {
-        LabelFile::of(&faces, labels.into_iter().map(i64::from).collect()).write(out)?;
+        let labels = labels.into_iter().map(i64::from).collect();
+        folders::write(options.faces.path(), &faces, labels, out)?;
     }
     if let (Some(path), Some(diff)) = (&options.diff, &report.diff) {
         let text = serde_json::to_string_pretty(diff)? + "\n";
@@ -263,7 +267,7 @@ fn labels(options: &Cluster, faces: &FaceSet, progress: &ProgressBar) -> anyhow:
         Method::Streamface => {
             let matches = match &options.matches {
                 Some(path) => pairs(path, faces)?,
-                None => Vec::new(),
+                None => folders::matches(options.faces.path(), faces)?,
             };
             let rules = StreamfaceRules {
                 linkage: match options.linkage {

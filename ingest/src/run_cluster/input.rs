@@ -14,7 +14,8 @@ use rollcall_ingest::faceset::FaceSet;
 /// What is read.
 #[derive(Args)]
 pub(crate) struct Faces {
-    /// Embeddings: .npy, .jsonl (facerec's features.jsonl is one) or .parquet.
+    /// Faces: .npy, .jsonl (facerec's features.jsonl is one), .parquet, .pkl; an extracted folder, a film's of facerec's, a
+    /// channel's of streamface's, or the data folder of a server that does not run.
     #[arg(value_name = "IN")]
     from: PathBuf,
     /// Among the embeddings of a .jsonl file that has several: those of this model.
@@ -45,6 +46,11 @@ impl Faces {
             sources: None,
             times: None,
         }
+    }
+
+    /// The file or folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.from
     }
 
     /// All faces. What goes with them is read afterwards: embeddings then come in the file's order, which is faster than
@@ -147,7 +153,7 @@ pub(crate) fn table(path: &Path) -> anyhow::Result<Vec<(usize, [String; 2])>> {
 }
 
 /// A name without its extension, as faces are listed in annotations.
-fn stem(name: &str) -> &str {
+pub(super) fn stem(name: &str) -> &str {
     let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str());
     stem.unwrap_or(name)
 }

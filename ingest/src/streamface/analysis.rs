@@ -1,4 +1,8 @@
-use std::{collections::HashSet, fs, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{ChannelError, ChannelFolder, detections::Detection, io_error};
 use crate::{
@@ -71,9 +75,11 @@ impl FaceAnalyser {
         classifiers: Vec<Box<dyn Classifier>>,
         restart: bool,
     ) -> Result<Self, ChannelError> {
+        let features = folder.part("features");
+        fs::create_dir_all(&features).map_err(io_error(&features))?;
         let mut waiting = Detection::read_all(&folder.part("metadata/detections.csv"))?;
         let mut done = HashSet::new();
-        for path in feature_files(&folder)? {
+        for path in feature_files(&folder.part(""))? {
             if restart {
                 fs::remove_file(&path).map_err(io_error(&path))?;
             } else {
@@ -242,9 +248,11 @@ fn borrowed(entries: &[(String, f64)]) -> Vec<(&str, f64)> {
 }
 
 /// Files of features, in the order of their names.
-fn feature_files(folder: &ChannelFolder) -> Result<Vec<PathBuf>, ChannelError> {
-    let features = folder.part("features");
-    fs::create_dir_all(&features).map_err(io_error(&features))?;
+pub(super) fn feature_files(folder: &Path) -> Result<Vec<PathBuf>, ChannelError> {
+    let features = folder.join("features");
+    if !features.is_dir() {
+        return Ok(Vec::new());
+    }
     let mut files = Vec::new();
     for entry in fs::read_dir(&features).map_err(io_error(&features))? {
         let path = entry.map_err(io_error(&features))?.path();

@@ -3,7 +3,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ChannelError, io_error};
+use super::{ChannelError, analysis::feature_files, io_error};
+use crate::pickle::{Pickle, Value as PickleValue};
 
 /// `metadata/annotations.json`, or `annotations_manual.json`: whom each face shows.
 ///
@@ -43,6 +44,31 @@ impl Annotations {
         })
     }
 
+    /// What a channel's features say of each face beside whose it is: `mask` (null where nobody has looked) and
+    /// `attributes`. All labels are 0.
+    ///
+    /// # Errors
+    /// [`ChannelError`] when a file of features cannot be read.
+    pub fn of_features(channel: &Path) -> Result<Self, ChannelError> {
+        let mut annotations = Self::default();
+        for path in feature_files(channel)? {
+            let pickle = Pickle::read(&path)?;
+            for (name, face) in pickle.root().entries().unwrap_or_default() {
+                let Some(name) = name.text() else { continue };
+                let stem = Path::new(name)
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy();
+                let annotation = Annotation {
+                    label: 0,
+                    other: face.items().map(|items| said(&items)).unwrap_or_default(),
+                };
+                annotations.labels.insert(stem.into_owned(), annotation);
+            }
+        }
+        Ok(annotations)
+    }
+
     /// Writes a file, whole or not at all: UTF-8, indented by four spaces, as streamface does.
     ///
     /// # Errors
@@ -57,6 +83,35 @@ impl Annotations {
         fs::write(&beside, text).map_err(io_error(&beside))?;
         fs::rename(&beside, path).map_err(io_error(path))
     }
+}
+
+/// Of `(embedding, {groups}, {expression}, mask, {pose})`.
+fn said(face: &[PickleValue<'_>]) -> Map<String, Value> {
+    let [_, groups, expression, mask, pose, ..] = face else {
+        return Map::new();
+    };
+    let mut attributes = Map::new();
+    for (group, shares) in groups.entries().unwrap_or_default() {
+        // Race is nobody's business here.
+        if let Some(group) = group.text().filter(|group| *group != "race") {
+            attributes.insert(group.to_owned(), numbers(shares));
+        }
+    }
+    attributes.insert("expression".to_owned(), numbers(*expression));
+    attributes.insert("pose".to_owned(), numbers(*pose));
+    // Not a number is null.
+    let mask = mask.number().map_or(Value::Null, Value::from);
+    Map::from_iter([
+        ("attributes".to_owned(), Value::Object(attributes)),
+        ("mask".to_owned(), mask),
+    ])
+}
+
+fn numbers(of: PickleValue<'_>) -> Value {
+    let entries = of.entries().unwrap_or_default().into_iter();
+    entries
+        .filter_map(|(key, value)| Some((key.text()?.to_owned(), Value::from(value.number()?))))
+        .collect()
 }
 
 #[cfg(test)]
