@@ -8,6 +8,7 @@ line with "error" in it; the others go on. The exit code is 2 if it was one of o
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ PEER_MAX = {"hdbscan": 20_000, "average-linkage": 20_000, "streamface": 100_000,
             "chinese-whispers": 100_000, "chinese-whispers-0.7": 100_000}
 KEYS = ("system", "corpus", "n", "tracks", "threshold", "pairwise_p", "pairwise_r", "pairwise_f",
         "bcubed_f", "nmi", "identities", "identities_5plus", "true_identities_5plus",
-        "fragments_per_person", "faces_per_s", "wall_s", "peak_mb", "threads")
+        "fragments_per_person", "faces_per_s", "wall_s", "cpu_s", "peak_mb", "threads")
 
 
 def line(**values):
@@ -92,6 +93,7 @@ class Runner:
 
     def __init__(self, arguments):
         self.arguments = arguments
+        self.cpu_s = None  # what the last one took of all cores, from its start to its end
 
     def lines(self, name, folder, thresholds):
         """The lines of a system, one for each threshold."""
@@ -104,8 +106,9 @@ class Runner:
         found = [json.loads(text) for text in done.splitlines() if text.startswith("{")]
         if len(found) != len(thresholds):
             raise identity.RunError(f"gave {len(found)} lines for {len(thresholds)} thresholds")
+        cpu_s = self.cpu_s if len(found) == 1 else None
         return [line(**{key: result[key] for key in KEYS if key in result}, threads=1,
-                     tracks=False, threshold=threshold)
+                     tracks=False, threshold=threshold, cpu_s=cpu_s)
                 for result, threshold in zip(found, thresholds)]
 
     def _own(self, name, folder, threshold):
@@ -130,9 +133,10 @@ class Runner:
         return line(system=name, corpus=json.loads((folder / "corpus.json").read_text())["name"],
                     n=len(found), tracks=tracks, threshold=threshold, **score(people, found),
                     faces_per_s=round(len(found) / wall_s), wall_s=round(wall_s, 3),
-                    peak_mb=report["peak_mb"], threads=report["threads"])
+                    cpu_s=self.cpu_s, peak_mb=report["peak_mb"], threads=report["threads"])
 
     def _start(self, command, environment):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False,
                                   timeout=self.arguments.limit_s,
@@ -142,6 +146,8 @@ class Runner:
         if done.returncode != 0:
             last = [text for text in done.stderr.splitlines() if text.strip()][-1:]
             raise identity.RunError(f"ended with status {done.returncode}: {' '.join(last)}"[:500])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu_s = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2)
         return done.stdout
 
     def tried(self, name, folder):
@@ -165,7 +171,8 @@ def in_short(result):
         return f"{head} error: {result['error']}"
     return (f"{head} BCubed F {result['bcubed_f']:.4f}, pairwise P {result['pairwise_p']:.4f} "
             f"R {result['pairwise_r']:.4f}, {result['identities']:,} clusters, "
-            f"{result['wall_s']:,.1f} s, {result['peak_mb']:,} MiB, {result['threads']} threads")
+            f"{result['wall_s']:,.1f} s (of processors {result['cpu_s']:,.1f} s), "
+            f"{result['peak_mb']:,} MiB, {result['threads']} threads")
 
 
 def measure(arguments, out):

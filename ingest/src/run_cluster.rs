@@ -184,7 +184,7 @@ fn check(options: &Cluster) -> anyhow::Result<()> {
     within("--same-cosine", options.same_cosine.into(), 0.05, 0.95)?;
     within("--join-nats", options.join_nats.into(), -100.0, 100.0)?;
     within("--merge-threshold", options.merge_threshold, 0.0, 2.0)?;
-    within("--memory", options.memory, 0.001, 1e6)?;
+    within("--memory", options.memory, 1e-6, 1e6)?;
     let Some(threshold) = options.threshold else {
         return Ok(());
     };
@@ -264,35 +264,48 @@ fn labels(options: &Cluster, faces: &FaceSet, progress: &ProgressBar) -> anyhow:
                 density_peaks(&graph(rows, rules.similarity), &rules)
             })
         }
-        Method::Streamface => {
-            let matches = match &options.matches {
-                Some(path) => pairs(path, faces)?,
-                None => folders::matches(options.faces.path(), faces)?,
-            };
-            let rules = StreamfaceRules {
-                linkage: match options.linkage {
-                    LinkageName::Single => Linkage::Single,
-                    LinkageName::Average => Linkage::Average,
-                    LinkageName::Complete => Linkage::Complete,
-                },
-                threshold: options.threshold.unwrap_or(0.3),
-                batch: usize::try_from(options.batch)?,
-                merge_threshold: options.merge_threshold,
-                memory_bytes,
-            };
-            streamface(rows, &matches, &rules)?
-        }
-        Method::Facerec => {
-            let rules = FacerecRules {
-                size: options.size,
-                size_min: options.min_size,
-                size_max: options.max_size,
-                memory_bytes,
-            };
-            let each = || Tracks::new(&faces.tracks());
-            facerec(rows, &tracks.cloned().unwrap_or_else(each), &rules)?
-        }
+        Method::Streamface => streamface_labels(options, faces, memory_bytes)?,
+        Method::Facerec => facerec_labels(options, faces, memory_bytes)?,
     })
+}
+
+fn streamface_labels(
+    options: &Cluster,
+    faces: &FaceSet,
+    memory_bytes: usize,
+) -> anyhow::Result<Vec<u32>> {
+    let matches = match &options.matches {
+        Some(path) => pairs(path, faces)?,
+        None => folders::matches(options.faces.path(), faces)?,
+    };
+    let rules = StreamfaceRules {
+        linkage: match options.linkage {
+            LinkageName::Single => Linkage::Single,
+            LinkageName::Average => Linkage::Average,
+            LinkageName::Complete => Linkage::Complete,
+        },
+        threshold: options.threshold.unwrap_or(0.3),
+        batch: usize::try_from(options.batch)?,
+        merge_threshold: options.merge_threshold,
+        memory_bytes,
+    };
+    let rows = Rows::new(faces.embeddings(), faces.dimension());
+    Ok(streamface(rows, &matches, &rules)?)
+}
+
+fn facerec_labels(
+    options: &Cluster,
+    faces: &FaceSet,
+    memory_bytes: usize,
+) -> anyhow::Result<Vec<u32>> {
+    let rules = FacerecRules {
+        size: options.size,
+        size_min: options.min_size,
+        size_max: options.max_size,
+        memory_bytes,
+    };
+    let rows = Rows::new(faces.embeddings(), faces.dimension());
+    Ok(facerec(rows, &Tracks::new(&faces.tracks()), &rules)?)
 }
 
 fn said(step: Step) -> String {
