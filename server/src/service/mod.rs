@@ -16,6 +16,7 @@ mod review;
 mod search;
 mod sighting;
 mod source;
+mod track_faces;
 mod watch;
 mod watch_filter;
 
