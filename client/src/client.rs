@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::options::ClientOptions;
 use crate::pb;
 use crate::random;
-use crate::watch::{Follow, Watch, WatchOptions};
+use crate::watch::{Follow, TrackFaces, Watch, WatchOptions};
 
 /// Signs of life are asked for this often on an idle connection, so that a dead peer is noticed.
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
@@ -497,6 +497,24 @@ impl Client {
             read,
             sighting_service_client::SightingServiceClient.list_sightings(request)
         )
+    }
+
+    /// Every face that was seen on a source, box by box, in the order of the log. It is not begun again when it breaks
+    /// off: ask anew.
+    ///
+    /// Cost: the server reads the part of its log in which the source was read.
+    pub async fn track_faces(
+        &self,
+        request: pb::ListTrackFacesRequest,
+    ) -> Result<TrackFaces, Error> {
+        let opening = async {
+            let mut client =
+                pb::sighting_service_client::SightingServiceClient::new(self.channel.clone())
+                    .max_decoding_message_size(self.options.message_bytes_max);
+            client.list_track_faces(request).await
+        };
+        let stream = self.opened(opening).await?;
+        Ok(TrackFaces::new(stream, self.endpoint.clone()))
     }
 
     /// The picture of a face as JPEG.

@@ -45,4 +45,4 @@ pub use options::ClientOptions;
 pub use pages::{Identities, Review, Sightings, Sources};
 pub use photo::{IMAGE_BYTES_MAX, PhotoFault, check_photo};
 pub use tonic::Code;
-pub use watch::{Follow, Watch, WatchFrom, WatchItem, WatchOptions};
+pub use watch::{Follow, TrackFaces, Watch, WatchFrom, WatchItem, WatchOptions};

@@ -203,3 +203,25 @@ impl Follow {
         }
     }
 }
+
+/// The faces that were seen on a source: [`Client::track_faces`](crate::Client::track_faces).
+#[derive(Debug)]
+pub struct TrackFaces {
+    stream: Streaming<pb::TrackFaces>,
+    endpoint: String,
+}
+
+impl TrackFaces {
+    pub(crate) fn new(stream: Streaming<pb::TrackFaces>, endpoint: String) -> Self {
+        Self { stream, endpoint }
+    }
+
+    /// Waits for the next faces; `None` behind the last. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// What the server met on the way, such as `LOG_DAMAGED`; [`Error::Unreachable`] when it goes.
+    pub async fn next(&mut self) -> Result<Option<pb::TrackFaces>, Error> {
+        let next = self.stream.message().await;
+        next.map_err(|status| Error::from_status(&self.endpoint, &status))
+    }
+}

@@ -365,6 +365,155 @@ async fn lists_people_and_pictures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn timelines_go_to_standard_output_or_a_file() {
+    let (fake, endpoint) = fake::start().await;
+    let export = async |args: &[&str]| {
+        let args = [&["export", "timeline", "--source", "3"], args].concat();
+        rollcall(&endpoint, &args).await
+    };
+    let output = export(&["--as", "webvtt"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let cue = "00:00:12.480 --> 00:01:15.520\n<v Ada Lovelace>Ada Lovelace</v>\n";
+    assert_eq!(
+        text(&output.stdout),
+        format!("WEBVTT\n\n4\n{cue}\n5\n{cue}")
+    );
+    let output = export(&["--as", "csv", "--join", "1s"]).await;
+    assert_eq!(
+        text(&output.stdout).lines().nth(1),
+        Some("1,Ada Lovelace,4 5,3,12.480000,75.480000,0,0,2023-11-14T22:13:20Z,0")
+    );
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+
+    let folder = tempfile::tempdir().unwrap();
+    for form in ["csv", "webvtt", "ass", "edl", "otio", "eaf"] {
+        let path = folder.path().join(form);
+        let printed = export(&["--as", form, "--author", "ops"]).await;
+        let args = [
+            "--as",
+            form,
+            "-o",
+            path.to_str().unwrap(),
+            "--author",
+            "ops",
+        ];
+        let written = export(&args).await;
+        assert_eq!(text(&written.stdout), "");
+        assert!(text(&written.stderr).contains("2 sightings at 25 frames"));
+        // ELAN's documents bear the time at which they were made.
+        if form != "eaf" {
+            assert_eq!(std::fs::read(&path).unwrap(), printed.stdout);
+        }
+        assert!(!printed.stdout.is_empty());
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6);
+
+    let nobody = export(&["--as", "webvtt", "--identity", "2"]).await;
+    assert_eq!(
+        (nobody.status.code(), text(&nobody.stdout)),
+        (Some(1), "WEBVTT\n".to_owned())
+    );
+    let asked = fake.0.faces.lock().unwrap();
+    assert_eq!(asked[0].source_id, 3);
+    assert_eq!(asked[0].start.as_ref().unwrap().seconds, 12);
+    assert_eq!(asked[0].end.as_ref().unwrap().seconds, 75);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overlay_has_the_boxes_that_the_server_gives() {
+    let (_fake, endpoint) = fake::start().await;
+    let overlay = async |source| {
+        let args = ["export", "timeline", "--as", "ass", "--source", source];
+        rollcall(&endpoint, &args).await
+    };
+    let output = overlay("3").await;
+    let written = text(&output.stdout);
+    let events: Vec<&str> = written
+        .lines()
+        .filter(|it| it.contains("Box,identity"))
+        .collect();
+    assert_eq!(events.len(), 2, "{written}");
+    assert!(events[0].starts_with("Dialogue: 0,0:00:12.48,0:00:13.48,Box,identity 1,"));
+    assert!(
+        events[0].contains("\\move(480,540,960,540)"),
+        "{}",
+        events[0]
+    );
+    assert!(events[1].contains("0:00:13.48,0:00:14.48"), "{}", events[1]);
+    // Track 5 has no boxes.
+    assert_eq!(written.matches(",Caption,identity").count(), 1);
+
+    let old = overlay("9").await;
+    assert_eq!(old.status.code(), Some(0));
+    assert!(text(&old.stderr).contains("too old to give boxes"));
+    assert_eq!(text(&old.stdout).matches(",Caption,identity").count(), 2);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_is_drawn_on_by_ffmpeg_or_not_there_at_all() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_fake, endpoint) = fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (clip, made) = (place("clip.mp4"), place("out put.mkv"));
+    std::fs::write(&clip, b"a video").unwrap();
+    let script = |name: &str, text: &str| {
+        let path = place(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let good = script(
+        "good",
+        "for last; do :; done; { echo \"$@\"; cat overlay.ass; } > \"$last\"",
+    );
+    let bad = script(
+        "bad",
+        "echo half > video.mkv; echo No such filter >&2; exit 8",
+    );
+    let run = async |ffmpeg: &str, output: &str| {
+        let args = [
+            "export", "video", "--source", "3", "--video", &clip, "-o", output, "--ffmpeg", ffmpeg,
+        ];
+        rollcall(&endpoint, &args).await
+    };
+    let output = run(&bad, &made).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).ends_with("exit status: 8: No such filter [FFMPEG_FAILED]\n"),
+        "{output:?}"
+    );
+    let missing = run(&place("none"), &made).await;
+    assert!(
+        text(&missing.stderr).ends_with("[FFMPEG_NOT_FOUND]\n"),
+        "{missing:?}"
+    );
+    let same = run(&good, &clip).await;
+    assert!(text(&same.stderr).contains("over itself"), "{same:?}");
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["bad", "clip.mp4", "good"]);
+
+    let output = run(&good, &made).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(names(), ["bad", "clip.mp4", "good", "out put.mkv"]);
+    let written = std::fs::read_to_string(&made).unwrap();
+    assert!(
+        written.contains(" -vf ass=overlay.ass video.mkv\n[Script Info]\n"),
+        "{written}"
+    );
+    assert!(
+        written.contains("clip.mp4 -map 0:v:0 -map 0:a?"),
+        "{written}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn watching_survives_the_server_and_ends_when_told() {
     let (_fake, endpoint) = fake::start().await;
     let output = rollcall(&endpoint, &["watch", "--from-start", "--limit", "3"]).await;

@@ -7,12 +7,14 @@ use rollcall_client::ClientOptions;
 
 mod admin;
 mod alert;
+mod export;
 mod identity;
 
 pub(crate) use admin::{Admin, Migrate};
 pub(crate) use alert::{
     Alert, AlertAdd, AlertHistory, AlertKind, AlertSet, AlertSettings, Webhook,
 };
+pub(crate) use export::{Export, ExportOf, ExportTimeline, ExportVideo, Form};
 pub(crate) use identity::{
     FactsList, Identity, IdentityCreate, IdentityEnrol, IdentityMerge, IdentitySet, IdentitySplit,
     Separate, TracksLink, TracksMove, TracksReject, Why,
@@ -139,6 +141,9 @@ pub(crate) enum Command {
     Alert(Alert),
     /// Where and when people were seen, oldest first.
     Sightings(Sightings),
+    /// What was seen, in formats of other programs.
+    #[command(subcommand)]
+    Export(Export),
     /// Writes the picture of a face as JPEG.
     Thumbnail(Thumbnail),
     /// What happens, as it happens.
@@ -382,6 +387,19 @@ mod tests {
         assert!(parse("rollcall thumbnail --identity 1 --track 2 -o a.jpg").is_err());
         assert!(parse("rollcall thumbnail --identity 1").is_err());
         assert!(parse("rollcall thumbnail --exemplar 1 -o -").is_ok());
+    }
+
+    #[test]
+    fn an_export_is_of_a_source_and_in_a_format() {
+        assert!(parse("rollcall export timeline --source 1").is_err());
+        assert!(parse("rollcall export timeline --as csv").is_err());
+        assert!(parse("rollcall export timeline --source 1 --as txt").is_err());
+        assert!(parse("rollcall export timeline --source 1 --as edl --fps 0").is_err());
+        assert!(
+            parse("rollcall export timeline --source 1 --as otio --join 200ms --out a").is_ok()
+        );
+        assert!(parse("rollcall export video --source 1 --video a.mp4").is_err());
+        assert!(parse("rollcall export video --source 1 --video a.mp4 -o b.mp4").is_ok());
     }
 
     #[test]

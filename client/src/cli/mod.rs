@@ -4,11 +4,13 @@ mod args;
 mod commands;
 mod csv;
 mod failure;
+mod file;
 mod format;
 mod gallery;
 mod input;
 mod out;
 mod table;
+mod timeline;
 mod view;
 
 use std::io;

@@ -49,6 +49,7 @@ pub(crate) struct Seen {
     pub(crate) undoings: Mutex<Vec<pb::UndoEditRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
+    pub(crate) faces: Mutex<Vec<pb::ListTrackFacesRequest>>,
 }
 
 #[derive(Clone, Default)]
@@ -680,13 +681,52 @@ impl SearchService for Fake {
 impl SightingService for Fake {
     async fn list_sightings(
         &self,
-        _: Request<pb::ListSightingsRequest>,
+        r: Request<pb::ListSightingsRequest>,
     ) -> Answer<pb::ListSightingsResponse> {
-        let sightings = vec![sighting(4), sighting(5)];
+        let sightings = match r.into_inner().identity_id {
+            2 => Vec::new(),
+            _ => vec![sighting(4), sighting(5)],
+        };
         Ok(Response::new(pb::ListSightingsResponse {
             sightings,
             ..Default::default()
         }))
+    }
+
+    type ListTrackFacesStream = Events<pb::TrackFaces>;
+
+    /// Two boxes of track 4, and one of a track that is on no list. Source 9 is on a server of old.
+    async fn list_track_faces(
+        &self,
+        r: Request<pb::ListTrackFacesRequest>,
+    ) -> Answer<Self::ListTrackFacesStream> {
+        let r = r.into_inner();
+        self.0.faces.lock().unwrap().push(r);
+        if r.source_id == 9 {
+            return Err(Status::unimplemented(""));
+        }
+        let face = |seconds, x| pb::SeenFace {
+            time: stream_time(seconds),
+            r#box: Some(pb::Box {
+                x,
+                y: 0.5,
+                width: 0.1,
+                height: 0.2,
+            }),
+            ..Default::default()
+        };
+        let message = |track_id, face| {
+            Ok(pb::TrackFaces {
+                track_id,
+                identity_id: 1,
+                faces: vec![face],
+            })
+        };
+        Ok(Response::new(Box::pin(tokio_stream::iter([
+            message(4, face(12, 0.25)),
+            message(6, face(12, 0.0)),
+            message(4, face(13, 0.5)),
+        ]))))
     }
 
     async fn get_thumbnail(&self, _: Request<pb::GetThumbnailRequest>) -> Answer<pb::Thumbnail> {
@@ -751,8 +791,12 @@ impl SourceService for Fake {
     }
 
     /// Over, in the way that the URI of the last one added asks for.
-    async fn get_source(&self, _: Request<pb::GetSourceRequest>) -> Answer<pb::Source> {
-        let uri = self.0.adds.lock().unwrap().last().unwrap().uri.clone();
+    async fn get_source(&self, r: Request<pb::GetSourceRequest>) -> Answer<pb::Source> {
+        let Some(uri) = self.0.adds.lock().unwrap().last().map(|it| it.uri.clone()) else {
+            let id = r.into_inner().source_id;
+            let clip = source("/videos/clip.mp4", pb::SourceState::Ended);
+            return Ok(Response::new(pb::Source { id, ..clip }));
+        };
         let state = if uri.contains("FILE_NOT_FOUND") {
             pb::SourceState::Failed
         } else {

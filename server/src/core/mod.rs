@@ -39,7 +39,7 @@ pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub(crate) use catalog::name_key;
 pub use catalog::{
     AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
-    FactQuery, IdentityQuery, Lost, Pending, Progress, Proposed, ReviewItem, SightingKey,
+    FactQuery, IdentityQuery, Lost, Pending, Progress, Proposed, Recorded, ReviewItem, SightingKey,
     SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};

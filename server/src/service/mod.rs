@@ -17,6 +17,7 @@ mod review;
 mod search;
 mod sighting;
 mod source;
+mod track_faces;
 mod watch;
 mod watch_filter;
 

@@ -1,5 +1,6 @@
 //! `SightingService`.
 
+use super::track_faces;
 use crate::core::{ExemplarRow, SightingKey, SightingQuery};
 use crate::edge::Edge;
 use crate::error::ApiError;
@@ -7,6 +8,7 @@ use crate::page::{cut, page_size};
 use crate::pb::{self, get_thumbnail_request::Of};
 use crate::time::{duration_us, timestamp_us};
 use std::sync::Arc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// Where and when people were seen.
@@ -27,6 +29,16 @@ impl pb::sighting_service_server::SightingService for Sightings {
         request: Request<pb::GetThumbnailRequest>,
     ) -> Result<Response<pb::Thumbnail>, Status> {
         Ok(Response::new(self.thumbnail(&request.into_inner()).await?))
+    }
+
+    type ListTrackFacesStream = ReceiverStream<track_faces::Reply>;
+
+    async fn list_track_faces(
+        &self,
+        request: Request<pb::ListTrackFacesRequest>,
+    ) -> Result<Response<Self::ListTrackFacesStream>, Status> {
+        let faces = track_faces::start(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(faces))
     }
 }
 

@@ -26,4 +26,5 @@ mod repair;
 mod review;
 mod sources;
 mod support;
+mod track_faces;
 mod webhooks;

@@ -6,6 +6,7 @@ mod cluster;
 mod edit;
 mod enrol;
 mod explain;
+mod export;
 mod facts;
 mod identity;
 mod review;
@@ -32,6 +33,7 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<Outcome, Failure> 
         Command::Identity(identity) => identity::run(args, identity, out).await,
         Command::Alert(alert) => alert::run(args, alert, out).await,
         Command::Sightings(sightings) => sightings::run(args, sightings, out).await,
+        Command::Export(export) => export::run(args, export, out).await,
         Command::Thumbnail(thumbnail) => thumbnail::run(args, thumbnail, out).await,
         Command::Watch(watch) => watch::run(args, watch, out).await,
         Command::Status => status::run(args, out).await,

@@ -21,7 +21,7 @@ pub use alert_read::{AlertQuery, AlertRow, AlertRuleRow};
 pub(crate) use alerts::{Confirm, Near, OpenAlert, RuleRow, Seen};
 pub(crate) use edits::name_key;
 pub use facts::FactQuery;
-pub use history::EditPlace;
+pub use history::{EditPlace, Recorded};
 pub use migration::{Lost, Pending, Progress};
 pub use read::{Counts, ExemplarRow, IdentityQuery, SightingKey, SightingQuery, SourceRow};
 pub use review::{Proposed, ReviewItem};
