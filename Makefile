@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity bench-cluster bench-gallery \
-  bench-ingest bench-page bench-quality emulate soak
+  bench-ingest bench-batch bench-page bench-quality emulate soak
 
 help: ## print this list
 	@echo "Targets:"
@@ -141,6 +141,15 @@ bench-ingest: setup ## video into a log, beside a Python pipeline: VIDEO=file SY
 	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
 	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
 	  $(if $(REFERENCE),--reference) $(if $(OUT),--out "$$OUT")
+
+bench-batch: setup ## a film as facerec writes it, beside facerec's pipeline in Python, on one core: VIDEO=file SECONDS_OF_VIDEO=30 OUT=folder
+	@cargo build --release -p rollcall-ingest
+	@cargo build --release -p rollcall-benches --no-default-features --features log --bin log_tracks
+	@benches/venv.sh ingest
+	@"$(ROLLCALL_ASSETS)/ingest-venv/bin/python" -B benches/batch/run.py --bin "$(RELEASE)" \
+	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
+	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
+	  $(if $(OUT),--out "$$OUT")
 
 bench-page: build ## from a photo dropped on the page to its answer, in Chromium
 	@python3 -B benches/page/run.py --assets "$(ROLLCALL_ASSETS)" --bin-dir "$(RELEASE)"
