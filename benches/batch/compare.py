@@ -66,7 +66,8 @@ def by_frame(trajectories):
 def compare(ours, theirs):
     """Shares both ways (of ours that they have, of theirs that we have), and differences."""
     told = _trajectories(ours["trajectories"], theirs["trajectories"])
-    told["cuts_matched"] = [_near(ours["cuts"], theirs["cuts"]), _near(theirs["cuts"], ours["cuts"])]
+    cuts = ours["cuts"], theirs["cuts"]
+    told["cuts_matched"] = [_near(*cuts), _near(*cuts[::-1])]
     return told | _features(ours["features"], theirs["features"])
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""facerec's `extract.py` (MoMaF/facerec, 2021) written anew: the peer of `extract --profile facerec`.
+"""facerec's `extract.py` (MoMaF/facerec, 2021) anew: the peer of `extract --profile facerec`.
 
     facerec.py VIDEO --out FOLDER --detector FILE --embedder FILE [--size PIXELS] [--threads N]
                [--save-every N] [--iou-threshold SHARE] [--min-trajectory N]
@@ -79,7 +79,7 @@ def is_cut(earlier, change):
 
 
 class Track:
-    """A face that is followed: a Kalman filter of middle, area, ratio and their speeds, and its past."""
+    """A face that is followed: a Kalman filter of middle, area and ratio, with their speeds."""
 
     STEP = np.eye(8) + np.eye(8, k=4)
     DRIFT = np.diag([1, 1, 1, 1, 0.01, 0.01, 0.01, 0.0001])
@@ -135,8 +135,8 @@ class Track:
 
 
 class Sort:
-    """facerec's SORT. A track is believed after `hits_min` detections in a row, lost if it misses one
-    before, over after more than `age_max` misses in a row."""
+    """facerec's SORT. A track is believed after `hits_min` detections in a row, lost if it misses
+    one before, over after more than `age_max` misses in a row."""
 
     def __init__(self, iou_min, hits_min, age_max):
         self.iou_min, self.hits_min, self.age_max = iou_min, hits_min, age_max
@@ -334,8 +334,9 @@ class Film:
         if frame % self.settings.save_every == 0:
             with self.stages.of("crops"):
                 for face, (track, here) in placed.items():
-                    track.kept.append((frame, here, landmarks[face], align(picture, landmarks[face]),
-                                       face_picture(picture, here)))
+                    points = landmarks[face]
+                    crop, jpeg = align(picture, points), face_picture(picture, here)
+                    track.kept.append((frame, here, points, crop, jpeg))
         self.end(over)
         self.embed_kept(self.sort.open)
 

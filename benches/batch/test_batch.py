@@ -1,4 +1,4 @@
-"""python3 -B -m unittest discover -s benches/batch, in the Python that `benches/venv.sh ingest` makes."""
+"""python3 -B -m unittest discover -s benches/batch, in the Python of `benches/venv.sh ingest`."""
 
 import sys
 import unittest
