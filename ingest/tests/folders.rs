@@ -1,0 +1,170 @@
+//! Folders as streamface and facerec keep them, through the commands: labels come back in their own files.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use rollcall_index::vectors::SideFiles;
+use rollcall_ingest::{
+    facerec::Clusters, faceset::FaceSet, pickle::PickleWriter, streamface::Annotations,
+};
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall-ingest"));
+    command.args(arguments).output().unwrap()
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Person 0 or 1, seen for the n-th time.
+fn face(person: usize, time: usize) -> [f32; 6] {
+    let mut values = [0.0; 6];
+    values[person] = 1.0;
+    values[2 + time] = 0.2;
+    values
+}
+
+fn stem(person: usize, time: usize) -> String {
+    format!("sky_frame_2023052510013{time}412614_face_{person}")
+}
+
+/// Two people in three frames.
+fn channel(folder: &Path) {
+    for part in ["features", "metadata"] {
+        fs::create_dir_all(folder.join(part)).unwrap();
+    }
+    let mut pickle = PickleWriter::dictionary();
+    for time in 0..3 {
+        for person in 0..2 {
+            pickle.text(&format!("{}.png", stem(person, time)));
+            pickle.tuple(|tuple| {
+                tuple.array(&face(person, time));
+                tuple.groups([
+                    ("gender", vec![("Female", 0.25)]),
+                    ("race", vec![("x", 1.0)]),
+                ]);
+                tuple.numbers([("happy", 0.5)]);
+                tuple.number(f64::NAN);
+                tuple.numbers([("yaw", 1.5)]);
+            });
+        }
+    }
+    fs::write(folder.join("features/a.pkl"), pickle.finish()).unwrap();
+}
+
+#[test]
+fn a_channel_is_clustered_into_its_annotations() {
+    let folder = tempfile::tempdir().unwrap();
+    channel(folder.path());
+    let from = text(folder.path());
+    let out = folder.path().join("metadata/annotations.json");
+    let cluster = || {
+        run(&[
+            "cluster",
+            &from,
+            "--method",
+            "streamface",
+            "--out",
+            &text(&out),
+        ])
+    };
+    let done = cluster();
+    assert!(done.status.success(), "{done:?}");
+    let mut annotations = Annotations::read(&out).unwrap();
+    assert_eq!(annotations.labels.len(), 6);
+    let labels = |annotations: &Annotations, person: usize| {
+        (0..3)
+            .map(|time| annotations.labels[&stem(person, time)].label)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(labels(&annotations, 0), [0, 0, 0]);
+    assert_eq!(labels(&annotations, 1), [1, 1, 1]);
+    let said = &annotations.labels[&stem(0, 0)].other;
+    assert_eq!(said["mask"], serde_json::Value::Null);
+    let attributes = serde_json::json!({
+        "gender": {"Female": 0.25}, "expression": {"happy": 0.5}, "pose": {"yaw": 1.5},
+    });
+    assert_eq!(said["attributes"], attributes);
+
+    // What somebody has decided beside labels stays.
+    annotations.ignore.push("0,1".to_owned());
+    annotations.write(&out).unwrap();
+    assert!(cluster().status.success());
+    assert_eq!(Annotations::read(&out).unwrap(), annotations);
+    let faces = FaceSet::read(folder.path(), "", &SideFiles::default()).unwrap();
+    assert_eq!(faces.identities().unwrap(), [0, 1, 0, 1, 0, 1]);
+}
+
+/// Four trajectories, two of each person, and one without a face that was embedded.
+fn film(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let (mut features, mut trajectories) = (String::new(), String::new());
+    for index in 0..5 {
+        let frame = 10 * index;
+        let _ = writeln!(
+            trajectories,
+            "{{\"start\":{frame},\"len\":1,\"bbs\":[[1,2,30,40]],\"detected\":[true],\"w\":640,\"h\":360,\"object_type\":\"face\",\"index\":{index},\"movie_id\":7}}"
+        );
+        if index < 4 {
+            let values = face(index % 2, index / 2)
+                .map(|value| value.to_string())
+                .join(",");
+            let _ = writeln!(
+                features,
+                "{{\"frame\":{frame},\"tag\":\"7:{frame}:1_2_30_40\",\"embedding\":[{values}],\"box\":[1,2,30,40]}}"
+            );
+        }
+    }
+    fs::write(folder.join("features.jsonl"), features).unwrap();
+    fs::write(folder.join("trajectories.jsonl"), trajectories).unwrap();
+}
+
+#[test]
+fn a_film_is_clustered_a_trajectory_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let film_folder = folder.path().join("7-data");
+    film(&film_folder);
+    let from = text(&film_folder);
+    let faces = FaceSet::read(&film_folder, "", &SideFiles::default()).unwrap();
+    assert_eq!(faces.tracks(), [0, 1, 2, 3]);
+    assert_eq!(
+        (faces.name(1), faces.known()[1].source),
+        (Some("7:10:1_2_30_40"), Some(7))
+    );
+
+    let out = film_folder.join("clusters.json");
+    let sizes = ["--size", "2", "--min-size", "1", "--max-size", "2"];
+    let command = [
+        "cluster",
+        &from,
+        "--method",
+        "facerec",
+        "--out",
+        &text(&out),
+    ]
+    .map(str::to_owned);
+    let command: Vec<&str> = command.iter().map(String::as_str).chain(sizes).collect();
+    let done = run(&command);
+    assert!(done.status.success(), "{done:?}");
+    let written = Clusters::read(&out, 5).unwrap();
+    assert_eq!(
+        (written.clusters, written.movie_id),
+        (vec![0, 1, 0, 1, 2], 7)
+    );
+    let faces = FaceSet::read(&film_folder, "", &SideFiles::default()).unwrap();
+    assert_eq!(faces.identities().unwrap(), [0, 1, 0, 1]);
+
+    let elsewhere = folder.path().join("clusters.json");
+    let vectors = text(&film_folder.join("features.jsonl"));
+    let refused = run(&["cluster", &vectors, "--out", &text(&elsewhere)]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said.contains("cluster a film's folder"), "{said}");
+    assert!(!elsewhere.exists());
+}
