@@ -61,7 +61,7 @@ impl EvidenceRules {
         Self {
             likeness,
             join_nats: 0.0,
-            crowd: 0.75,
+            crowd: 1.0,
             floor: 0.625 * same_cosine,
             track_cosine: likeness.track_mean - 0.08,
             neighbours: 24,
