@@ -124,6 +124,8 @@ def systems(binaries, wanted, scratch):
 
 def beginning(video, seconds, scratch):
     """The first seconds of a film, not encoded anew; all of it for 0."""
+    if not video.is_file():
+        raise ingest.BenchError(f"{video}: there is no such film")
     if seconds <= 0:
         return video
     part = scratch / f"{video.stem}-{seconds:g}s{video.suffix}"
