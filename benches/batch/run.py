@@ -3,16 +3,18 @@
 
     run.py --bin FOLDER [--video FILE] [--seconds S] [--out FOLDER] [--systems A,B] [--rounds N]
 
-`rollcall/facerec` is `extract --profile facerec`, `rollcall/default` is `extract` as it is without
-that, `facerec/prepared` is facerec.py with the models as set-up prepares them, the very files that
-ours reads, and `facerec/shipped` with them as their packages have them (one round). Everybody has
-one thread and one and the same core; systems take turns, the fastest round counts, and the least
-processor time is kept apart. The first S seconds of the film are read (0: all of it).
+`rollcall/facerec` is `extract --profile facerec`, `rollcall/yunet` the same with `--detector
+yunet-2023mar`, `rollcall/default` is `extract` as it is without a profile. `facerec/prepared` is
+facerec.py with the models as set-up prepares them, the very files that ours reads, and
+`facerec/shipped` with them as their packages have them (one round). Everybody has one thread and
+one and the same core; systems take turns, the fastest round counts, and the least processor time is
+kept apart. The first S seconds of the film are read (0: all of it).
 
 Prints one JSON object a system, then one a comparison, and writes them to FOLDER/results.jsonl. A
 comparison of `rollcall/facerec` holds the ratios of processor and wall time to a peer's, what both
 found (compare.py), and which tolerances are kept; `cpu_ratio_bound` is what the ratio would be if
-all but the detector's network cost ours nothing: both run the same file on every frame. One of
+all but the detector's network cost ours nothing: both run the same file on every frame. YuNet is
+another detector than the peer's, so that no tolerance is asked of its line. One of
 `rollcall/default` tells how much of the trajectories of `rollcall/facerec` its tracks find. The
 command fails if a system cannot be measured, or a tolerance is not kept.
 """
@@ -49,14 +51,15 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Ours:
     """`rollcall-ingest extract --profile facerec`."""
 
-    def __init__(self, binaries):
-        self.binary = binaries / "rollcall-ingest"
+    def __init__(self, binaries, flags=()):
+        self.binary, self.flags = binaries / "rollcall-ingest", flags
 
     def run(self, video, cores, scratch):
-        """One run: numbers, and the folder it wrote, as it would be merged."""
+        """One run: numbers, and what is in the folder that it wrote."""
         out, log = fresh(scratch / "ours"), scratch / "output"
         command = [self.binary, "extract", video, "--out", out, "--profile", "facerec",
-                   "--movie-id", MOVIE, "--detect-size", DETECT_SIZE, "--threads", THREADS]
+                   "--movie-id", MOVIE, "--detect-size", DETECT_SIZE, "--threads", THREADS,
+                   *self.flags]
         numbers = ingest.measured([str(part) for part in command], cores, log)
         found = compare.read(out)
         told = re.search(r" in (\d+) frames", log.read_text(encoding="utf-8"))
@@ -111,6 +114,7 @@ def systems(binaries, wanted, scratch):
     makers = {"rollcall/facerec": lambda: Ours(binaries),
               "facerec/prepared": lambda: Peer(prepared),
               "rollcall/default": lambda: Default(binaries),
+              "rollcall/yunet": lambda: Ours(binaries, ["--detector", "yunet-2023mar"]),
               "facerec/shipped": lambda: Peer(ingest.shipped_models(scratch))}
     unknown = [name for name in wanted if name not in makers]
     if unknown:
@@ -120,6 +124,8 @@ def systems(binaries, wanted, scratch):
 
 def beginning(video, seconds, scratch):
     """The first seconds of a film, not encoded anew; all of it for 0."""
+    if not video.is_file():
+        raise ingest.BenchError(f"{video}: there is no such film")
     if seconds <= 0:
         return video
     part = scratch / f"{video.stem}-{seconds:g}s{video.suffix}"
@@ -178,19 +184,20 @@ def line(name, numbers, video, seconds):
 def comparisons(numbers, found):
     """A line for each of ours and each peer."""
     peers = [name for name in numbers if name.startswith("facerec/")]
-    for name in ("rollcall/facerec", "rollcall/default"):
+    for name in ("rollcall/facerec", "rollcall/yunet", "rollcall/default"):
         for peer in peers if name in numbers else ():
             ours, theirs = numbers[name], numbers[peer]
             told = {"compared": name, "to": peer}
             told |= {f"{key}_ratio": round(theirs[f"{key}_s"] / ours[f"{key}_s"], 3)
                      for key in ("cpu", "wall")}
-            if name == "rollcall/facerec":
+            if name != "rollcall/default":
                 told |= compare.compare(found[name], found[peer])
+            if name == "rollcall/facerec":
                 if peer == "facerec/prepared":
                     network = theirs["stages_s"]["network"]
                     told["cpu_ratio_bound"] = round(theirs["cpu_s"] / network, 3)
                 told |= {"tolerances": compare.TOLERANCES, "kept": compare.kept(told)}
-            elif "rollcall/facerec" in found:
+            elif name == "rollcall/default" and "rollcall/facerec" in found:
                 closely = as_tracks(found["rollcall/facerec"]["trajectories"])
                 told |= track_files.recall(closely, found[name])
                 told.pop("embedding_cosine")
