@@ -47,10 +47,12 @@ pub enum ExtractedError {
     },
 }
 
-/// An extracted folder. While it is open nobody else may open its log.
+/// An extracted folder: how it begins and how it ends.
+#[derive(Clone, Debug)]
 pub struct Extracted {
     folder: PathBuf,
-    log: Log,
+    /// That of its log: no other extraction has it.
+    pub id: String,
     /// Path or URL of the video, as given.
     pub uri: String,
     /// Shown to people.
@@ -117,15 +119,10 @@ impl Extracted {
     /// # Errors
     /// [`ExtractedError`].
     pub fn open(folder: &Path) -> Result<Self, ExtractedError> {
-        let of_log = |source| ExtractedError::Log {
-            path: folder.to_owned(),
-            source,
-        };
-        let storage = FileStorage::open(folder.join(LOG)).map_err(of_log)?;
-        let (log, _) = Log::open(Arc::new(storage), LogOptions::default()).map_err(of_log)?;
+        let log = open_log(folder)?;
         let mut one = Self {
             folder: folder.to_owned(),
-            log,
+            id: log.id().to_string(),
             uri: String::new(),
             name: String::new(),
             contract: String::new(),
@@ -134,7 +131,7 @@ impl Extracted {
             ended: false,
             tracks: count_lines(&folder.join(LINES))?,
         };
-        for record in one.log.reader().read_after(0) {
+        for record in log.reader().read_after(0) {
             let body = record.map_err(|why| one.wrong(why.to_string()))?.body;
             if let Some(Body::CollectionOpened(opened)) = body {
                 one.dimension = usize::try_from(opened.dimension).unwrap_or(usize::MAX);
@@ -160,6 +157,32 @@ impl Extracted {
         &self.folder
     }
 
+    /// Opens its log. While it is open nobody else may open it.
+    ///
+    /// # Errors
+    /// [`ExtractedError::Log`].
+    pub fn log(&self) -> Result<ExtractedLog<'_>, ExtractedError> {
+        let log = open_log(&self.folder)?;
+        Ok(ExtractedLog { of: self, log })
+    }
+
+    /// That something about it is wrong.
+    #[must_use]
+    pub fn wrong(&self, what: String) -> ExtractedError {
+        ExtractedError::Wrong {
+            path: self.folder.clone(),
+            what,
+        }
+    }
+}
+
+/// The log of an extracted folder, open.
+pub struct ExtractedLog<'a> {
+    of: &'a Extracted,
+    log: Log,
+}
+
+impl ExtractedLog<'_> {
     /// Tells everything in order, until `hear` says `false`; tracks that were never closed come last.
     ///
     /// # Errors
@@ -170,7 +193,7 @@ impl Extracted {
     ) -> Result<(), E> {
         let mut open: HashMap<u64, WholeTrack> = HashMap::new();
         for record in self.log.reader().read_after(0) {
-            let body = record.map_err(|why| self.wrong(why.to_string()))?.body;
+            let body = record.map_err(|why| self.of.wrong(why.to_string()))?.body;
             let told = if let Some(Body::TrackObserved(track)) = body {
                 let (id, closed) = (track.track_id, track.closed);
                 open.entry(id).or_default().grow(track);
@@ -209,17 +232,18 @@ impl Extracted {
             return Ok(Vec::new());
         };
         let blob = self.log.reader().blob(reference);
-        blob.map_err(|why| self.wrong(format!("a picture or an embedding: {why}")))
+        blob.map_err(|why| self.of.wrong(format!("a picture or an embedding: {why}")))
     }
+}
 
-    /// That something about it is wrong.
-    #[must_use]
-    pub fn wrong(&self, what: String) -> ExtractedError {
-        ExtractedError::Wrong {
-            path: self.folder.clone(),
-            what,
-        }
-    }
+fn open_log(folder: &Path) -> Result<Log, ExtractedError> {
+    let of_log = |source| ExtractedError::Log {
+        path: folder.to_owned(),
+        source,
+    };
+    let storage = FileStorage::open(folder.join(LOG)).map_err(of_log)?;
+    let (log, _) = Log::open(Arc::new(storage), LogOptions::default()).map_err(of_log)?;
+    Ok(log)
 }
 
 fn count_lines(path: &Path) -> Result<u64, ExtractedError> {

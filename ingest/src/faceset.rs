@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rollcall_index::{
     Embedding,
-    vectors::{Known, SideFiles, VectorFile, VectorFileError},
+    vectors::{Array, Known, SideFiles, VectorFile, VectorFileError},
 };
 
 use crate::{
@@ -54,6 +54,40 @@ fn kind_error(path: &Path, why: impl Into<String>) -> FaceSetError {
     FaceSetError::Kind {
         path: path.to_owned(),
         why: why.into(),
+    }
+}
+
+fn check_rows(path: &Path, found: usize, faces: usize) -> Result<(), FaceSetError> {
+    if found == faces {
+        return Ok(());
+    }
+    let why = format!("has {found} rows, there are {faces} faces");
+    Err(kind_error(path, why))
+}
+
+/// What a folder must be.
+const KINDS: &str = "neither an extracted folder (log/, tracks.jsonl), a data or index folder (index/manifest), a film of facerec's \
+     (features.jsonl), nor a channel of streamface's (features/, metadata/)";
+
+/// Folders that hold faces.
+enum Folder {
+    Extracted,
+    Index(PathBuf),
+    Facerec,
+    Streamface,
+}
+
+impl Folder {
+    fn of(path: &Path) -> Option<Self> {
+        if Extracted::is_one(path) {
+            Some(Self::Extracted)
+        } else if let Some(folder) = index::place(path) {
+            Some(Self::Index(folder))
+        } else if facerec::is_one(path) {
+            Some(Self::Facerec)
+        } else {
+            streamface::is_one(path).then_some(Self::Streamface)
+        }
     }
 }
 
@@ -179,26 +213,60 @@ impl FaceSet {
     /// # Errors
     /// [`FaceSetError`]: which file, which row, what is wrong.
     pub fn read(path: &Path, model: &str, sides: &SideFiles) -> Result<Self, FaceSetError> {
-        if path.is_dir() {
-            return if Extracted::is_one(path) {
-                extracted::read(path)
-            } else if let Some(folder) = index::place(path) {
-                index::read(&folder)
-            } else if facerec::is_one(path) {
-                facerec::read(path)
-            } else if streamface::is_one(path) {
-                streamface::read(path)
-            } else {
-                let kinds = "neither an extracted folder (log/, tracks.jsonl), a data or index folder (index/manifest), a film of facerec's (features.jsonl), nor a channel of streamface's (features/, metadata/)";
-                Err(kind_error(path, kinds))
-            };
-        }
-        if path.extension().is_some_and(|extension| extension == "pkl") {
+        let set = if path.is_dir() {
+            match Folder::of(path) {
+                Some(Folder::Extracted) => extracted::read(path)?,
+                Some(Folder::Index(folder)) => index::read(&folder)?,
+                Some(Folder::Facerec) => facerec::read(path)?,
+                Some(Folder::Streamface) => streamface::read(path)?,
+                None => return Err(kind_error(path, KINDS)),
+            }
+        } else if path.extension().is_some_and(|extension| extension == "pkl") {
             let (mut set, mut names) = (Self::default(), Vec::new());
             streamface::read_features(path, &mut set, &mut names)?;
-            return Ok(set.with_names(names));
+            set.with_names(names)
+        } else {
+            return Self::read_vectors(path, model, sides);
+        };
+        if set.is_empty() {
+            return Err(kind_error(path, "holds no faces"));
         }
-        Self::read_vectors(path, model, sides)
+        set.with_sides(sides)
+    }
+
+    /// Whether `path` is a folder that [`Self::read`] reads.
+    #[must_use]
+    pub fn is_folder(path: &Path) -> bool {
+        path.is_dir() && Folder::of(path).is_some()
+    }
+
+    /// What side files say, in the place of what is known.
+    fn with_sides(mut self, sides: &SideFiles) -> Result<Self, FaceSetError> {
+        let faces = self.len();
+        let numbers = |path: &Option<PathBuf>| -> Result<Option<Vec<u64>>, FaceSetError> {
+            let Some(path) = path else { return Ok(None) };
+            let numbers = Array::read_integers(path)?;
+            check_rows(path, numbers.len(), faces)?;
+            Ok(Some(numbers))
+        };
+        let identities = numbers(&sides.identities)?;
+        let (tracks, sources) = (numbers(&sides.tracks)?, numbers(&sides.sources)?);
+        let times: Option<Vec<i64>> = sides
+            .times
+            .as_deref()
+            .map(Array::read_integers)
+            .transpose()?;
+        if let (Some(path), Some(times)) = (&sides.times, &times) {
+            check_rows(path, times.len(), faces)?;
+        }
+        for (row, known) in self.known.iter_mut().enumerate() {
+            let at = |numbers: &Option<Vec<u64>>| numbers.as_ref().map(|numbers| numbers[row]);
+            known.identity = at(&identities).or(known.identity);
+            known.track = at(&tracks).or(known.track);
+            known.source = at(&sources).or(known.source);
+            known.time_us = times.as_ref().map(|times| times[row]).or(known.time_us);
+        }
+        Ok(self)
     }
 
     fn read_vectors(path: &Path, model: &str, sides: &SideFiles) -> Result<Self, FaceSetError> {

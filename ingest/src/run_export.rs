@@ -1,6 +1,7 @@
 //! The command `export`.
 
 mod columns;
+mod dataset;
 mod folders;
 
 use std::{
@@ -49,6 +50,8 @@ enum Format {
     Jsonl,
     /// A line a face, without its embedding.
     Csv,
+    /// streamface's `dataset.csv` of a channel: sizes, distances to classes, attributes.
+    Dataset,
     /// A folder that `FiftyOne` opens as `FiftyOneImageClassificationDataset`: pictures and classes.
     Fiftyone,
     /// A channel's folder: features, pairs and annotations.
@@ -92,11 +95,12 @@ pub(crate) fn export(options: &Export) -> anyhow::Result<()> {
     if let Some(path) = &options.identities {
         label(&mut faces, path)?;
     }
-    let write = match format {
-        Format::Npy => write_npy,
-        Format::Parquet => columns::write_parquet,
-        Format::Jsonl => write_jsonl,
-        Format::Csv => write_csv,
+    let write: &dyn Fn(&FaceSet, &Path) -> anyhow::Result<()> = match format {
+        Format::Npy => &write_npy,
+        Format::Parquet => &columns::write_parquet,
+        Format::Jsonl => &write_jsonl,
+        Format::Csv => &write_csv,
+        Format::Dataset => &|faces, to| dataset::write(faces, &options.from, to),
         Format::Fiftyone => return folders::write_fiftyone(&faces, &options.from, to),
         Format::Streamface => return folders::write_streamface(&faces, &options.from, to),
     };

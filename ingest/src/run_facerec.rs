@@ -127,6 +127,10 @@ pub(crate) fn extract_film(options: &Extract) -> anyhow::Result<()> {
         );
     }
 
+    // From here on it is not complete.
+    if done.exists() {
+        std::fs::remove_file(&done).with_context(|| done.display().to_string())?;
+    }
     let writer = FacerecWriter::create(folder.clone(), (span.begin.get(), span.end.get()))?;
     if span.is_empty() {
         eprintln!("no cut lies in the share of shard {index}: it is empty");

@@ -8,16 +8,20 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
-use rollcall_ingest::cluster::offline::{
-    matching::{ClusterEvals, MatchMode, MatchRules, matches},
-    matrix::Rows,
-    merging::{Decision, NOISE, merge},
-    streamface::merge_matches,
+use rollcall_ingest::{
+    cluster::offline::{
+        matching::{ClusterEvals, MatchMode, MatchRules, matches},
+        matrix::Rows,
+        merging::{Decision, NOISE, merge},
+        streamface::merge_matches,
+    },
+    streamface::Annotations,
 };
 use serde_json::Value;
 
 use crate::run_cluster::{
     input::{Faces, pairs, table},
+    is_named,
     labels::{LabelFile, write_beside},
 };
 
@@ -168,7 +172,24 @@ pub(crate) fn merge_clusters(options: &MergeClusters) -> anyhow::Result<()> {
     }
     file.labels = merge(&file.labels, &decisions, options.last);
     let after = clusters(&file.labels);
-    file.write(&options.out)?;
+    // What the annotations say beside labels goes along; pairs to ignore are about the numbers of before.
+    let annotations =
+        is_named(&options.labels, "json").then(|| Annotations::read(&options.labels).ok());
+    match annotations
+        .flatten()
+        .filter(|_| is_named(&options.out, "json") && !file.names.is_empty())
+    {
+        Some(mut annotations) => {
+            for (name, label) in file.names.iter().zip(&file.labels) {
+                annotations.labels.entry(name.clone()).or_default().label = *label;
+            }
+            if options.last {
+                annotations.ignore.clear();
+            }
+            annotations.write(&options.out)?;
+        }
+        None => file.write(&options.out)?,
+    }
     eprintln!(
         "{before} clusters, {after} written to {}",
         options.out.display()

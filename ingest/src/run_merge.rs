@@ -73,10 +73,21 @@ fn merge_parts(folders: &[PathBuf], out: &Path, force: bool) -> anyhow::Result<(
         bail!("say which folder holds the shards");
     }
     let shards = find_shards(folders)?;
-    prepare_folder(out, force)?;
+    let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if shards.iter().any(|(shard, _)| place(shard) == place(out)) {
+        bail!(
+            "{} is one of the shards; choose another folder",
+            out.display()
+        );
+    }
+    // What was there goes when what is to be there is whole.
+    if !force {
+        prepare_folder(out, false)?;
+    }
     let unfinished = beside(out);
     prepare_folder(&unfinished, true)?;
     let merged = merge_shards(&shards, &unfinished)?;
+    prepare_folder(out, force)?;
     std::fs::rename(&unfinished, out).with_context(|| out.display().to_string())?;
     eprintln!(
         "{} tracks ({} exemplars) of {} shards; written to {}",

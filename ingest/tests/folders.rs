@@ -92,11 +92,22 @@ fn a_channel_is_clustered_into_its_annotations() {
     });
     assert_eq!(said["attributes"], attributes);
 
-    // What somebody has decided beside labels stays.
+    // What else is said of faces stays; what was about the numbers of before does not.
     annotations.ignore.push("0,1".to_owned());
+    annotations.labels.get_mut(&stem(0, 0)).unwrap().label = 7;
+    let said = serde_json::json!("seen");
+    annotations
+        .labels
+        .get_mut(&stem(0, 0))
+        .unwrap()
+        .other
+        .insert("note".to_owned(), said);
     annotations.write(&out).unwrap();
     assert!(cluster().status.success());
-    assert_eq!(Annotations::read(&out).unwrap(), annotations);
+    let again = Annotations::read(&out).unwrap();
+    assert_eq!(labels(&again, 0), [0, 0, 0]);
+    assert_eq!(again.labels[&stem(0, 0)].other["note"], "seen");
+    assert!(again.ignore.is_empty());
     let faces = FaceSet::read(folder.path(), "", &SideFiles::default()).unwrap();
     assert_eq!(faces.identities().unwrap(), [0, 1, 0, 1, 0, 1]);
 }
@@ -167,4 +178,68 @@ fn a_film_is_clustered_a_trajectory_at_a_time() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(said.contains("cluster a film's folder"), "{said}");
     assert!(!elsewhere.exists());
+}
+
+#[test]
+fn a_channel_becomes_the_table_that_its_users_train_on() {
+    let folder = tempfile::tempdir().unwrap();
+    channel(folder.path());
+    let mut rows =
+        "name,confidence,box,left_eye,right_eye,nose,mouth_left,mouth_right,image,face,crop\n"
+            .to_owned();
+    for time in 0..3 {
+        for person in 0..2 {
+            let _ = writeln!(
+                rows,
+                "{}.png,0.99,\"[10, 20, 30, 40]\",\"(1, 2)\",\"(1, 2)\",\"(1, 2)\",\"(1, 2)\",\"(1, 2)\",\"(360, 640, 3)\",\"(80, 80, 3)\",\"(128, 128, 3)\"",
+                stem(person, time)
+            );
+        }
+    }
+    fs::write(folder.path().join("metadata/detections.csv"), rows).unwrap();
+    let from = text(folder.path());
+    let to = folder.path().join("dataset.csv");
+    let export = || run(&["export", &from, &text(&to), "--as", "dataset"]);
+    let said = String::from_utf8_lossy(&export().stderr).into_owned();
+    assert!(said.contains("cluster them first"), "{said}");
+    let annotations = text(&folder.path().join("metadata/annotations.json"));
+    let clustered = run(&[
+        "cluster",
+        &from,
+        "--method",
+        "streamface",
+        "--out",
+        &annotations,
+    ]);
+    assert!(clustered.status.success(), "{clustered:?}");
+    let done = export();
+    assert!(done.status.success(), "{done:?}");
+    let table = fs::read_to_string(&to).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 7);
+    // Faces of one person: cosine 1 / 1.04; to the other person: 0.04 / 1.04 if seen together, else 0.
+    let first: Vec<&str> = lines[1].split(',').collect();
+    assert_eq!(
+        first[..8],
+        [
+            &*format!("{}.png", stem(0, 0)),
+            "sky",
+            "2023-05-25 10:01:30",
+            "360",
+            "640",
+            "40",
+            "30",
+            "1200"
+        ]
+    );
+    let number = |at: usize| first[at].parse::<f64>().unwrap();
+    assert!((number(9) - (1.0 - 1.0 / 1.04)).abs() < 1e-5, "{first:?}");
+    assert!(
+        (number(10) - (1.0 - 0.04 / 1.04 / 3.0)).abs() < 1e-5,
+        "{first:?}"
+    );
+    assert_eq!(
+        first[11..],
+        ["0", "", "Female", "", "", "happy", "1.5", "", ""]
+    );
 }

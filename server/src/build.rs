@@ -9,7 +9,8 @@ mod vectors;
 
 use crate::config::Config;
 use crate::core::{
-    Core, CoreMetrics, CoreOptions, NewSource, Observed, OpenError, Opening, SYSTEM, WriteError,
+    CatalogError, Core, CoreMetrics, CoreOptions, NewSource, Observed, OpenError, Opening, SYSTEM,
+    WriteError,
 };
 use crate::pb;
 use crate::service::{Checked, Checker, Unfit};
@@ -116,6 +117,21 @@ pub enum BuildError {
     /// Our own mistake.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Another source has its name.
+    #[error(
+        "{path}: {uri} is source {id} of the collection already, and that was made of something else; leave this out"
+    )]
+    Taken {
+        /// The folder or file.
+        path: PathBuf,
+        /// Its name.
+        uri: String,
+        /// Who has it.
+        id: u64,
+    },
+    /// The catalog cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// The writer refuses.
     #[error("{path}: {source}")]
     Write {
@@ -136,6 +152,8 @@ pub(crate) trait Material: Send + 'static {
     fn contract(&self) -> (&str, usize);
     /// Hash of everything that shaped its observations.
     fn pipeline(&self) -> String;
+    /// What no other material has.
+    fn id(&self) -> String;
     /// How many tracks it has, about.
     fn tracks(&self) -> u64;
     /// Gives all observations in order, until `take` says `false`. Blocking.
@@ -154,10 +172,11 @@ pub async fn build(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Built, BuildError> {
     // Before there is a data folder.
-    if let Some(input) = inputs.iter().find(|input| !input.path.exists()) {
-        return Err(BuildError::Unknown {
+    for input in &inputs {
+        std::fs::metadata(&input.path).map_err(|source| BuildError::Io {
             path: input.path.clone(),
-        });
+            source,
+        })?;
     }
     let opening = Opening::of(&config.data)?;
     let kept = opening.contract().cloned();
@@ -183,6 +202,12 @@ pub async fn build(
         Some(kept) => (kept.id.clone(), kept.dimension),
         None => (plan.contract().0.to_owned(), plan.contract().1),
     };
+    let of_models = models.as_ref().ok().map(|models| &models.collection);
+    let of_models = of_models.filter(|models| models.contract == contract);
+    plan.check(
+        &contract,
+        of_models.map_or(dimension, |models| models.dimension),
+    )?;
     let options = CoreOptions {
         data: config.data.clone(),
         same_cosine: cosine(&contract, same_cosine, models)?,
@@ -268,6 +293,21 @@ impl Plan {
             .map_or(("", 0), |first| first.contract())
     }
 
+    /// Refuses what is of another contract.
+    fn check(&self, id: &str, dimension: usize) -> Result<(), BuildError> {
+        for one in &self.materials {
+            let (found, values) = one.contract();
+            if found != id || values != dimension {
+                return Err(BuildError::OtherContract {
+                    path: one.place().to_owned(),
+                    found: format!("{found} ({values} values)"),
+                    expected: format!("{id} ({dimension} values)"),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Tracks in all, about.
     fn tracks(&self) -> u64 {
         self.materials.iter().map(|one| one.tracks()).sum()
@@ -283,16 +323,6 @@ impl Plan {
     /// the same again goes on there.
     async fn run(self, core: &Core, mut progress: impl FnMut(u64)) -> Result<Built, BuildError> {
         let contract = core.view().contract().clone();
-        for one in &self.materials {
-            let (found, dimension) = one.contract();
-            if found != contract.id || dimension != contract.dimension {
-                return Err(BuildError::OtherContract {
-                    path: one.place().to_owned(),
-                    found: format!("{found} ({dimension} values)"),
-                    expected: format!("{} ({} values)", contract.id, contract.dimension),
-                });
-            }
-        }
         let mut built = Built::default();
         let mut reading = self
             .materials
@@ -344,7 +374,7 @@ fn find(
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_dir() {
+        if entry.path().is_dir() {
             folders.push(entry.path());
         }
     }
@@ -370,7 +400,7 @@ impl Reading {
         let (place, mut source) = (material.place().to_owned(), material.source());
         let pipeline = material.pipeline();
         SYSTEM.clone_into(&mut source.author);
-        source.request_id = request_id(&source.uri, &pipeline);
+        source.request_id = request_id(&source.uri, &material.id());
         let outcome = tokio::task::spawn_blocking(move || read(material, dimension, &sender));
         Self {
             place,
@@ -392,18 +422,26 @@ impl Reading {
             path: place.clone(),
             source,
         };
-        let run = match core.add_source(self.source.clone()).await {
-            Ok(id) => core
-                .begin_run(id, self.pipeline.clone())
-                .await
-                .map(|run| (id, run)),
-            Err(error) => Err(error),
+        let taken = |id| BuildError::Taken {
+            path: place.clone(),
+            uri: self.source.uri.clone(),
+            id,
         };
-        let known = match &run {
-            // It is there, to its end.
-            Err(WriteError::SourceExists { .. } | WriteError::SourceFinished { .. }) => true,
-            _ => false,
+        let made_before = core.catalog().source_of_request(&self.source.request_id)?;
+        if made_before.is_none()
+            && let Some(id) = core.catalog().source_with_uri(&self.source.uri)?
+        {
+            // An edited file, or the same video extracted again: all its faces would be there twice.
+            return Err(taken(id));
+        }
+        let id = match core.add_source(self.source.clone()).await {
+            Ok(id) => id,
+            Err(WriteError::SourceExists { id, .. }) => return Err(taken(id)),
+            Err(error) => return Err(refused(error)),
         };
+        let run = core.begin_run(id, self.pipeline.clone()).await;
+        // It is there, to its end.
+        let known = matches!(run, Err(WriteError::SourceFinished { .. }));
         if known {
             built.known += 1;
             while let Some(batch) = self.batches.recv().await {
@@ -411,7 +449,7 @@ impl Reading {
             }
             return ended(self.outcome.await);
         }
-        let (id, run) = run.map_err(refused)?;
+        let run = run.map_err(refused)?;
         while let Some(batch) = self.batches.recv().await {
             let (tracks, faces) = tracks_of(&batch);
             core.observe(id, run.id, batch).await.map_err(refused)?;
@@ -436,11 +474,11 @@ fn ended(
 }
 
 /// The same material twice is one source.
-fn request_id(uri: &str, pipeline: &str) -> String {
+fn request_id(uri: &str, material: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(uri);
     hash.update([0]);
-    hash.update(pipeline);
+    hash.update(material);
     let digest = hash.finalize();
     let hex: String = digest
         .iter()

@@ -3,14 +3,16 @@
 //! Computed on a reader's view, on one thread of its own, so that searches and the writer are not kept waiting. Changes are
 //! ordinary edits with their author, which can be undone one by one; whoever was edited in between is left as they are.
 
-use crate::core::{Change, Core, Edit, Target, View};
+use crate::core::{Change, Core, Edit, Target, View, WriteError};
 use crate::error::ApiError;
 use crate::pb;
+use crate::repair::said_of;
 use rollcall_index::TrackId;
 use rollcall_ingest::cluster::offline::diff::{Diff, diff};
 use rollcall_ingest::cluster::offline::evidence::{EvidenceRules, by_evidence};
 use rollcall_ingest::cluster::offline::matrix::Rows;
 use rollcall_ingest::cluster::offline::tracks::Tracks;
+use rollcall_ingest::cluster::repair::Said;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Changes of an answer at most, the largest first; the next answer has others.
@@ -41,7 +43,8 @@ struct Planned {
 
 /// Finds what would change. Blocking; takes at most one core.
 ///
-/// Cost: memory of 4 bytes for each value of each face, twice; see [`by_evidence`] for time.
+/// Cost: memory of 4 bytes for each value of each face, and [`EvidenceRules::bytes`] for its tracks; see [`by_evidence`] for
+/// time.
 pub(crate) fn find(core: &Core, view: &View, same_cosine: f32) -> Result<Plan, ApiError> {
     let all = Everybody::read(view);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build();
@@ -64,8 +67,9 @@ pub(crate) fn find(core: &Core, view: &View, same_cosine: f32) -> Result<Plan, A
         }
     }
     let identities: Vec<Option<u64>> = all.tracks.iter().map(|(_, of)| Some(*of)).collect();
-    let known = Known::of(core, &labels, &identities)?;
+    let mut known = Known::of(core, view.sequence, &labels, &identities)?;
     let diff = diff(&labels, &identities, &known.named);
+    known.meet(core, &diff)?;
     Ok(plan(view.sequence, &all, &labels, &diff, &known))
 }
 
@@ -87,7 +91,9 @@ impl Everybody {
             tracks.extend(of.into_iter().map(|track| (track, identity.get())));
         }
         tracks.sort_unstable();
-        let (mut values, mut track_of_row) = (Vec::new(), Vec::new());
+        let faces = state.stats().faces;
+        let mut values = Vec::with_capacity(faces * state.dimension());
+        let mut track_of_row = Vec::with_capacity(faces);
         for (track, _) in &tracks {
             for face in state.track_faces(TrackId::new(*track)) {
                 values.extend_from_slice(face.embedding().as_slice());
@@ -103,15 +109,25 @@ impl Everybody {
 }
 
 /// What the catalog knows of those whom a change may concern.
+#[derive(Debug, Default)]
 struct Known {
     etags: HashMap<u64, String>,
-    /// Named, with an external id or confirmed: who they are is not for a clustering to say.
+    /// People have said something of them: a name, a fact, photos.
     named: HashSet<u64>,
-    confirmed: HashSet<u64>,
+    /// Nothing is taken from them, and nobody becomes part of them: confirmed, hidden, or changed since the state that was
+    /// clustered.
+    left_alone: HashSet<u64>,
+    /// Pairs that an edit has named together: somebody has had both before them.
+    seen_together: HashSet<(u64, u64)>,
 }
 
 impl Known {
-    fn of(core: &Core, labels: &[u32], identities: &[Option<u64>]) -> Result<Self, ApiError> {
+    fn of(
+        core: &Core,
+        sequence: u64,
+        labels: &[u32],
+        identities: &[Option<u64>],
+    ) -> Result<Self, ApiError> {
         let mut clusters: HashMap<u64, u32> = HashMap::new();
         let mut owners: HashMap<u32, u64> = HashMap::new();
         let mut concerned: HashSet<u64> = HashSet::new();
@@ -128,30 +144,58 @@ impl Known {
                 concerned.extend([owner, identity]);
             }
         }
-        let mut known = Self {
-            etags: HashMap::new(),
-            named: HashSet::new(),
-            confirmed: HashSet::new(),
-        };
+        let mut known = Self::default();
         for id in concerned {
             let Some(identity) = core.catalog().identity(id)? else {
+                known.left_alone.insert(id);
                 continue;
             };
-            if identity.confirmed {
-                known.confirmed.insert(id);
-            }
-            if identity.confirmed || !identity.name.is_empty() || !identity.external_id.is_empty() {
+            let said = said_of(core.catalog(), &identity)?;
+            if said >= Said::Something {
                 known.named.insert(id);
+            }
+            let as_it_was = identity.id == id && edited(&identity.etag) <= sequence;
+            let active = identity.state() == pb::IdentityState::Active;
+            if said == Said::Confirmed || !as_it_was || !active {
+                known.left_alone.insert(id);
             }
             known.etags.insert(id, identity.etag);
         }
         Ok(known)
     }
 
+    /// Finds out which of the pairs that may become one somebody has had before them.
+    fn meet(&mut self, core: &Core, diff: &Diff) -> Result<(), ApiError> {
+        for merged in &diff.merged {
+            if core
+                .catalog()
+                .edited_together(merged.identity, merged.into)?
+            {
+                self.seen_together.insert((merged.identity, merged.into));
+            }
+        }
+        Ok(())
+    }
+
     fn seen(&self, identity: u64) -> (u64, String) {
         let etag = self.etags.get(&identity).cloned().unwrap_or_default();
         (identity, etag)
     }
+
+    /// Whether people have said what stands against tracks of `from` becoming those of `to`.
+    fn forbids(&self, from: u64, to: Option<u64>) -> bool {
+        let pair = to.is_some_and(|to| self.seen_together.contains(&(from, to)));
+        pair || [Some(from), to]
+            .into_iter()
+            .flatten()
+            .any(|id| self.left_alone.contains(&id))
+    }
+}
+
+/// The sequence in an etag: that of the last edit; never, if it is none of ours.
+fn edited(etag: &str) -> u64 {
+    let digits = etag.strip_prefix('e').unwrap_or_default();
+    u64::from_str_radix(digits, 16).unwrap_or(u64::MAX)
 }
 
 fn plan(sequence: u64, all: &Everybody, labels: &[u32], diff: &Diff, known: &Known) -> Plan {
@@ -168,8 +212,7 @@ fn plan(sequence: u64, all: &Everybody, labels: &[u32], diff: &Diff, known: &Kno
         .collect();
     let mut changes = Vec::new();
     let mut add = |kind, cluster, from: u64, to: Option<u64>| {
-        let kind = if known.confirmed.contains(&from) {
-            // Nothing is taken from those whom somebody has confirmed.
+        let kind = if known.forbids(from, to) {
             pb::ClusterChangeKind::Conflict
         } else {
             kind
@@ -202,13 +245,23 @@ fn plan(sequence: u64, all: &Everybody, labels: &[u32], diff: &Diff, known: &Kno
             Some(moved.to),
         );
     }
-    for merged in &diff.merged {
-        add(
-            pb::ClusterChangeKind::Merge,
-            merged.cluster,
+    // Whoever goes to several people goes to whom most of them are, and the others get their own before that.
+    let mut merged: Vec<_> = diff.merged.iter().collect();
+    merged.sort_by_key(|merged| {
+        (
             merged.identity,
-            Some(merged.into),
-        );
+            std::cmp::Reverse(tracks(merged.cluster, merged.identity).len()),
+        )
+    });
+    let mut last = None;
+    for merged in merged {
+        let whole = last.replace(merged.identity) != Some(merged.identity);
+        let kind = if whole {
+            pb::ClusterChangeKind::Merge
+        } else {
+            pb::ClusterChangeKind::Move
+        };
+        add(kind, merged.cluster, merged.identity, Some(merged.into));
     }
     for conflict in &diff.conflicts {
         if let [(one, _), (other, _), ..] = conflict.named.as_slice() {
@@ -222,7 +275,9 @@ fn plan(sequence: u64, all: &Everybody, labels: &[u32], diff: &Diff, known: &Kno
     }
     let found = changes.len();
     if found > CHANGES_MAX {
-        changes.sort_by_key(|change| std::cmp::Reverse(change.tracks.len()));
+        // What can be changed goes before what is only told.
+        let told = |change: &Planned| change.kind == pb::ClusterChangeKind::Conflict;
+        changes.sort_by_key(|change| (told(change), std::cmp::Reverse(change.tracks.len())));
         changes.truncate(CHANGES_MAX);
     }
     // Splits before moves before merges: who is left of somebody is known when they become part of another.
@@ -314,6 +369,11 @@ async fn make(
     let etag =
         |seen: &(u64, String), now: &Etags| Some(now.get(&seen.0).unwrap_or(&seen.1).clone());
     let from = change.from.0;
+    let to = change.to.as_ref().map(|(to, _)| *to);
+    for id in [Some(from), to].into_iter().flatten() {
+        still_itself(core, id)?;
+    }
+    still_theirs(core, change)?;
     let new = made.get(&change.cluster).copied();
     let edit = match (&change.to, new) {
         (None, None) => Change::Split {
@@ -356,7 +416,6 @@ async fn make(
             made.insert(change.cluster, sighting.identity_id);
         }
     }
-    let to = change.to.as_ref().map(|(to, _)| *to);
     for id in [Some(from), to].into_iter().flatten() {
         if let Some(identity) = core.catalog().identity(id)? {
             now.insert(id, identity.etag);
@@ -372,6 +431,39 @@ fn into(change: &Planned, id: u64, etag: Option<String>) -> Change {
     }
 }
 
+/// Refuses somebody who has become part of another: what was found is not about the other.
+fn still_itself(core: &Core, id: u64) -> Result<(), ApiError> {
+    match core.catalog().identity(id)? {
+        Some(identity) if identity.id == id => Ok(()),
+        Some(identity) => Err(WriteError::EtagMismatch {
+            id,
+            current: identity.etag,
+        }
+        .into()),
+        None => Err(WriteError::IdentityNotFound { id }.into()),
+    }
+}
+
+/// Refuses tracks that have become somebody else's.
+fn still_theirs(core: &Core, change: &Planned) -> Result<(), ApiError> {
+    if change.kind == pb::ClusterChangeKind::Merge {
+        return Ok(());
+    }
+    let id = change.from.0;
+    for track in &change.tracks {
+        let owner = core.catalog().track(*track)?.map(|track| track.identity_id);
+        match owner {
+            Some(owner) if owner == id => {}
+            Some(owner) => {
+                let track = *track;
+                return Err(WriteError::TrackElsewhere { track, owner, id }.into());
+            }
+            None => return Err(WriteError::TrackNotFound { id: *track }.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to take tracks from somebody who was edited in between: a move names no etag of theirs.
 fn unchanged(core: &Core, seen: &(u64, String), now: &Etags) -> Result<(), ApiError> {
     let expected = now.get(&seen.0).unwrap_or(&seen.1);
@@ -380,11 +472,72 @@ fn unchanged(core: &Core, seen: &(u64, String), now: &Etags) -> Result<(), ApiEr
         .identity(seen.0)?
         .map(|identity| identity.etag);
     match current {
-        Some(current) if current != *expected => Err(crate::core::WriteError::EtagMismatch {
+        Some(current) if current != *expected => Err(WriteError::EtagMismatch {
             id: seen.0,
             current,
         }
         .into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Identity 9 has two tracks of 1's cluster and one of 2's.
+    fn mixed() -> (Everybody, Vec<u32>) {
+        let tracks = [
+            (1, 1),
+            (2, 1),
+            (3, 1),
+            (4, 2),
+            (5, 2),
+            (6, 9),
+            (7, 9),
+            (8, 9),
+        ];
+        let labels = vec![0, 0, 0, 1, 1, 0, 0, 1];
+        let all = Everybody {
+            values: Vec::new(),
+            track_of_row: Vec::new(),
+            tracks: tracks.to_vec(),
+        };
+        (all, labels)
+    }
+
+    fn planned(known: &Known) -> Vec<(pb::ClusterChangeKind, u64, Option<u64>, Vec<u64>)> {
+        let (all, labels) = mixed();
+        let identities: Vec<Option<u64>> = all.tracks.iter().map(|(_, of)| Some(*of)).collect();
+        let diff = diff(&labels, &identities, &known.named);
+        let plan = plan(1, &all, &labels, &diff, known);
+        let changes = plan.changes.into_iter();
+        changes
+            .map(|it| (it.kind, it.from.0, it.to.map(|(to, _)| to), it.tracks))
+            .collect()
+    }
+
+    #[test]
+    fn two_people_never_become_one_through_a_third() {
+        use pb::ClusterChangeKind::{Merge, Move};
+        let expected = [(Move, 9, Some(2), vec![8]), (Merge, 9, Some(1), vec![6, 7])];
+        assert_eq!(planned(&Known::default()), expected);
+    }
+
+    #[test]
+    fn who_is_left_alone_neither_gives_nor_takes() {
+        let known = Known {
+            left_alone: HashSet::from([2]),
+            seen_together: HashSet::from([(9, 1)]),
+            ..Known::default()
+        };
+        let kinds: Vec<_> = planned(&known).into_iter().map(|change| change.0).collect();
+        assert_eq!(kinds, [pb::ClusterChangeKind::Conflict; 2]);
+    }
+
+    #[test]
+    fn an_etag_says_when() {
+        assert_eq!(edited("e1f"), 31);
+        assert_eq!(edited("x"), u64::MAX);
     }
 }

@@ -51,7 +51,7 @@ pub struct Edge {
     /// How sure hits are.
     pub calibration: Calibration,
     /// What the last clustering of everybody would change; locked while one is on.
-    pub(crate) clustering: Mutex<Option<Plan>>,
+    pub(crate) clustering: Arc<Mutex<Option<Plan>>>,
     /// What is known about sources beside the log.
     pub sources: Arc<Sources>,
     /// Workers.

@@ -19,6 +19,8 @@ use tower::{Layer, Service};
 
 /// A call that looks at up to a hundred photos, and may take so many times as long as others.
 const PHOTOS_METHOD: &str = "/rollcall.v1.IdentityService/EnrolPerson";
+/// Takes as long as it takes: the caller's own deadline bounds how long it is waited for.
+const CLUSTER_METHOD: &str = "/rollcall.v1.IdentityService/ClusterIdentities";
 const PHOTOS_TIMES: u32 = 12;
 
 /// Ends a call this much before the deadline that the transport enforces without giving a reason.
@@ -175,10 +177,11 @@ where
         } else {
             shared.timeout
         };
+        let unbounded = method.streams || request.uri().path() == CLUSTER_METHOD && asked.is_none();
         let limit = asked.map_or(most, |asked| asked.min(most));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let response = if method.streams {
+            let response = if unbounded {
                 answer.await?
             } else {
                 let early = (limit / 10).min(DEADLINE_LEAD_MAX);

@@ -291,19 +291,24 @@ fn known(catalog: &Catalog, identity: IdentityId) -> Result<Option<SaidOf>, ApiE
     let Some(identity) = catalog.identity(identity.get())? else {
         return Ok(None);
     };
+    let said = said_of(catalog, &identity)?;
+    let etag = identity.etag;
+    Ok(Some(SaidOf { said, etag }))
+}
+
+/// What people have said of an identity.
+pub(crate) fn said_of(catalog: &Catalog, identity: &pb::Identity) -> Result<Said, ApiError> {
     let something = !identity.name.is_empty()
         || !identity.external_id.is_empty()
         || !identity.metadata.is_empty()
         || identity.photo_count > 0
         || identity.state() != pb::IdentityState::Active
         || catalog.is_in_a_fact(identity.id)?;
-    let said = match (identity.confirmed, something) {
+    Ok(match (identity.confirmed, something) {
         (true, _) => Said::Confirmed,
         (false, true) => Said::Something,
         (false, false) => Said::Nothing,
-    };
-    let etag = identity.etag;
-    Ok(Some(SaidOf { said, etag }))
+    })
 }
 
 /// What catalog and index know of two identities.

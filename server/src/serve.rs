@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -175,7 +175,7 @@ impl Server {
             metrics,
             pool,
             calibration: Calibration::default(),
-            clustering: Mutex::default(),
+            clustering: Arc::default(),
             sources,
             supervisor,
             rules,

@@ -13,6 +13,8 @@ use crate::observe::{Finished, Flow, FrameNo, Observation, ObservationSink, RunS
 /// The name under which a folder says which part it is. Written last.
 pub const SHARD_FILE: &str = "shard.json";
 const FORMAT: &str = "rollcall-shard-1";
+/// A video has no more shards.
+const SHARDS_MAX: u32 = 65_536;
 
 /// Which part of what a folder holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +124,14 @@ impl ShardInfo {
             }
         }
         let n = parts[0].1.n;
+        if n > SHARDS_MAX {
+            let what = format!("its shard.json speaks of {n} shards; {SHARDS_MAX} are possible");
+            return Err(BatchError::Damaged {
+                path: parts[0].0.clone(),
+                line: 0,
+                why: what,
+            });
+        }
         let is_there = |index: &u32| parts.binary_search_by_key(index, |(_, i)| i.index).is_ok();
         let missing: Vec<u32> = (0..n).filter(|index| !is_there(index)).collect();
         if !missing.is_empty() {

@@ -53,6 +53,9 @@ impl Trajectory {
 
     fn fits(&self) -> Result<(), String> {
         let frames = u64::try_from(self.bbs.len()).ok();
+        if self.start.checked_add(self.len).is_none() {
+            return Err(format!("start is {}, beyond every film", self.start));
+        }
         if self.len == 0 || frames != Some(self.len) || self.detected.len() != self.bbs.len() {
             return Err(format!(
                 "len is {}, with {} boxes and {} of \"detected\"",

@@ -11,13 +11,14 @@ use crate::extracted::{Extracted, Told};
 pub(super) fn read(folder: &Path) -> Result<FaceSet, FaceSetError> {
     let one = Extracted::open(folder)?;
     let (mut set, mut names) = (FaceSet::new(one.dimension), Vec::new());
-    one.tell::<FaceSetError>(|told| {
+    let log = one.log()?;
+    log.tell::<FaceSetError>(|told| {
         let Told::Track(track) = told else {
             return Ok(true);
         };
         let id = track.last.track_id;
         for exemplar in track.exemplars.values() {
-            let bytes = one.blob(exemplar.embedding.as_ref())?;
+            let bytes = log.blob(exemplar.embedding.as_ref())?;
             let number = exemplar.number;
             let bad = |what: String| one.wrong(format!("track {id}, exemplar {number}: {what}"));
             let embedding =

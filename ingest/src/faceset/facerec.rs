@@ -17,7 +17,7 @@ pub(super) fn is_one(folder: &Path) -> bool {
 }
 
 /// Every face that has an embedding, named by its tag. Its trajectory (the one with its box in its frame) is its track, the
-/// trajectory's cluster its identity.
+/// trajectory's cluster its identity. Where there are trajectories, faces of none are left out: those were too small.
 pub(super) fn read(folder: &Path) -> Result<FaceSet, FaceSetError> {
     let mut trajectories = Vec::new();
     if folder.join(TRAJECTORIES).is_file() {
@@ -30,7 +30,7 @@ pub(super) fn read(folder: &Path) -> Result<FaceSet, FaceSetError> {
     let mut places: HashMap<(u64, PixelBox), usize> = HashMap::new();
     for (number, trajectory) in trajectories.iter().enumerate() {
         for (frame, face) in (trajectory.start..).zip(&trajectory.bbs) {
-            places.insert((frame, *face), number);
+            places.entry((frame, *face)).or_insert(number);
         }
     }
     let (mut set, mut names) = (FaceSet::default(), Vec::new());
@@ -44,6 +44,9 @@ pub(super) fn read(folder: &Path) -> Result<FaceSet, FaceSetError> {
             return Err(format!("{found} values, the lines before have {expected}"));
         }
         let trajectory = places.get(&(line.frame, line.face)).copied();
+        if trajectory.is_none() && !trajectories.is_empty() {
+            return Ok(());
+        }
         let known = Known {
             track: trajectory.and_then(|number| u64::try_from(number).ok()),
             identity: trajectory.and_then(|number| clusters.get(number).copied()),

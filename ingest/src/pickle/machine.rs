@@ -9,6 +9,8 @@ const PROTOCOL_MAX: u8 = 5;
 /// Bytes that arrays may be made of for each byte of the pickle: one that takes the same bytes again and again is none
 /// that `NumPy` wrote.
 const GROWTH_MAX: usize = 4;
+/// Things that a call or a state is made of, at most: `NumPy` needs eight.
+const PARTS_MAX: usize = 16;
 /// Arrays have no more dimensions.
 const DIMENSIONS_MAX: usize = 32;
 
@@ -232,6 +234,9 @@ impl<'a> Machine<'a> {
         let Node::Tuple(arguments) = &self.nodes[arguments] else {
             return self.bad("arguments that are no tuple");
         };
+        if arguments.len() > PARTS_MAX {
+            return self.bad("a call with many arguments");
+        }
         let arguments: Vec<&Node> = arguments.iter().map(|node| &self.nodes[*node]).collect();
         let used = used(&arguments);
         let Node::Known(function) = self.nodes[function] else {
@@ -277,6 +282,9 @@ impl<'a> Machine<'a> {
         let Node::Tuple(state) = &self.nodes[state] else {
             return self.bad("a state that is no tuple");
         };
+        if state.len() > PARTS_MAX {
+            return self.bad("a state of many parts");
+        }
         let state: Vec<&Node> = state.iter().map(|node| &self.nodes[*node]).collect();
         let used = used(&state);
         let built = match (&self.nodes[top], state.as_slice()) {

@@ -49,13 +49,19 @@ fn write_film(from: &Path, faces: &FaceSet, labels: &[i64], out: &Path) -> anyho
     Ok(())
 }
 
-/// The labels beside what the features say of each face; what an earlier file says beside labels stays.
+/// The labels beside what the features say of each face; what an earlier file says of faces beside labels stays. Its
+/// labels do not, nor pairs to be ignored: they are about other numbers.
 fn write_channel(from: &Path, faces: &FaceSet, labels: &[i64], out: &Path) -> anyhow::Result<()> {
     let mut annotations = if out.is_file() {
         Annotations::read(out)?
     } else {
         Annotations::of_features(from)?
     };
+    annotations.ignore.clear();
+    annotations
+        .labels
+        .values_mut()
+        .for_each(|face| face.label = -1);
     for (row, label) in labels.iter().enumerate() {
         let name = faces.name(row);
         let name = name.with_context(|| {

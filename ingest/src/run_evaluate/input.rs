@@ -18,7 +18,8 @@ use rollcall_ingest::{
 /// Which faces.
 #[derive(Args)]
 pub(crate) struct Input {
-    /// Embeddings (.npy, .jsonl or .parquet); or a folder of photos, in which each person has a folder.
+    /// Embeddings (.npy, .jsonl, .parquet, .pkl); an extracted folder, a film's of facerec's, a channel's of streamface's, the
+    /// data folder of a server that does not run; or a folder of photos, in which each person has a folder.
     #[arg(value_name = "FACES")]
     pub(crate) faces: PathBuf,
     /// Among the embeddings of a .jsonl file that has several: those of this model.
@@ -65,7 +66,7 @@ pub(crate) struct Labelled {
 
 impl Input {
     pub(crate) fn read(&self) -> anyhow::Result<Labelled> {
-        if self.faces.is_dir() {
+        if self.faces.is_dir() && !FaceSet::is_folder(&self.faces) {
             return self.photos.read(&self.faces);
         }
         let sides = SideFiles {
@@ -97,10 +98,10 @@ impl Input {
 }
 
 fn named_by_itself(path: &Path, faces: FaceSet) -> anyhow::Result<FaceSet> {
-    if path
+    let has_none = path
         .extension()
-        .is_none_or(|extension| extension != "jsonl")
-    {
+        .is_none_or(|extension| extension != "jsonl");
+    if has_none || faces.name(0).is_some() {
         return Ok(faces);
     }
     let names = names_of_jsonl(path)?;

@@ -101,6 +101,10 @@ fn whole(
     to: &Path,
     fill: impl FnOnce() -> anyhow::Result<String>,
 ) -> anyhow::Result<()> {
+    // What an export that was broken off has left is none of ours any more: pictures in it may be the originals' own files.
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
     let filled = fill().and_then(|said| {
         fs::rename(folder, to)?;
         Ok(said)
@@ -126,11 +130,14 @@ fn picture(from: &Path, name: &str) -> Option<PathBuf> {
     paths.find(|path| path.is_file())
 }
 
-/// Another name for the same file, or a copy on another disk.
+/// Another name for the same file, or a copy on another disk. What is there already stays: to copy over another name of
+/// the same file would empty it.
 fn place(picture: &Path, to: &Path) -> anyhow::Result<()> {
-    if fs::hard_link(picture, to).is_err() {
-        fs::copy(picture, to)?;
+    if fs::hard_link(picture, to).is_ok() || to.exists() {
+        return Ok(());
     }
+    let mut copy = fs::File::create_new(to)?;
+    std::io::copy(&mut fs::File::open(picture)?, &mut copy)?;
     Ok(())
 }
 

@@ -12,6 +12,8 @@ pub struct Detection {
     pub score: f32,
     /// Where it is in its frame, in whole pixels.
     pub face: PixelFace,
+    /// Height and width of the frame, if the row says so.
+    pub frame_size: Option<[i64; 2]>,
 }
 
 impl Detection {
@@ -58,7 +60,9 @@ impl Detection {
         if name.is_empty() || name.contains(['/', '\\']) || width <= 0 || height <= 0 {
             return None;
         }
+        let frame_size = fields.get(8).and_then(|shape| whole_numbers::<3>(shape));
         Some(Self {
+            frame_size: frame_size.map(|[height, width, _]| [height, width]),
             name: name.clone(),
             score: score.parse().ok()?,
             face: PixelFace {
@@ -144,6 +148,7 @@ mod tests {
     fn a_published_row_is_read() {
         let row = Detection::parse(ROW).unwrap();
         assert_eq!((row.face.x, row.face.height), (936, 126));
+        assert_eq!(row.frame_size, Some([1080, 1920]));
         assert_eq!(row.face.landmarks[4], (992, 487));
         // The square is 252 pixels wide, from 982 - 126 and 451 - 126.
         let face = row.in_loose(252);

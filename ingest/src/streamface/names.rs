@@ -105,10 +105,8 @@ pub fn time_of(name: &str) -> Option<i64> {
         part(time, 4),
     ];
     let whole = format!("{}-{month}-{date}T{hour}:{minute}:{second}", &day[..4]);
-    let micros: i64 = micros
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| micros.parse().ok())??;
+    let six = micros.len() == 6 && micros.bytes().all(|b| b.is_ascii_digit());
+    let micros: i64 = six.then(|| micros.parse().ok())??;
     Some(parse_utc(&whole)?.unix_micros() + micros)
 }
 

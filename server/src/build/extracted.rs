@@ -4,7 +4,7 @@ use super::{BuildError, Material};
 use crate::core::{NewSource, Observed};
 use crate::pb;
 use crate::time::{duration, timestamp};
-use rollcall_ingest::extracted::{Extracted, ExtractedError, Told, WholeTrack};
+use rollcall_ingest::extracted::{Extracted, ExtractedError, ExtractedLog, Told, WholeTrack};
 use rollcall_log::record::{Attribute, Exemplar, FaceBox};
 use std::path::Path;
 
@@ -13,14 +13,10 @@ const FACES_MAX: usize = 4096;
 
 /// Opens the folder.
 pub(super) fn open(folder: &Path, partial: bool) -> Result<Extracted, BuildError> {
-    let mut one = Extracted::open(folder)?;
+    let one = Extracted::open(folder)?;
     if !partial && !one.ended {
         let what = "the extraction did not come to its end; extract it again, or take what there is with --partial";
         return Err(one.wrong(what.to_owned()).into());
-    }
-    // The name under which a server would know the file.
-    if let Ok(path) = Path::new(&one.uri).canonicalize() {
-        one.uri = path.display().to_string();
     }
     Ok(one)
 }
@@ -49,17 +45,22 @@ impl Material for Extracted {
         self.pipeline.clone()
     }
 
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+
     fn tracks(&self) -> u64 {
         self.tracks
     }
 
     fn read(self: Box<Self>, take: &mut dyn FnMut(Observed) -> bool) -> Result<(), BuildError> {
         let (mut end_us, mut more) = (0, true);
-        self.tell::<BuildError>(|told| {
+        let log = self.log()?;
+        log.tell::<BuildError>(|told| {
             more = match told {
                 Told::Track(track) => {
                     end_us = end_us.max(track.last.end_us);
-                    observations(&self, *track)?.into_iter().all(&mut *take)
+                    observations(&log, *track)?.into_iter().all(&mut *take)
                 }
                 Told::Checkpoint {
                     complete_up_to_us,
@@ -88,7 +89,7 @@ pub(super) fn finished(position_us: i64) -> Observed {
 }
 
 /// A track's observations: one, unless it has very many faces.
-fn observations(of: &Extracted, track: WholeTrack) -> Result<Vec<Observed>, ExtractedError> {
+fn observations(of: &ExtractedLog<'_>, track: WholeTrack) -> Result<Vec<Observed>, ExtractedError> {
     let WholeTrack {
         last,
         faces,
@@ -122,7 +123,10 @@ fn observations(of: &Extracted, track: WholeTrack) -> Result<Vec<Observed>, Extr
     Ok(parts.into_iter().enumerate().map(observation).collect())
 }
 
-fn exemplar(of: &Extracted, exemplar: Exemplar) -> Result<pb::ObservedExemplar, ExtractedError> {
+fn exemplar(
+    of: &ExtractedLog<'_>,
+    exemplar: Exemplar,
+) -> Result<pb::ObservedExemplar, ExtractedError> {
     Ok(pb::ObservedExemplar {
         number: exemplar.number,
         face: exemplar.face.as_ref().map(face),

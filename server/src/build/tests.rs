@@ -140,6 +140,10 @@ impl Material for Broken {
         self.0.pipeline()
     }
 
+    fn id(&self) -> String {
+        self.0.id()
+    }
+
     fn tracks(&self) -> u64 {
         self.0.tracks()
     }
@@ -167,7 +171,7 @@ async fn what_cannot_be_built_from_is_told_and_leaves_nothing_behind() {
         path: folder.path().join("gone"),
         ..file(folder.path(), "x.jsonl", "")
     };
-    check(gone, "neither an extracted folder").await;
+    check(gone, "gone").await;
     assert!(!folder.path().join("data").exists());
 
     check(file(folder.path(), "empty.jsonl", ""), "holds no vectors").await;
@@ -189,6 +193,9 @@ async fn what_cannot_be_built_from_is_told_and_leaves_nothing_behind() {
         "contract other-model (8 values), the collection's is test-model (8 values)",
     )
     .await;
+    // Edited, it would be there twice.
+    let edited = file(folder.path(), "a.jsonl", &people(6));
+    check(edited, "is source 1 of the collection already").await;
     let short = "{\"embedding\":[1,0]}\n";
     check(file(folder.path(), "c.jsonl", short), "(2 values)").await;
 }

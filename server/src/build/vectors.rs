@@ -215,6 +215,10 @@ impl Material for Vectors {
         self.digest.clone()
     }
 
+    fn id(&self) -> String {
+        self.digest.clone()
+    }
+
     fn tracks(&self) -> u64 {
         u64::try_from(self.tracks.len()).unwrap_or(u64::MAX)
     }

@@ -66,7 +66,15 @@ pub(super) fn show(
             answer.tracks, answer.identities_before, answer.identities_after, answer.sequence
         ));
     }
-    Ok(super::found(!answer.changes.is_empty()))
+    let made = answer
+        .changes
+        .iter()
+        .any(|change| change.edit_sequence != 0);
+    Ok(super::found(if applied {
+        made
+    } else {
+        !answer.changes.is_empty()
+    }))
 }
 
 fn word(kind: ClusterChangeKind) -> &'static str {
@@ -105,11 +113,13 @@ fn sentence(change: &pb::ClusterChange) -> String {
         ClusterChangeKind::Split => format!("tracks of identity {one} become somebody new"),
         ClusterChangeKind::Move => format!("tracks of identity {one} become those of {other}"),
         ClusterChangeKind::Conflict if other == 0 => {
-            format!("identity {one} is confirmed, and looks like several people: left alone")
+            format!(
+                "identity {one} looks like several people: left alone, since people have decided about it"
+            )
         }
         ClusterChangeKind::Conflict => {
             format!(
-                "identities {one} and {other} look like one person: left alone, since people have said who they are"
+                "identities {one} and {other} look like one person: left alone, since people have decided about them"
             )
         }
         ClusterChangeKind::Unspecified => "a change that this client does not know".to_owned(),

@@ -65,6 +65,12 @@ pub fn write_manifest(
         path: path.to_owned(),
         why,
     };
+    if !(0.0..=1.0).contains(&calibration.threshold) {
+        return Err(bad(format!(
+            "the threshold found is {:.4}, and a manifest takes 0 to 1; ask for another false match rate",
+            calibration.threshold
+        )));
+    }
     let text = read_text(path)?;
     let is_settings = text.lines().any(|line| line.trim() == "[grpc]");
     if is_settings {

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use crate::evaluate::{EvaluateError, labels::csv_fields};
 
+/// Pairs of a kind in a fold, at most.
+const PAIRS_MAX: usize = 1 << 32;
+
 /// A line of the file.
 pub(super) struct Line {
     pub(super) number: usize,
@@ -26,7 +29,7 @@ pub(super) fn read_lfw(path: &Path, text: &str) -> Result<Vec<Line>, EvaluateErr
         .map(|word| word.parse().ok())
         .collect();
     let per_fold = match header.as_deref() {
-        Some([_, per_fold] | [per_fold]) if *per_fold > 0 => 2 * per_fold,
+        Some([_, per_fold] | [per_fold]) if (1..=PAIRS_MAX).contains(per_fold) => 2 * per_fold,
         _ => {
             return Err(bad(
                 1,

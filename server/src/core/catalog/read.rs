@@ -158,6 +158,32 @@ impl Catalog {
         })
     }
 
+    /// The source that a request of this id made, if one did.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn source_of_request(&self, request_id: &str) -> Result<Option<u64>, CatalogError> {
+        self.read(|db| {
+            let text = "SELECT s.id FROM requests r JOIN sources s ON s.id = r.result_id \
+                 WHERE r.request_id = ?1 AND r.kind = ?2";
+            let kind = super::write::RequestKind::AddSource.number();
+            let row = db.query_row(text, params![request_id, kind], |row| row.get(0).map(unsql));
+            Ok(row.optional()?)
+        })
+    }
+
+    /// The first source with that address.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn source_with_uri(&self, uri: &str) -> Result<Option<u64>, CatalogError> {
+        self.read(|db| {
+            let text = "SELECT min(id) FROM sources WHERE uri = ?1";
+            let id: Option<i64> = db.query_row(text, [uri], |row| row.get(0))?;
+            Ok(id.map(unsql))
+        })
+    }
+
     /// Sources ever added.
     ///
     /// # Errors

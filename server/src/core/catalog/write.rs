@@ -113,7 +113,7 @@ impl RequestKind {
         }
     }
 
-    fn number(self) -> i32 {
+    pub(super) fn number(self) -> i32 {
         match self {
             Self::AddSource => 0,
             Self::Edit(kind) => kind.into(),
