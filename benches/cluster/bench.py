@@ -6,6 +6,7 @@ line with "error" in it; the others go on. The exit code is 2 if it was one of o
 """
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -45,16 +46,7 @@ PEER_MAX = {"hdbscan": 20_000, "average-linkage": 20_000, "streamface": 100_000,
 KEYS = ("system", "corpus", "n", "tracks", "threshold", "pairwise_p", "pairwise_r", "pairwise_f",
         "bcubed_f", "nmi", "identities", "identities_5plus", "true_identities_5plus",
         "fragments_per_person", "faces_per_s", "wall_s", "cpu_s", "peak_mb", "threads")
-
-
-def line(**values):
-    """One result with all keys, null where nothing is given; an error comes last."""
-    unknown = values.keys() - set(KEYS) - {"error"}
-    assert not unknown, unknown
-    out = {key: values.get(key) for key in KEYS}
-    if "error" in values:
-        out["error"] = values["error"]
-    return out
+line = functools.partial(systems.line, KEYS)
 
 
 def arguments_of(argv):

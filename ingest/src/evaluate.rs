@@ -18,7 +18,6 @@ pub mod neighbours;
 pub mod pairs;
 pub mod photos;
 mod product;
-mod random;
 pub mod report;
 pub mod sample;
 

@@ -39,7 +39,6 @@ use entry::TrackEntry;
 pub use error::BatchError;
 pub use folder::{FolderError, prepare_folder};
 pub use merge::{Merged, find_shards, merge};
-pub(crate) use plan::write_whole;
 pub use plan::{CutPlan, FileFingerprint, PLAN_FILE, PlannedCut, ShardSpan};
 pub use shard::{SHARD_FILE, ShardInfo, ShardSink};
 

@@ -61,7 +61,7 @@ fn check_rows(path: &Path, found: usize, faces: usize) -> Result<(), FaceSetErro
     if found == faces {
         return Ok(());
     }
-    let why = format!("has {found} rows, there are {faces} faces");
+    let why = format!("has {found} rows, there are {faces} vectors");
     Err(kind_error(path, why))
 }
 
@@ -226,7 +226,7 @@ impl FaceSet {
             streamface::read_features(path, &mut set, &mut names)?;
             set.with_names(names)
         } else {
-            return Self::read_vectors(path, model, sides);
+            Self::read_vectors(path, model)?
         };
         if set.is_empty() {
             return Err(kind_error(path, "holds no faces"));
@@ -269,43 +269,28 @@ impl FaceSet {
         Ok(self)
     }
 
-    fn read_vectors(path: &Path, model: &str, sides: &SideFiles) -> Result<Self, FaceSetError> {
-        let mut file = VectorFile::open(path, model, sides)?;
+    /// Side files are read by [`Self::with_sides`], not here: so embeddings come in the file's order, which is faster than in
+    /// that of identities.
+    fn read_vectors(path: &Path, model: &str) -> Result<Self, FaceSetError> {
+        let mut file = VectorFile::open(path, model, &SideFiles::default())?;
         let mut set = Self::default();
-        let mut rows = Vec::new();
         loop {
             let batch = file.batch(BATCH)?;
-            let Some(first) = batch.first() else { break };
+            let Some(first) = batch.first() else {
+                return Ok(set);
+            };
             set.dimension = first.embedding.dimension();
             for row in batch {
                 set.push(&row.embedding, row.known);
-                rows.push(row.row);
             }
         }
-        Ok(set.in_order(&rows))
-    }
-
-    /// The faces in the order of these numbers, which are 0 to one less than there are rows.
-    fn in_order(self, rows: &[usize]) -> Self {
-        if rows.is_sorted() {
-            return self;
-        }
-        let mut from = vec![0; rows.len()];
-        for (at, row) in rows.iter().enumerate() {
-            from[*row] = at;
-        }
-        let mut set = Self::new(self.dimension);
-        set.values.reserve_exact(self.values.len());
-        for at in from {
-            set.values.extend_from_slice(self.embedding(at));
-            set.known.push(self.known[at]);
-        }
-        set
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use npyz::WriterBuilder as _;
+
     use super::*;
 
     #[test]
@@ -323,9 +308,22 @@ mod tests {
         assert_eq!(set.known()[0].source, Some(7));
         assert_eq!(set.identities(), None);
         assert_eq!(set.tracks(), [3, 2]);
-        let turned = set.clone().in_order(&[1, 0]);
-        assert_eq!(turned.embedding(0), set.embedding(1));
-        assert_eq!(turned.known()[1], set.known()[0]);
+
+        // A row's place does not depend on whose it is.
+        let whose = folder.path().join("whose.npy");
+        let file = std::fs::File::create(&whose).unwrap();
+        let options = npyz::WriteOptions::new().default_dtype().shape(&[2]);
+        let mut writer = options.writer(file).begin_nd().unwrap();
+        writer.extend([9_u64, 4]).unwrap();
+        writer.finish().unwrap();
+        let sides = SideFiles {
+            identities: Some(whose),
+            ..SideFiles::default()
+        };
+        let named = FaceSet::read(&path, "", &sides).unwrap();
+        assert_eq!(named.embeddings(), set.embeddings());
+        assert_eq!(named.identities(), Some(vec![9, 4]));
+        assert_eq!(named.known()[1].track, Some(2));
     }
 
     fn channel(matches: &str, annotations: &str) -> tempfile::TempDir {

@@ -1,7 +1,9 @@
-//! Which files a folder or a pattern stands for.
+//! Which files a folder or a pattern stands for; and how one is written whole or not at all.
 
 use std::{
-    fs, io,
+    fs,
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
     path::{Component, Path, PathBuf},
 };
 
@@ -188,6 +190,33 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// Has a file written under a name that nobody else uses, on this machine or another, then gives it its name: it is there
+/// whole, and on the disk, or not at all.
+///
+/// # Errors
+/// What `write` returns, or the system's refusal.
+pub fn write_beside<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    let drawn = RandomState::new().build_hasher().finish();
+    name.push(format!(".{drawn:016x}.tmp"));
+    let beside = path.with_file_name(name);
+    let place = || {
+        fs::File::open(&beside)?
+            .sync_all()
+            .and_then(|()| fs::rename(&beside, path))
+    };
+    let written = write(&beside).and_then(|()| Ok(place()?));
+    written.inspect_err(|_| drop(fs::remove_file(&beside)))
+}
+
+/// Writes a file of these bytes by [`write_beside`].
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_beside(path, |beside| fs::write(beside, bytes))
 }
 
 #[cfg(test)]

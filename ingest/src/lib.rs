@@ -58,3 +58,4 @@ pub mod evaluate;
 pub mod extracted;
 pub mod faceset;
 pub mod pickle;
+mod random;

@@ -24,10 +24,11 @@ use rollcall_ingest::{
         whispers::{WhisperRules, chinese_whispers},
     },
     faceset::FaceSet,
+    files::write_beside,
 };
 
 use input::{Faces, pairs};
-use labels::{LabelFile, write_beside};
+use labels::LabelFile;
 use report::Report;
 
 mod folders;
@@ -167,7 +168,8 @@ pub(crate) fn cluster(options: &Cluster) -> anyhow::Result<()> {
     }
     if let (Some(path), Some(diff)) = (&options.diff, &report.diff) {
         let text = serde_json::to_string_pretty(diff)? + "\n";
-        write_beside(path, |file| Ok(fs::write(file, text)?))?;
+        let written = write_beside(path, |file| fs::write(file, text));
+        written.with_context(|| path.display().to_string())?;
     }
     report.print(options.json)
 }

@@ -5,8 +5,7 @@ mod dataset;
 mod folders;
 
 use std::{
-    ffi::OsString,
-    fs::{self, File},
+    fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -15,7 +14,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use npyz::WriterBuilder;
 use rollcall_index::vectors::{Known, SideFiles};
-use rollcall_ingest::faceset::FaceSet;
+use rollcall_ingest::{faceset::FaceSet, files::write_beside};
 use serde_json::{Map, Value, json};
 
 /// Options of `export`.
@@ -104,22 +103,10 @@ pub(crate) fn export(options: &Export) -> anyhow::Result<()> {
         Format::Fiftyone => return folders::write_fiftyone(&faces, &options.from, to),
         Format::Streamface => return folders::write_streamface(&faces, &options.from, to),
     };
-    let beside = beside(to);
-    let written = write(&faces, &beside).and_then(|()| Ok(fs::rename(&beside, to)?));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
+    let written = write_beside(to, |beside| write(&faces, beside));
     written.with_context(|| to.display().to_string())?;
     eprintln!("{} faces written to {}", faces.len(), to.display());
     Ok(())
-}
-
-/// The name under which something is written until it is whole.
-fn beside(to: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(to.file_name().unwrap_or_default());
-    name.push(".part");
-    to.with_file_name(name)
 }
 
 fn label(faces: &mut FaceSet, path: &Path) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ use rollcall_ingest::{
         merging::{Decision, NOISE, merge},
         streamface::merge_matches,
     },
+    files::write_beside,
     streamface::Annotations,
 };
 use serde_json::Value;
@@ -22,7 +23,7 @@ use serde_json::Value;
 use crate::run_cluster::{
     input::{Faces, pairs, table},
     is_named,
-    labels::{LabelFile, write_beside},
+    labels::LabelFile,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -96,7 +97,8 @@ pub(crate) fn find(options: &Match) -> anyhow::Result<()> {
     );
     let count = found.len();
     let text = serde_json::to_string_pretty(&ClusterEvals(found))? + "\n";
-    write_beside(&options.out, |beside| Ok(fs::write(beside, text)?))?;
+    let written = write_beside(&options.out, |beside| fs::write(beside, text));
+    written.with_context(|| options.out.display().to_string())?;
     eprintln!("{count} matches written to {}", options.out.display());
     Ok(())
 }

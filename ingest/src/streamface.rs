@@ -23,6 +23,7 @@ mod names;
 mod run_log;
 mod table;
 
+pub(crate) use analysis::pickles;
 pub use analysis::{Analysed, FaceAnalyser};
 pub use annotations::{Annotation, Annotations};
 pub use crop::{ALIGNED_FACE_SIDE, FACE_SIDE_MAX, PixelFace};
@@ -31,7 +32,7 @@ pub use done::FramesDone;
 pub use faces::{FaceCounts, FaceExtractor, FaceRules};
 pub use frames::{FrameCounts, FrameWriter};
 pub use matching::{MatchRules, Matcher, Seen, mean_iou};
-pub use names::{Channel, FrameTimes, NameError, frame_stem, parse_utc, time_of, timestamp};
+pub use names::{Channel, FrameTimes, NameError, frame_stem, parse_utc, stem, time_of, timestamp};
 pub use run_log::{Level, RunLog};
 
 use std::{

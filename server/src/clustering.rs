@@ -370,8 +370,11 @@ async fn make(
         |seen: &(u64, String), now: &Etags| Some(now.get(&seen.0).unwrap_or(&seen.1).clone());
     let from = change.from.0;
     let to = change.to.as_ref().map(|(to, _)| *to);
-    for id in [Some(from), to].into_iter().flatten() {
-        still_itself(core, id)?;
+    for seen in [Some(&change.from), change.to.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        as_seen(core, seen, now)?;
     }
     still_theirs(core, change)?;
     let new = made.get(&change.cluster).copied();
@@ -384,20 +387,14 @@ async fn make(
             allow_duplicate_name: false,
         },
         // Others have come to the new one before.
-        (None, Some(new)) => {
-            unchanged(core, &change.from, now)?;
-            into(change, new, None)
-        }
+        (None, Some(new)) => into(change, new, None),
         (Some(to), _) if change.kind == pb::ClusterChangeKind::Merge => Change::Merge {
             from,
             into: to.0,
             from_etag: etag(&change.from, now),
             into_etag: etag(to, now),
         },
-        (Some(to), _) => {
-            unchanged(core, &change.from, now)?;
-            into(change, to.0, etag(to, now))
-        }
+        (Some(to), _) => into(change, to.0, etag(to, now)),
     };
     let sequence = core
         .edit(Edit {
@@ -431,17 +428,17 @@ fn into(change: &Planned, id: u64, etag: Option<String>) -> Change {
     }
 }
 
-/// Refuses somebody who has become part of another: what was found is not about the other.
-fn still_itself(core: &Core, id: u64) -> Result<(), ApiError> {
-    match core.catalog().identity(id)? {
-        Some(identity) if identity.id == id => Ok(()),
-        Some(identity) => Err(WriteError::EtagMismatch {
-            id,
-            current: identity.etag,
-        }
-        .into()),
-        None => Err(WriteError::IdentityNotFound { id }.into()),
+/// Refuses somebody who was edited in between, or has become part of another, whom what was found is not about. A move
+/// names no etag of those whose tracks go; the writer looks at the others' again.
+fn as_seen(core: &Core, (id, etag): &(u64, String), now: &Etags) -> Result<(), ApiError> {
+    let id = *id;
+    let identity = core.catalog().identity(id)?;
+    let identity = identity.ok_or(WriteError::IdentityNotFound { id })?;
+    if identity.id == id && identity.etag == *now.get(&id).unwrap_or(etag) {
+        return Ok(());
     }
+    let current = identity.etag;
+    Err(WriteError::EtagMismatch { id, current }.into())
 }
 
 /// Refuses tracks that have become somebody else's.
@@ -462,23 +459,6 @@ fn still_theirs(core: &Core, change: &Planned) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-/// Refuses to take tracks from somebody who was edited in between: a move names no etag of theirs.
-fn unchanged(core: &Core, seen: &(u64, String), now: &Etags) -> Result<(), ApiError> {
-    let expected = now.get(&seen.0).unwrap_or(&seen.1);
-    let current = core
-        .catalog()
-        .identity(seen.0)?
-        .map(|identity| identity.etag);
-    match current {
-        Some(current) if current != *expected => Err(WriteError::EtagMismatch {
-            id: seen.0,
-            current,
-        }
-        .into()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

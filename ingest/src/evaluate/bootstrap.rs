@@ -3,9 +3,9 @@
 use super::{
     interval::Interval,
     product::{Rows, each_row},
-    random::Random,
     sample::Sample,
 };
+use crate::random::Random;
 
 /// Times that people are drawn anew.
 pub(crate) const REPLICATES: usize = 1000;

@@ -134,7 +134,7 @@ fn calibrate(cosines: &Cosines, wanted: f64) -> Result<Calibration, EvaluateErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{evaluate::random::Random, faceset::FaceSet};
+    use crate::{faceset::FaceSet, random::Random};
     use rollcall_index::{Embedding, vectors::Known};
 
     #[test]

@@ -18,9 +18,8 @@ use super::{
     EvaluateError,
     interval::{Interval, Z95},
     product::{Rows, each_row},
-    random::Random,
 };
-use crate::faceset::FaceSet;
+use crate::{faceset::FaceSet, random::Random};
 
 /// Rows times rows up to which distances are computed in double precision.
 const EXACT_CELLS: usize = 4_000_000;

@@ -115,10 +115,7 @@ fn join<'a>(parts: Vec<Part<'a>>, sample: &Sample, rules: &'a NeighbourRules) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        evaluate::{curve::Curve, random::Random},
-        faceset::FaceSet,
-    };
+    use crate::{evaluate::curve::Curve, faceset::FaceSet, random::Random};
     use rollcall_index::{Embedding, vectors::Known};
 
     /// People around random directions, two tracks each.

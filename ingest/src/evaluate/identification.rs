@@ -16,8 +16,8 @@ use super::{
     EvaluateError,
     interval::{Interval, of_groups, wilson},
     product::{Rows, each_row},
-    random::Random,
 };
+use crate::random::Random;
 
 pub use people::{People, Split, people, split};
 

@@ -135,13 +135,6 @@ impl Report {
     }
 }
 
-/// Writes a file under another name, and then puts it in its place.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvaluateError> {
-    let part = part_of(path);
-    fs::write(&part, bytes).map_err(EvaluateError::io(&part))?;
-    fs::rename(&part, path).map_err(EvaluateError::io(path))
-}
-
 fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");

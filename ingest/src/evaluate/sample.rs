@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{EvaluateError, random::Random};
+use super::EvaluateError;
 use crate::faceset::FaceSet;
+use crate::random::Random;
 
 /// Groups of people at most: estimates of these, taken one by one, show how sure a number is.
 pub const GROUPS_MAX: usize = 100;

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Read as _, Seek as _, SeekFrom, Write},
     path::Path,
 };
@@ -12,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::BatchError;
 use crate::{
+    files::write_whole,
     observe::{Fault, FaultReason, FrameNo, MediaTime, ResumePoint},
     pipeline::PipelineSettings,
     shot::CutPlanner,
@@ -253,21 +253,6 @@ impl CutPlan {
         text.push('\n');
         write_whole(path, text.as_bytes()).map_err(BatchError::io(path))
     }
-}
-
-/// Writes a file under a name that nobody else uses, on this machine or another, then gives it its name.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    let drawn = RandomState::new().build_hasher().finish();
-    name.push(format!(".{drawn:016x}.tmp"));
-    let beside = path.with_file_name(name);
-    let written = File::create(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&beside, path))
-        .inspect_err(|_| drop(fs::remove_file(&beside)))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{BatchError, ExtractHeader, FileFingerprint, ShardSpan, plan::write_whole};
+use super::{BatchError, ExtractHeader, FileFingerprint, ShardSpan};
+use crate::files::write_whole;
 use crate::observe::{Finished, Flow, FrameNo, Observation, ObservationSink, RunState, SinkError};
 
 /// The name under which a folder says which part it is. Written last.

@@ -3,7 +3,7 @@ use std::{cmp::Reverse, collections::HashMap, hash::Hash, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::{FacerecError, files::read_json, to_line};
-use crate::extract::write_whole;
+use crate::files::write_whole;
 
 /// `clusters.json`: the cluster of each trajectory, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

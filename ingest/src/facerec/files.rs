@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use super::{Feature, PixelBox, SceneChanges, Trajectory, to_line};
 use crate::{
     detect::InferError,
-    extract::{BatchError, SHARD_FILE, write_whole},
+    extract::{BatchError, SHARD_FILE},
+    files::write_whole,
     observe::Fault,
 };
 

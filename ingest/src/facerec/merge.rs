@@ -14,7 +14,8 @@ use super::{
     read_trajectories, to_line,
     trajectories::iou,
 };
-use crate::extract::{SHARD_FILE, ShardInfo, write_whole};
+use crate::extract::{SHARD_FILE, ShardInfo};
+use crate::files::write_whole;
 
 /// What facerec's `merge_shards.py` is told.
 #[derive(Clone, Copy, Debug, PartialEq)]

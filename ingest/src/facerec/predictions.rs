@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{
     ActorFaces, Clusters, FacerecError, PixelBox, Trajectory, features::read_features, to_line,
 };
-use crate::extract::write_whole;
+use crate::files::write_whole;
 
 /// How clusters are named.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,17 +1,13 @@
 //! A channel's folder as streamface keeps it: `features/*.pkl`, `metadata/matches.csv`, `metadata/annotations.json`.
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, fs, path::Path};
 
 use rollcall_index::{Embedding, vectors::Known};
 
 use super::{FaceSet, FaceSetError, kind_error};
 use crate::{
     pickle::{Pickle, Value},
-    streamface::{Annotations, time_of},
+    streamface::{Annotations, pickles, stem, time_of},
 };
 
 /// Where features are, the first that has any.
@@ -89,7 +85,7 @@ pub(super) fn read_features(
                 "{found} values, the faces before have {expected}"
             )));
         }
-        let stem = stem(name);
+        let stem = stem(name).to_owned();
         set.push(
             &embedding,
             Known {
@@ -105,25 +101,6 @@ pub(super) fn read_features(
 fn embedding<'a>(face: Value<'a>) -> Option<&'a [f32]> {
     let of = |value: Value<'a>| value.array().map(|array| array.values.as_slice());
     of(face).or_else(|| of(*face.items()?.first()?))
-}
-
-fn stem(name: &str) -> String {
-    Path::new(name)
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn pickles(folder: &Path) -> Result<Vec<PathBuf>, FaceSetError> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
-    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths.map_err(|why: std::io::Error| kind_error(folder, why.to_string()))?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "pkl"));
-    paths.sort();
-    Ok(paths)
 }
 
 /// Faces that are paired, directly or through others, are one track.
@@ -145,7 +122,7 @@ fn tracks(
             ));
         };
         // Faces that were not analysed have no features.
-        if let (Some(one), Some(other)) = (places.get(&stem(one)), places.get(&stem(other))) {
+        if let (Some(one), Some(other)) = (places.get(stem(one)), places.get(stem(other))) {
             let (one, other) = (root(&mut first, *one), root(&mut first, *other));
             first[one.max(other)] = one.min(other);
         }

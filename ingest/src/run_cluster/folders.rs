@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use rollcall_ingest::{
     facerec::{Clusters, FacerecFolder, read_trajectories},
     faceset::FaceSet,
-    streamface::Annotations,
+    streamface::{Annotations, stem},
 };
 
 use super::{input::table, labels::LabelFile};
@@ -86,7 +86,7 @@ pub(super) fn matches(from: &Path, faces: &FaceSet) -> anyhow::Result<Vec<(u32, 
     let rows: std::collections::HashMap<&str, u32> = rows
         .filter_map(|(row, at)| Some((faces.name(at)?, row)))
         .collect();
-    let row = |name: &str| rows.get(super::input::stem(name)).copied();
+    let row = |name: &str| rows.get(stem(name)).copied();
     let pairs = table(&path)?;
     Ok(pairs
         .iter()

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use rollcall_index::vectors::{Array, SideFiles};
-use rollcall_ingest::faceset::FaceSet;
+use rollcall_index::vectors::SideFiles;
+use rollcall_ingest::{faceset::FaceSet, streamface::stem};
 
 /// What is read.
 #[derive(Args)]
@@ -53,38 +53,21 @@ impl Faces {
         &self.from
     }
 
-    /// All faces. What goes with them is read afterwards: embeddings then come in the file's order, which is faster than
-    /// in that of identities and takes half the memory.
+    /// All faces.
     pub(crate) fn read(&self) -> anyhow::Result<FaceSet> {
-        let mut faces = FaceSet::read(&self.from, &self.model, &SideFiles::default())?;
+        let sides = SideFiles {
+            identities: self.identities.clone(),
+            tracks: self.tracks.clone(),
+            sources: self.sources.clone(),
+            times: self.times.clone(),
+        };
+        let faces = FaceSet::read(&self.from, &self.model, &sides)?;
         ensure!(
             u32::try_from(faces.len()).is_ok(),
             "{}: {} faces; fewer than 2^32 can be clustered",
             self.from.display(),
             faces.len()
         );
-        let numbers = |path: &Option<PathBuf>| -> anyhow::Result<Option<Vec<u64>>> {
-            let Some(path) = path else { return Ok(None) };
-            let numbers = Array::read_integers(path)?;
-            check_rows(path, numbers.len(), faces.len())?;
-            Ok(Some(numbers))
-        };
-        let (tracks, identities) = (numbers(&self.tracks)?, numbers(&self.identities)?);
-        let sources = numbers(&self.sources)?;
-        let times: Option<Vec<i64>> = match &self.times {
-            Some(path) => Some(Array::read_integers(path)?),
-            None => None,
-        };
-        if let (Some(path), Some(times)) = (&self.times, &times) {
-            check_rows(path, times.len(), faces.len())?;
-        }
-        for (row, known) in faces.known_mut().iter_mut().enumerate() {
-            let at = |numbers: &Option<Vec<u64>>| numbers.as_ref().map(|numbers| numbers[row]);
-            known.track = at(&tracks).or(known.track);
-            known.identity = at(&identities).or(known.identity);
-            known.source = at(&sources).or(known.source);
-            known.time_us = times.as_ref().map(|times| times[row]).or(known.time_us);
-        }
         Ok(faces)
     }
 }
@@ -150,10 +133,4 @@ pub(crate) fn table(path: &Path) -> anyhow::Result<Vec<(usize, [String; 2])>> {
         Ok((at + 1, [field(one), field(other)]))
     };
     lines.map(row).collect()
-}
-
-/// A name without its extension, as faces are listed in annotations.
-pub(super) fn stem(name: &str) -> &str {
-    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str());
-    stem.unwrap_or(name)
 }

@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, bail};
 use npyz::WriterBuilder;
 use rollcall_index::vectors::Array;
-use rollcall_ingest::faceset::FaceSet;
+use rollcall_ingest::{faceset::FaceSet, files::write_beside};
 use serde_json::{Value, json};
 
 use super::{input::table, is_named};
@@ -47,7 +47,7 @@ impl LabelFile {
     /// `{"labels": {"NAME": {"label": 3}, …}}`, as in streamface's annotations.
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         Self::check_name(path)?;
-        write_beside(path, |beside| {
+        let written = write_beside(path, |beside| {
             if is_named(path, "npy") {
                 self.write_npy(beside)
             } else if is_named(path, "csv") {
@@ -55,7 +55,8 @@ impl LabelFile {
             } else {
                 self.write_json(beside)
             }
-        })
+        });
+        written.with_context(|| path.display().to_string())
     }
 
     /// Reads what [`Self::write`] writes, and what names are not known by rows.
@@ -188,19 +189,4 @@ impl LabelFile {
             serde_json::to_string(&json!({ "labels": labels }))? + "\n",
         )?)
     }
-}
-
-/// Writes a file under another name beside it first: it is there whole or not at all.
-pub(crate) fn write_beside(
-    path: &Path,
-    write: impl FnOnce(&Path) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    let written = write(&beside).and_then(|()| Ok(fs::rename(&beside, path)?));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written.with_context(|| path.display().to_string())
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use rollcall_ingest::{
     faceset::FaceSet,
     observe::WallTime,
-    streamface::{Annotations, Detection, time_of, timestamp},
+    streamface::{Annotations, Detection, stem, time_of, timestamp},
 };
 use serde_json::Value;
 
@@ -85,10 +85,6 @@ pub(super) fn write(faces: &FaceSet, from: &Path, to: &Path) -> anyhow::Result<(
     }
     file.flush()?;
     Ok(())
-}
-
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// Empty where there is none: a class of one has no distance within, one class alone none to another.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -13,8 +14,6 @@ use rollcall_ingest::{
     streamface::{Annotation, Annotations},
 };
 use serde_json::{Map, json};
-
-use super::beside;
 
 /// Faces of a file of features.
 const FEATURES: usize = 4096;
@@ -93,6 +92,14 @@ pub(super) fn write_streamface(faces: &FaceSet, from: &Path, to: &Path) -> anyho
         fs::write(folder.join("metadata/matches.csv"), matches(faces, &files))?;
         Ok(format!("{} faces", faces.len()))
     })
+}
+
+/// The name under which a folder is written until it is whole.
+fn beside(to: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(to.file_name().unwrap_or_default());
+    name.push(".part");
+    to.with_file_name(name)
 }
 
 /// Puts a folder in its place once it is whole.

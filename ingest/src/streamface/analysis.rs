@@ -4,11 +4,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ChannelError, ChannelFolder, detections::Detection, io_error};
+use super::{ChannelError, ChannelFolder, detections::Detection, io_error, stem};
 use crate::{
     align::{AlignedCrop, align},
     attribute::{Classifier, KeptFace, Reading},
     embed::Embedder,
+    files::write_whole,
     photo::{self, PhotoLimits},
     pickle::{Pickle, PickleWriter, Value},
 };
@@ -79,7 +80,7 @@ impl FaceAnalyser {
         fs::create_dir_all(&features).map_err(io_error(&features))?;
         let mut waiting = Detection::read_all(&folder.part("metadata/detections.csv"))?;
         let mut done = HashSet::new();
-        for path in feature_files(&folder.part(""))? {
+        for path in pickles(&features)? {
             if restart {
                 fs::remove_file(&path).map_err(io_error(&path))?;
             } else {
@@ -140,14 +141,9 @@ impl FaceAnalyser {
         let analyses = self.analyse(kept, &crops)?;
         outcome.faces = analyses.len();
         if let Some(first) = analyses.first() {
-            let stem = first
-                .name
-                .rsplit_once('.')
-                .map_or(first.name.as_str(), |(stem, _)| stem);
+            let stem = stem(&first.name);
             let path = self.folder.part("features").join(format!("{stem}.pkl"));
-            let beside = path.with_extension("pkl.tmp");
-            fs::write(&beside, pickled(&analyses)).map_err(io_error(&beside))?;
-            fs::rename(&beside, &path).map_err(io_error(&path))?;
+            write_whole(&path, &pickled(&analyses)).map_err(io_error(&path))?;
         }
         Ok(Some(outcome))
     }
@@ -247,15 +243,14 @@ fn borrowed(entries: &[(String, f64)]) -> Vec<(&str, f64)> {
         .collect()
 }
 
-/// Files of features, in the order of their names.
-pub(super) fn feature_files(folder: &Path) -> Result<Vec<PathBuf>, ChannelError> {
-    let features = folder.join("features");
-    if !features.is_dir() {
+/// Pickles in a folder, in the order of their names; none if there is no such folder.
+pub(crate) fn pickles(folder: &Path) -> Result<Vec<PathBuf>, ChannelError> {
+    if !folder.is_dir() {
         return Ok(Vec::new());
     }
     let mut files = Vec::new();
-    for entry in fs::read_dir(&features).map_err(io_error(&features))? {
-        let path = entry.map_err(io_error(&features))?.path();
+    for entry in fs::read_dir(folder).map_err(io_error(folder))? {
+        let path = entry.map_err(io_error(folder))?.path();
         if path.extension().is_some_and(|extension| extension == "pkl") {
             files.push(path);
         }

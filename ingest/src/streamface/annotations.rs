@@ -3,7 +3,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ChannelError, analysis::feature_files, io_error};
+use super::{ChannelError, analysis::pickles, io_error, stem};
+use crate::files::write_whole;
 use crate::pickle::{Pickle, Value as PickleValue};
 
 /// `metadata/annotations.json`, or `annotations_manual.json`: whom each face shows.
@@ -51,19 +52,15 @@ impl Annotations {
     /// [`ChannelError`] when a file of features cannot be read.
     pub fn of_features(channel: &Path) -> Result<Self, ChannelError> {
         let mut annotations = Self::default();
-        for path in feature_files(channel)? {
+        for path in pickles(&channel.join("features"))? {
             let pickle = Pickle::read(&path)?;
             for (name, face) in pickle.root().entries().unwrap_or_default() {
                 let Some(name) = name.text() else { continue };
-                let stem = Path::new(name)
-                    .file_stem()
-                    .unwrap_or_default()
-                    .to_string_lossy();
                 let annotation = Annotation {
                     label: 0,
                     other: face.items().map(|items| said(&items)).unwrap_or_default(),
                 };
-                annotations.labels.insert(stem.into_owned(), annotation);
+                annotations.labels.insert(stem(name).to_owned(), annotation);
             }
         }
         Ok(annotations)
@@ -79,9 +76,7 @@ impl Annotations {
         let mut writer = serde_json::Serializer::with_formatter(&mut text, indent);
         // Text and numbers into memory: nothing of it can fail.
         let _ = self.serialize(&mut writer);
-        let beside = path.with_extension("json.tmp");
-        fs::write(&beside, text).map_err(io_error(&beside))?;
-        fs::rename(&beside, path).map_err(io_error(path))
+        write_whole(path, &text).map_err(io_error(path))
     }
 }
 

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use crate::observe::WallTime;
 
 /// Longest name of a channel, in bytes.
@@ -87,6 +89,13 @@ pub fn parse_utc(text: &str) -> Option<WallTime> {
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
     let wall = WallTime::from_unix_micros(seconds * 1_000_000);
     (fields(wall) == [year, month, day, hour, minute, second, 0]).then_some(wall)
+}
+
+/// The name of a face's file without its ending, as annotations list it.
+#[must_use]
+pub fn stem(name: &str) -> &str {
+    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str());
+    stem.unwrap_or(name)
 }
 
 /// The Unix time in microseconds in the name of a frame or face (`CHANNEL_frame_YYYYMMDDhhmmssffffff...`); `None` if

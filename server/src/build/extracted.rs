@@ -1,11 +1,11 @@
 //! A folder that `rollcall-ingest extract` wrote, as a source.
 
 use super::{BuildError, Material};
-use crate::core::{NewSource, Observed};
+use crate::core::{NewSource, Observed, shown_attributes as shown};
 use crate::pb;
 use crate::time::{duration, timestamp};
 use rollcall_ingest::extracted::{Extracted, ExtractedError, ExtractedLog, Told, WholeTrack};
-use rollcall_log::record::{Attribute, Exemplar, FaceBox};
+use rollcall_log::record::{Exemplar, FaceBox};
 use std::path::Path;
 
 /// Faces in an observation at most: what a run may send.
@@ -117,7 +117,7 @@ fn observations(of: &ExtractedLog<'_>, track: WholeTrack) -> Result<Vec<Observed
             faces: faces.iter().map(face).collect(),
             exemplars: std::mem::take(&mut exemplars),
             dropped_exemplars: Vec::new(),
-            attributes: last.attributes.iter().map(attribute).collect(),
+            attributes: shown(&last.attributes),
         })
     };
     Ok(parts.into_iter().enumerate().map(observation).collect())
@@ -142,23 +142,7 @@ fn face(face: &FaceBox) -> pb::ObservedFace {
     pb::ObservedFace {
         frame: face.frame,
         time: Some(duration(face.time_us)),
-        r#box: Some(pb::Box {
-            x: face.x,
-            y: face.y,
-            width: face.width,
-            height: face.height,
-        }),
+        r#box: Some(face.into()),
         confidence: face.confidence,
-    }
-}
-
-fn attribute(attribute: &Attribute) -> pb::Attribute {
-    pb::Attribute {
-        name: attribute.name.clone(),
-        label: attribute.label.clone(),
-        value: attribute.value,
-        spread: attribute.spread,
-        faces: attribute.faces,
-        unit: attribute.unit.clone(),
     }
 }

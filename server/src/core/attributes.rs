@@ -18,7 +18,7 @@ pub(super) fn recorded(sent: &[pb::Attribute]) -> Vec<Attribute> {
 }
 
 /// As the API shows what the log has.
-pub(super) fn shown(recorded: &[Attribute]) -> Vec<pb::Attribute> {
+pub(crate) fn shown(recorded: &[Attribute]) -> Vec<pb::Attribute> {
     let one = |from: &Attribute| pb::Attribute {
         name: from.name.clone(),
         label: from.label.clone(),

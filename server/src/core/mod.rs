@@ -36,6 +36,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use alert::{RuleChange, RuleEdit, RuleUpdate, WebhookUpdate};
 pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
+pub(crate) use attributes::shown as shown_attributes;
 pub(crate) use catalog::name_key;
 pub use catalog::{
     AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,

@@ -829,6 +829,17 @@ fn stored_exemplar(
     })
 }
 
+impl From<&FaceBox> for pb::Box {
+    fn from(face: &FaceBox) -> Self {
+        Self {
+            x: face.x,
+            y: face.y,
+            width: face.width,
+            height: face.height,
+        }
+    }
+}
+
 fn face_box(face: &pb::ObservedFace) -> FaceBox {
     let area = face.r#box.unwrap_or_default();
     FaceBox {

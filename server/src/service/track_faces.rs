@@ -108,12 +108,7 @@ fn seen(face: &FaceBox) -> pb::SeenFace {
     pb::SeenFace {
         frame: face.frame,
         time: Some(duration(face.time_us)),
-        r#box: Some(pb::Box {
-            x: face.x,
-            y: face.y,
-            width: face.width,
-            height: face.height,
-        }),
+        r#box: Some(face.into()),
         confidence: face.confidence,
     }
 }

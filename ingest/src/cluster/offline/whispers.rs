@@ -4,6 +4,7 @@ use super::{
     by_size,
     graph::{Graph, Near},
 };
+use crate::random::Random;
 
 /// Its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,10 +41,10 @@ pub fn chinese_whispers(graph: &Graph, rules: &WhisperRules) -> Vec<u32> {
     }
     let mut labels: Vec<u32> = (0u32..).take(near.len()).collect();
     let mut order = labels.clone();
-    let mut random = Random(rules.seed);
+    let mut random = Random::new(rules.seed);
     let mut weights: Vec<(u32, f32)> = Vec::new();
     for _ in 0..rules.rounds {
-        random.shuffle(&mut order);
+        shuffle(&mut order, &mut random);
         let mut changed = false;
         for row in &order {
             let heard = loudest(&near[*row as usize], &labels, &mut weights);
@@ -77,23 +78,10 @@ fn loudest(near: &[Near], labels: &[u32], weights: &mut Vec<(u32, f32)>) -> Opti
     best.map(|(label, _)| label)
 }
 
-/// `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn shuffle(&mut self, items: &mut [u32]) {
-        for last in (1..items.len()).rev() {
-            let below = last as u64 + 1;
-            #[expect(clippy::cast_possible_truncation, reason = "no more than items")]
-            items.swap(last, (self.next() % below) as usize);
-        }
+fn shuffle(items: &mut [u32], random: &mut Random) {
+    for last in (1..items.len()).rev() {
+        let below = last as u64 + 1;
+        #[expect(clippy::cast_possible_truncation, reason = "no more than items")]
+        items.swap(last, (random.next() % below) as usize);
     }
 }

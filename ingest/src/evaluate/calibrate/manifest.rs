@@ -4,11 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Calibration, EvaluateError};
-use crate::{
-    Contract,
-    evaluate::{labels::read_text, report::write_whole},
-    model::EmbedderManifest,
-};
+use crate::{Contract, evaluate::labels::read_text, files::write_whole, model::EmbedderManifest};
 
 /// A manifest that was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +92,7 @@ pub fn write_manifest(
             "its section [decision] cannot be changed line by line; put same there by hand".into(),
         ));
     }
-    write_whole(path, changed.as_bytes())?;
+    write_whole(path, changed.as_bytes()).map_err(EvaluateError::io(path))?;
     Ok(Written {
         path: path.to_owned(),
         contract: of.id().to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{evaluate::random::Random, faceset::FaceSet};
+use crate::{faceset::FaceSet, random::Random};
 
 /// Faces and whose they are; below 0: nobody's in particular.
 #[derive(Clone, Debug, Default)]
