@@ -390,6 +390,8 @@ struct Reading {
     place: PathBuf,
     source: NewSource,
     pipeline: String,
+    /// About.
+    tracks: u64,
     batches: mpsc::Receiver<Vec<Observed>>,
     outcome: tokio::task::JoinHandle<Result<(), BuildError>>,
 }
@@ -398,7 +400,7 @@ impl Reading {
     fn start(material: Box<dyn Material>, dimension: usize) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let (place, mut source) = (material.place().to_owned(), material.source());
-        let pipeline = material.pipeline();
+        let (pipeline, tracks) = (material.pipeline(), material.tracks());
         SYSTEM.clone_into(&mut source.author);
         source.request_id = request_id(&source.uri, &material.id());
         let outcome = tokio::task::spawn_blocking(move || read(material, dimension, &sender));
@@ -406,6 +408,7 @@ impl Reading {
             place,
             source,
             pipeline,
+            tracks,
             batches,
             outcome,
         }
@@ -440,13 +443,11 @@ impl Reading {
             Err(error) => return Err(refused(error)),
         };
         let run = core.begin_run(id, self.pipeline.clone()).await;
-        // It is there, to its end.
-        let known = matches!(run, Err(WriteError::SourceFinished { .. }));
-        if known {
+        if let Err(WriteError::SourceFinished { .. }) = run {
+            // It is there, to its end: nobody has to read it again.
+            drop(self.batches);
             built.known += 1;
-            while let Some(batch) = self.batches.recv().await {
-                progress(tracks_of(&batch).0);
-            }
+            progress(self.tracks);
             return ended(self.outcome.await);
         }
         let run = run.map_err(refused)?;

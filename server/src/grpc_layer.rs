@@ -19,9 +19,9 @@ use tower::{Layer, Service};
 
 /// A call that looks at up to a hundred photos, and may take so many times as long as others.
 const PHOTOS_METHOD: &str = "/rollcall.v1.IdentityService/EnrolPerson";
+const PHOTOS_TIMES: u32 = 12;
 /// Takes as long as it takes: the caller's own deadline bounds how long it is waited for.
 const CLUSTER_METHOD: &str = "/rollcall.v1.IdentityService/ClusterIdentities";
-const PHOTOS_TIMES: u32 = 12;
 
 /// Ends a call this much before the deadline that the transport enforces without giving a reason.
 const DEADLINE_LEAD_MAX: Duration = Duration::from_millis(5);

@@ -551,3 +551,37 @@ async fn attributes_stay_until_there_are_new_ones_and_come_back_from_the_log() {
     assert_eq!(seen(&core), [age(40.0), gender]);
     core.close().await;
 }
+
+/// Copies a folder of a core that runs, but what has a name at the top that begins with `but`. What it clears away
+/// meanwhile may be there or not, as if it were killed then.
+pub(super) fn copy(from: &Path, to: &Path, but: Option<&str>) {
+    let Some(entries) = unless_gone(std::fs::read_dir(from)) else {
+        return;
+    };
+    for entry in entries {
+        let Some(entry) = unless_gone(entry) else {
+            continue;
+        };
+        let name = entry.file_name();
+        if but.is_some_and(|but| name.to_string_lossy().starts_with(but)) {
+            continue;
+        }
+        let to = to.join(name);
+        let Some(kind) = unless_gone(entry.file_type()) else {
+            continue;
+        };
+        if kind.is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
+            copy(&entry.path(), &to, None);
+        } else {
+            unless_gone(std::fs::copy(entry.path(), to));
+        }
+    }
+}
+
+fn unless_gone<T>(found: std::io::Result<T>) -> Option<T> {
+    match found {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        found => Some(found.unwrap()),
+    }
+}

@@ -5,7 +5,9 @@ mod restart;
 
 use crate::config::Assigner;
 use crate::core::edit::{Change, Edit, Person, Photo, ProfileUpdate, Target};
-use crate::core::tests::{CONTRACT, DIMENSION, closed, exemplar, face, options, source, track};
+use crate::core::tests::{
+    CONTRACT, DIMENSION, closed, copy, exemplar, face, options, source, track,
+};
 use crate::core::{Core, CoreMetrics, CoreOptions, Observed, Opening, WriteError};
 use crate::pb;
 use rand::rngs::StdRng;
@@ -82,7 +84,7 @@ impl Stage {
             }
             Down::Killed | Down::WithoutCatalog => {
                 let folder = tempfile::tempdir().unwrap();
-                copy(self.folder.path(), folder.path());
+                copy(self.folder.path(), folder.path(), None);
                 self.core.close().await;
                 folder
             }
@@ -169,18 +171,6 @@ struct Decided {
     identity: u64,
     reason: String,
     cosine: f32,
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir_all(&to).unwrap();
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 const WITHIN: &str = "HRI_WITHIN_THRESHOLD";

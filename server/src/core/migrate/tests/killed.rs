@@ -6,7 +6,7 @@ use crate::core::contracts::Side;
 use crate::core::edit::{Change, Edit, ProfileUpdate};
 use crate::core::fill::survivors;
 use crate::core::migrate::Step;
-use crate::core::tests::{DIMENSION, closed, identities, options, sightings, source, track};
+use crate::core::tests::{DIMENSION, closed, copy, identities, options, sightings, source, track};
 use crate::core::{Contracts, Core, CoreMetrics, CoreOptions, Opening, Phase};
 use crate::error::ApiError;
 use crate::pb;
@@ -231,39 +231,6 @@ fn assert_found(data: &Path) {
             let entry = state.face(FaceId::new(face.face)).unwrap();
             assert_eq!(entry.identity.get(), face.identity);
         }
-    }
-}
-
-/// Copies a folder of a core that runs. What it clears away meanwhile may be there or not, as if it were killed then.
-fn copy(from: &Path, to: &Path, but: Option<&str>) {
-    let Some(entries) = unless_gone(std::fs::read_dir(from)) else {
-        return;
-    };
-    for entry in entries {
-        let Some(entry) = unless_gone(entry) else {
-            continue;
-        };
-        let name = entry.file_name();
-        if but.is_some_and(|but| name.to_string_lossy().starts_with(but)) {
-            continue;
-        }
-        let to = to.join(name);
-        let Some(kind) = unless_gone(entry.file_type()) else {
-            continue;
-        };
-        if kind.is_dir() {
-            std::fs::create_dir_all(&to).unwrap();
-            copy(&entry.path(), &to, None);
-        } else {
-            unless_gone(std::fs::copy(entry.path(), to));
-        }
-    }
-}
-
-fn unless_gone<T>(found: std::io::Result<T>) -> Option<T> {
-    match found {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        found => Some(found.unwrap()),
     }
 }
 
