@@ -3,8 +3,8 @@
 
     run.py --bin FOLDER [--video FILE] [--seconds S] [--out FOLDER] [--systems A,B] [--rounds N]
 
-`rollcall/facerec` is `extract --profile facerec`, `rollcall/yunet` the same with `--detector
-yunet-2023mar`, `rollcall/default` is `extract` as it is without a profile. `facerec/prepared` is
+`rollcall/facerec` is `extract --profile facerec`, `rollcall/every-frame` the same with
+`--search-every 1`, `rollcall/yunet` that with `--detector yunet-2023mar` beside, `rollcall/default` is `extract` as it is without a profile. `facerec/prepared` is
 facerec.py with the models as set-up prepares them, the very files that ours reads, and
 `facerec/shipped` with them as their packages have them (one round). Everybody has one thread and
 one and the same core; systems take turns, the fastest round counts, and the least processor time is
@@ -12,8 +12,9 @@ kept apart. The first S seconds of the film are read (0: all of it).
 
 Prints one JSON object a system, then one a comparison, and writes them to FOLDER/results.jsonl. A
 comparison of `rollcall/facerec` holds the ratios of processor and wall time to a peer's, what both
-found (compare.py), and which tolerances are kept; `cpu_ratio_bound` is what the ratio would be if
-all but the detector's network cost ours nothing: both run the same file on every frame. YuNet is
+found (compare.py), and which tolerances are kept; so does that of `rollcall/every-frame`, whose
+`cpu_ratio_bound` is what the ratio would be if all but the detector's network cost ours nothing:
+both run the same file on every frame. YuNet is
 another detector than the peer's, so that no tolerance is asked of its line. One of
 `rollcall/default` tells how much of the trajectories of `rollcall/facerec` its tracks find. The
 command fails if a system cannot be measured, or a tolerance is not kept.
@@ -45,6 +46,9 @@ import compare
 
 MOVIE = 1
 DETECT_SIZE, THREADS = 640, 1
+EVERY_FRAME = ("--search-every", "1")
+# The same tracks, boxes and cuts are asked of these; the others have other detectors or schedules.
+EQUAL = ("rollcall/facerec", "rollcall/every-frame")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -62,8 +66,10 @@ class Ours:
                    *self.flags]
         numbers = ingest.measured([str(part) for part in command], cores, log)
         found = compare.read(out)
-        told = re.search(r" in (\d+) frames", log.read_text(encoding="utf-8"))
-        numbers |= {"frames": int(told[1]), "trajectories": len(found["trajectories"]),
+        said = r" in (\d+) frames, (\d+) of them searched whole"
+        told = re.search(said, log.read_text(encoding="utf-8"))
+        numbers |= {"frames": int(told[1]), "searched": int(told[2]),
+                    "trajectories": len(found["trajectories"]),
                     "features": len(found["features"]), "cuts": len(found["cuts"])}
         return numbers, found
 
@@ -114,7 +120,8 @@ def systems(binaries, wanted, scratch):
     makers = {"rollcall/facerec": lambda: Ours(binaries),
               "facerec/prepared": lambda: Peer(prepared),
               "rollcall/default": lambda: Default(binaries),
-              "rollcall/yunet": lambda: Ours(binaries, ["--detector", "yunet-2023mar"]),
+              "rollcall/every-frame": lambda: Ours(binaries, EVERY_FRAME),
+              "rollcall/yunet": lambda: Ours(binaries, [*EVERY_FRAME, "--detector", "yunet-2023mar"]),
               "facerec/shipped": lambda: Peer(ingest.shipped_models(scratch))}
     unknown = [name for name in wanted if name not in makers]
     if unknown:
@@ -184,7 +191,7 @@ def line(name, numbers, video, seconds):
 def comparisons(numbers, found):
     """A line for each of ours and each peer."""
     peers = [name for name in numbers if name.startswith("facerec/")]
-    for name in ("rollcall/facerec", "rollcall/yunet", "rollcall/default"):
+    for name in (*EQUAL, "rollcall/yunet", "rollcall/default"):
         for peer in peers if name in numbers else ():
             ours, theirs = numbers[name], numbers[peer]
             told = {"compared": name, "to": peer}
@@ -192,8 +199,8 @@ def comparisons(numbers, found):
                      for key in ("cpu", "wall")}
             if name != "rollcall/default":
                 told |= compare.compare(found[name], found[peer])
-            if name == "rollcall/facerec":
-                if peer == "facerec/prepared":
+            if name in EQUAL:
+                if name == "rollcall/every-frame" and peer == "facerec/prepared":
                     network = theirs["stages_s"]["network"]
                     told["cpu_ratio_bound"] = round(theirs["cpu_s"] / network, 3)
                 told |= {"tolerances": compare.TOLERANCES, "kept": compare.kept(told)}

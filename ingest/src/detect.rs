@@ -71,4 +71,9 @@ pub trait Detector: Send {
         }
         Ok(suppress(found, SAME_FACE_IOU))
     }
+
+    /// Whether a smaller size costs less: `false` for a network that sees every picture at one size.
+    fn takes_any_size(&self) -> bool {
+        true
+    }
 }

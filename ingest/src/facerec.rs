@@ -16,6 +16,7 @@ mod merge;
 mod picture;
 mod predictions;
 mod scenes;
+mod search;
 mod table;
 mod tracker;
 mod trajectories;

@@ -28,6 +28,10 @@ pub(crate) struct FacerecOptions {
     /// Embed the faces of every n-th frame, and keep their pictures.
     #[arg(long, requires = "profile", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     save_every: u64,
+    /// Search every n-th frame whole, and the frames between where faces should be; 1: every frame, as facerec
+    /// does. Faces that are there in fewer frames may be missed.
+    #[arg(long, requires = "profile", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10))]
+    search_every: u64,
     /// Do not see faces whose shorter side is less.
     #[arg(long, requires = "profile", value_name = "PIXELS", default_value_t = 0)]
     min_face_size: u16,
@@ -81,6 +85,7 @@ fn film_settings(options: &Extract) -> anyhow::Result<FacerecSettings> {
         .flatten();
     Ok(FacerecSettings {
         save_every: given.save_every,
+        search_every: given.search_every,
         min_face_size: f32::from(given.min_face_size),
         iou_threshold: given.iou_threshold,
         min_trajectory: given.min_trajectory,
@@ -143,8 +148,8 @@ pub(crate) fn extract_film(options: &Extract) -> anyhow::Result<()> {
             eprintln!("rollcall-ingest: {fault}");
         }
         eprintln!(
-            "{} trajectories with {} faces in {} frames, {} cuts",
-            found.trajectories, found.features, found.frames, found.cuts
+            "{} trajectories with {} faces in {} frames, {} of them searched whole, {} cuts",
+            found.trajectories, found.features, found.frames, found.searched, found.cuts
         );
     }
     let beside = done.parent().unwrap_or(folder.root());

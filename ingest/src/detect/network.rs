@@ -146,16 +146,16 @@ impl Detector for Network {
         inputs: &DetectSizes,
     ) -> Result<Vec<DetectedFace>, InferError> {
         // A network of one size would see the same again.
-        let looks = if self.manifest.input.size.is_some() {
-            1
-        } else {
-            usize::MAX
-        };
+        let looks = if self.takes_any_size() { usize::MAX } else { 1 };
         let mut candidates = Vec::new();
         for size in inputs.iter().take(looks) {
             candidates.extend(self.candidates(picture, size)?);
         }
         self.finish(picture, candidates)
+    }
+
+    fn takes_any_size(&self) -> bool {
+        self.manifest.input.size.is_none()
     }
 }
 

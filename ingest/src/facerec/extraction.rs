@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     FacerecError, FacerecWriter, Feature, Keypoints, PixelBox, Trajectory,
     picture::face_picture,
+    search::{Search, Searched},
     tracker::{SortRules, SortTracker, Track},
 };
 use crate::{
@@ -23,13 +24,16 @@ use crate::{
 
 /// Frames that may wait between the two threads.
 const QUEUE_FRAMES: usize = 4;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What facerec's `extract.py` is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FacerecSettings {
     /// Faces of every n-th frame are embedded, and their pictures kept.
     pub save_every: u64,
+    /// Every n-th frame is searched whole, as are those whose faces are embedded and the ends of shots;
+    /// between, faces are looked for where they should be. 1: every frame, as facerec does.
+    pub search_every: u64,
     /// Faces whose shorter side is less, in pixels, are not seen.
     pub min_face_size: f32,
     /// Least IoU of a box and the one foreseen for the frame.
@@ -48,6 +52,7 @@ impl Default for FacerecSettings {
     fn default() -> Self {
         Self {
             save_every: 5,
+            search_every: 5,
             min_face_size: 0.0,
             iou_threshold: 0.5,
             min_trajectory: 3,
@@ -76,8 +81,12 @@ impl FacerecSettings {
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FacerecSummary {
-    /// Frames searched for faces.
+    /// Frames.
     pub frames: u64,
+    /// Of these, searched whole.
+    pub searched: u64,
+    /// Windows in which a face was looked for in the others.
+    pub windows: u64,
     /// Cuts.
     pub cuts: u64,
     /// Trajectories.
@@ -87,7 +96,7 @@ pub struct FacerecSummary {
 }
 
 /// Finds, follows and embeds the faces of a film as facerec does: in every frame, by its tracker and its
-/// rule for shots; with our detector and embedder.
+/// rule for shots; with our detector and embedder, and with fewer searches ([`FacerecSettings::search_every`]).
 pub struct Extraction {
     settings: FacerecSettings,
     detector: Box<dyn Detector>,
@@ -161,7 +170,7 @@ struct Kept {
 struct Film<'a> {
     settings: FacerecSettings,
     rules: SortRules,
-    detector: Box<dyn Detector>,
+    search: Search,
     embedder: Box<dyn Embedder>,
     plan: &'a CutPlan,
     tracker: SortTracker<Kept>,
@@ -185,7 +194,11 @@ impl<'a> Film<'a> {
         };
         Self {
             rules,
-            detector: extraction.detector,
+            search: Search::new(
+                extraction.detector,
+                settings.detect_sizes.clone(),
+                settings.search_every > 1,
+            ),
             embedder: extraction.embedder,
             plan,
             tracker: SortTracker::new(rules),
@@ -229,10 +242,28 @@ impl<'a> Film<'a> {
             self.close_shot()?;
         }
         let picture = self.picture(frame)?;
+        let settings = &self.settings;
+        let is_nth = |n: u64| number.is_multiple_of(n.max(1));
+        let whole = is_nth(settings.search_every)
+            || is_nth(settings.save_every)
+            || self.plan.has_cut(number + 1);
+        let searched = self.search.next(number, picture, whole)?;
+        self.follow_all(searched)
+    }
+
+    fn follow_all(&mut self, searched: Vec<Searched>) -> Result<(), FacerecError> {
+        searched
+            .into_iter()
+            .try_for_each(|frame| self.follow(frame))
+    }
+
+    fn follow(&mut self, frame: Searched) -> Result<(), FacerecError> {
+        let Searched {
+            number,
+            picture,
+            faces,
+        } = frame;
         self.size = (picture.width(), picture.height());
-        let faces = self
-            .detector
-            .detect_at(picture.view(), &self.settings.detect_sizes)?;
         let least = self.settings.min_face_size;
         let large = |face: &DetectedFace| face.rect.width.min(face.rect.height) >= least;
         let faces: Vec<_> = faces.into_iter().filter(large).collect();
@@ -319,6 +350,8 @@ impl<'a> Film<'a> {
 
     /// All tracks end, and everything that waits is written.
     fn close_shot(&mut self) -> Result<(), FacerecError> {
+        let searched = self.search.end_shot()?;
+        self.follow_all(searched)?;
         let over = self.tracker.close_all();
         self.end(over)?;
         self.write_trajectories()?;
@@ -351,6 +384,8 @@ impl<'a> Film<'a> {
     fn finish(mut self) -> Result<FacerecSummary, FacerecError> {
         self.close_shot()?;
         self.writer.finish()?;
+        let looks = self.search.looks();
+        (self.found.searched, self.found.windows) = (looks.whole, looks.windows);
         Ok(self.found)
     }
 }
