@@ -272,7 +272,8 @@ impl Eye {
         let longest = picture.width().max(picture.height()) as f32;
         let largest = self.sizes.largest().get() as f32;
         let side_min = WINDOW_SIDE as f32 * longest / (largest * ENLARGED_MAX);
-        let side = (place.width.max(place.height) * WINDOW_BOXES).max(side_min);
+        let side = place.width.max(place.height) * WINDOW_BOXES;
+        let side = side.min(longest).max(side_min);
         let (window, corner) = cut(picture.view(), place.center(), side);
         let size = DetectSize::longest_side(WINDOW_SIDE);
         let faces = self.detector.detect(window.view(), size)?;
