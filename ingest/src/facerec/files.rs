@@ -244,9 +244,12 @@ impl FacerecWriter {
         }
         let files = folder.files_of((begin, end));
         // Several shards may be empty at one place, and their files have one name, but not before they have it.
-        let open = |path: &Path| match begin == end {
-            true => Unfinished::create_at(path, beside(path)),
-            false => Unfinished::create(path),
+        let open = |path: &Path| {
+            if begin == end {
+                Unfinished::create_at(path, beside(path))
+            } else {
+                Unfinished::create(path)
+            }
         };
         Ok(Self {
             trajectories: open(&files.trajectories)?,
