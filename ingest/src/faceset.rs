@@ -65,6 +65,16 @@ fn check_rows(path: &Path, found: usize, faces: usize) -> Result<(), FaceSetErro
     Err(kind_error(path, why))
 }
 
+/// Whether the faces may have several embeddings, each with the name of a model.
+fn has_models(path: &Path) -> bool {
+    if path.is_dir() {
+        return facerec::is_one(path);
+    }
+    path.extension()
+        .is_some_and(|extension| extension == "jsonl")
+}
+
+pub(crate) const MISSING: &str = "there is no such file or folder";
 /// What a folder must be.
 const KINDS: &str = "neither an extracted folder (log/, tracks.jsonl), a data or index folder (index/manifest), a film of facerec's \
      (features.jsonl), nor a channel of streamface's (features/, metadata/)";
@@ -203,21 +213,30 @@ impl FaceSet {
     }
 
     /// Reads all faces of
-    /// - a file of vectors: `.npy`, `.jsonl` or `.parquet`, with its side files; `model` chooses among the embeddings of
-    ///   a `.jsonl` file that has several;
+    /// - a file of vectors: `.npy`, `.jsonl` or `.parquet`, with its side files;
     /// - streamface's features: a `.pkl` file, or a channel's folder with its matches and annotations;
     /// - a film's folder of facerec's, with its trajectories and clusters;
     /// - a folder that `rollcall-ingest extract` wrote;
     /// - an index folder, or the data folder of a server that does not run: whoever a search can find.
     ///
+    /// `model` chooses among the embeddings of a `.jsonl` file or of a film that has several; empty: nothing is chosen.
+    ///
     /// # Errors
     /// [`FaceSetError`]: which file, which row, what is wrong.
     pub fn read(path: &Path, model: &str, sides: &SideFiles) -> Result<Self, FaceSetError> {
+        let found = path.try_exists();
+        if !found.map_err(|why| kind_error(path, why.to_string()))? {
+            return Err(kind_error(path, MISSING));
+        }
+        if !model.is_empty() && !has_models(path) {
+            let why = format!("has one embedding a face; there is no model {model} to choose");
+            return Err(kind_error(path, why));
+        }
         let set = if path.is_dir() {
             match Folder::of(path) {
                 Some(Folder::Extracted) => extracted::read(path)?,
                 Some(Folder::Index(folder)) => index::read(&folder)?,
-                Some(Folder::Facerec) => facerec::read(path)?,
+                Some(Folder::Facerec) => facerec::read(path, model)?,
                 Some(Folder::Streamface) => streamface::read(path)?,
                 None => return Err(kind_error(path, KINDS)),
             }
@@ -365,7 +384,7 @@ mod tests {
             assert!(error.to_string().contains(said), "{error}");
         };
         let folder = channel("Face 1,Face 2\nalone\n", "{\"labels\":{}}");
-        check(folder.path(), "line 2: not two faces");
+        check(folder.path(), "line 2: has 1 columns, two are wanted");
         let folder = channel("Face 1,Face 2\n", "{\"labels\":{\"x\":{}}}");
         check(folder.path(), "missing field `label`");
         std::fs::write(
@@ -374,9 +393,44 @@ mod tests {
         )
         .unwrap();
         check(folder.path(), "would run os.system");
-        check(
-            tempfile::tempdir().unwrap().path(),
-            "neither an extracted folder",
-        );
+        let empty = tempfile::tempdir().unwrap();
+        check(empty.path(), "neither an extracted folder");
+        check(&empty.path().join("gone.npy"), MISSING);
+        check(&empty.path().join("gone"), MISSING);
+    }
+
+    #[test]
+    fn a_model_is_chosen_where_there_are_several_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |frame: u64, of_models: &str| {
+            format!(
+                "{{\"frame\":{frame},\"tag\":\"7:{frame}:1_2_3_4\",\"box\":[1,2,3,4],{of_models}}}\n"
+            )
+        };
+        let write = |lines: [&str; 2]| {
+            let text = line(1, lines[0]) + &line(2, lines[1]);
+            std::fs::write(folder.path().join("features.jsonl"), text).unwrap();
+        };
+        let read = |model| FaceSet::read(folder.path(), model, &SideFiles::default());
+        let two = "\"embeddings\":{\"a\":[1,0],\"b\":[0,1]}";
+        write([two, two]);
+        assert_eq!(read("").unwrap().embedding(1), [1.0, 0.0]);
+        assert_eq!(read("b").unwrap().embedding(1), [0.0, 1.0]);
+        let fails = |model, said: &str| {
+            let error = read(model).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        };
+        fails("c", "line 1: no embedding of model c; there are a, b");
+        let one = "\"embedding\":[1,0]";
+        write([one, one]);
+        assert_eq!(read("").unwrap().len(), 2);
+        fails("a", "line 1: one embedding, of no named model");
+        write([two, one]);
+        fails("a", "line 2: one embedding, of no named model");
+
+        let channel = channel("Face 1,Face 2\n", "{\"labels\":{}}");
+        let error = FaceSet::read(channel.path(), "a", &SideFiles::default()).unwrap_err();
+        let said = "has one embedding a face; there is no model a to choose";
+        assert!(error.to_string().contains(said), "{error}");
     }
 }

@@ -201,17 +201,81 @@ pub fn write_beside<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    let drawn = RandomState::new().build_hasher().finish();
-    name.push(format!(".{drawn:016x}.tmp"));
-    let beside = path.with_file_name(name);
+    let beside = beside(path);
     let place = || {
         fs::File::open(&beside)?
             .sync_all()
-            .and_then(|()| fs::rename(&beside, path))
+            .and_then(|()| rename(&beside, path))
     };
     let written = write(&beside).and_then(|()| Ok(place()?));
     written.inspect_err(|_| drop(fs::remove_file(&beside)))
+}
+
+/// A name in the same folder that nobody else uses.
+pub(crate) fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    let drawn = RandomState::new().build_hasher().finish();
+    name.push(format!(".{drawn:016x}.tmp"));
+    path.with_file_name(name)
+}
+
+/// Gives a file, which is on the disk, its name; once this returns, the name is there too.
+///
+/// # Errors
+/// The system's refusal.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_names(to)
+}
+
+/// Gives a folder its name once all that is in it is on the disk; once this returns, the name is there too.
+///
+/// # Errors
+/// The system's refusal.
+pub fn rename_folder(from: &Path, to: &Path) -> io::Result<()> {
+    sync_tree(from)?;
+    rename(from, to)
+}
+
+/// Waits until the names beside `path` are on the disk.
+fn sync_names(path: &Path) -> io::Result<()> {
+    // Elsewhere a folder cannot be opened as a file.
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Waits until everything in a folder is on the disk.
+///
+/// Cost: one request for the whole file system. One for each file would be thousands where there are pictures.
+///
+/// # Errors
+/// The system's refusal.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_tree(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fs::File::open(folder)?)?)
+}
+
+/// Waits until everything in a folder is on the disk.
+///
+/// # Errors
+/// The system's refusal.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            fs::File::open(&path)?.sync_all()?;
+            sync_names(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file of these bytes by [`write_beside`].
@@ -238,6 +302,32 @@ mod tests {
             found.files.iter().all(|file| file.starts_with(&found.base)),
             "{pattern}"
         );
+    }
+
+    #[test]
+    fn a_file_or_a_folder_is_there_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_whole(&path, b"one").unwrap();
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        let fails = |beside: &Path| {
+            fs::write(beside, "half")?;
+            Err(io::Error::other("no more"))
+        };
+        assert!(write_beside(&path, fails).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        let part = folder.path().join("f.part");
+        fs::create_dir_all(part.join("b")).unwrap();
+        fs::write(part.join("b/c"), "x").unwrap();
+        rename_folder(&part, &folder.path().join("f")).unwrap();
+        assert_eq!(fs::read(folder.path().join("f/b/c")).unwrap(), b"x");
+        assert!(rename_folder(&part, &folder.path().join("g")).is_err());
+        let names = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 2, "nothing else is left");
+        assert_ne!(beside(&path), beside(&path));
+        // A name alone is one in the folder where one is.
+        sync_names(Path::new("a.txt")).unwrap();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rollcall_ingest::evaluate::{
     report::{Report, Section, Table},
     sample::Sample,
 };
-use serde_json::to_value;
+use serde_json::{Value, to_value};
 
 use crate::run_evaluate::{Input, Output, accept_sections, count, interval, name_of, rate};
 
@@ -33,10 +33,15 @@ pub(crate) struct Calibrate {
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
     /// Pairs of one track are left out.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pairs")]
     across_tracks: bool,
     /// All pairs of so many faces are compared; of more, so many are drawn.
-    #[arg(long, value_name = "N", default_value_t = 30_000)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 30_000,
+        conflicts_with = "pairs"
+    )]
     max_rows: usize,
     /// Put the threshold into this embedder's manifest (models/ID.toml), from which the server has it.
     #[arg(long, value_name = "FILE")]
@@ -45,7 +50,7 @@ pub(crate) struct Calibrate {
     #[arg(long, value_name = "ID")]
     contract: Option<String>,
     /// What faces and people are drawn by.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "pairs")]
     seed: u64,
     #[command(flatten)]
     output: Output,
@@ -57,8 +62,8 @@ pub(crate) fn calibrate(options: &Calibrate) -> anyhow::Result<()> {
         wanted > 0.0 && wanted < 1.0,
         "--false-match-rate {wanted}: a rate between 0 and 1 is wanted"
     );
-    let (found, cosines, lead) = measure(options)?;
-    let mut report = report(options, &found, &cosines, lead)?;
+    let (found, cosines, mut report) = measure(options)?;
+    complete(options, &found, &cosines, &mut report);
     if let Some(path) = &options.write {
         let written = calibrate::write_manifest(path, &found, options.contract.as_deref())?;
         report.lead.push(format!(
@@ -77,14 +82,23 @@ pub(crate) fn calibrate(options: &Calibrate) -> anyhow::Result<()> {
     options.output.give(&report)
 }
 
-fn measure(options: &Calibrate) -> anyhow::Result<(Calibration, Cosines, String)> {
+/// What was found, and a report that says of what.
+fn measure(options: &Calibrate) -> anyhow::Result<(Calibration, Cosines, Report)> {
+    let of = |path: &Path, lead: String, numbers: Value| Report {
+        title: format!("Calibration: {}", name_of(path)),
+        lead: vec![lead],
+        sections: Vec::new(),
+        numbers,
+        files: Vec::new(),
+    };
     let input = options.input.read()?;
     let wanted = options.false_match_rate;
     if let Some(path) = &options.pairs {
         let pairs = pairs::read(path, &input.faces, Side::Face, 1)?;
         let (found, cosines) = calibrate::from_pairs(&pairs, wanted)?;
         let lead = format!("{} pairs of {}.", pairs.len(), name_of(path));
-        return Ok((found, cosines, lead));
+        let report = of(path, lead, to_value(&found)?);
+        return Ok((found, cosines, report));
     }
     let sample = Sample::of(
         &input.faces,
@@ -95,7 +109,12 @@ fn measure(options: &Calibrate) -> anyhow::Result<(Calibration, Cosines, String)
     drop(input);
     let (found, cosines) =
         calibrate::from_gallery(&sample, wanted, options.across_tracks, options.seed)?;
-    let drawn = if sample.is_sampled() {
+    let drawn = if sample.has_drawn_people() {
+        format!(
+            ", drawn from {} faces of {} people",
+            sample.of, sample.people_of
+        )
+    } else if sample.is_sampled() {
         format!(", drawn from {}", sample.of)
     } else {
         String::new()
@@ -107,15 +126,20 @@ fn measure(options: &Calibrate) -> anyhow::Result<(Calibration, Cosines, String)
         sample.noise,
         sample.unlabelled
     );
-    Ok((found, cosines, lead))
+    let mut numbers = to_value(&found)?;
+    for (name, count) in [
+        ("faces", sample.len()),
+        ("faces_of", sample.of),
+        ("people", sample.labels.len()),
+        ("people_of", sample.people_of),
+    ] {
+        numbers[name] = count.into();
+    }
+    let report = of(&options.input.faces, lead, numbers);
+    Ok((found, cosines, report))
 }
 
-fn report(
-    options: &Calibrate,
-    found: &Calibration,
-    cosines: &Cosines,
-    lead: String,
-) -> anyhow::Result<Report> {
+fn complete(options: &Calibrate, found: &Calibration, cosines: &Cosines, report: &mut Report) {
     let mut table = Table::new(
         "calibration",
         "The threshold and what it comes to",
@@ -146,29 +170,21 @@ fn report(
         count(found.different_pairs),
         "-".into(),
     ]);
-    let mut sections = vec![Section {
+    report.sections.push(Section {
         heading: format!("A false match rate of {:e}", found.wanted),
         notes: notes(found),
         tables: vec![table],
         plots: Vec::new(),
-    }];
-    let mut numbers = to_value(found)?;
+    });
+    let numbers = &mut report.numbers;
     if let Some((of_pairs, values)) = accept_sections(cosines, &[found.wanted]) {
-        sections.extend(of_pairs);
+        report.sections.extend(of_pairs);
         numbers["pairs"] = values;
     }
     numbers["manifest"] = calibrate::snippet(found).into();
     if let Some(contract) = &options.contract {
         numbers["contract"] = contract.clone().into();
     }
-    let from: &Path = options.pairs.as_deref().unwrap_or(&options.input.faces);
-    Ok(Report {
-        title: format!("Calibration: {}", name_of(from)),
-        lead: vec![lead],
-        sections,
-        numbers,
-        files: Vec::new(),
-    })
 }
 
 fn notes(found: &Calibration) -> Vec<String> {

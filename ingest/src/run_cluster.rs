@@ -155,6 +155,12 @@ pub(crate) fn cluster(options: &Cluster) -> anyhow::Result<()> {
     progress.set_message("reading");
     let began = Instant::now();
     let faces = options.faces.read()?;
+    if let Some(out) = &options.out {
+        folders::check(options.faces.path(), &faces, out)?;
+    }
+    if let Some(path) = &options.diff {
+        folders::check_place(path)?;
+    }
     let read = began.elapsed();
     let began = Instant::now();
     let labels = by_size(&labels(options, &faces, &progress)?);

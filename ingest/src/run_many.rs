@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, bail};
 
 use rollcall_ingest::{
-    extract::prepare_folder, files::find_files, observe::mask_credentials, source::StopToken,
+    extract::prepare_folder,
+    files::{find_files, rename_folder},
+    observe::mask_credentials,
+    source::StopToken,
 };
 
 /// A video and the folder that is to be its own.
@@ -132,7 +135,7 @@ pub(crate) fn replace(from: &Path, to: &Path) -> anyhow::Result<()> {
     if to.exists() {
         remove(to)?;
     }
-    fs::rename(from, to)
+    rename_folder(from, to)
         .with_context(|| format!("{} cannot be named {}", from.display(), to.display()))
 }
 

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use rollcall_ingest::{
     extract::{find_shards, merge as merge_shards, prepare_folder},
     facerec::{self, FacerecFolder, MergeOptions},
+    files::rename_folder,
 };
 
 /// Options of `merge`.
@@ -20,38 +21,23 @@ pub(crate) struct Merge {
     #[arg(long, value_name = "FOLDER", required_unless_present = "profile")]
     out: Option<PathBuf>,
     /// Replace an earlier extraction in the folder.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "profile")]
     force: bool,
     /// Put the shards together that lie in films' folders as facerec writes them, in these folders.
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "out")]
     profile: Option<MergeProfile>,
     /// A film's folder, or a pattern for several, such as 'data/*-data'; as FOLDER.
-    #[arg(long, value_name = "PATTERN", requires = "profile")]
+    #[arg(long, value_name = "PATTERN")]
     path: Vec<String>,
-    /// Least overlap (IoU) of boxes that belong together.
-    #[arg(
-        long,
-        value_name = "SHARE",
-        default_value_t = 0.5,
-        help_heading = "With --profile facerec"
-    )]
-    iou_threshold: f64,
-    /// Frames at the beginning of a shard in which trajectories of the one before may go on.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 5,
-        help_heading = "With --profile facerec"
-    )]
-    overlap: u64,
-    /// Leave out trajectories whose boxes all have a shorter side below this.
-    #[arg(
-        long,
-        value_name = "PIXELS",
-        default_value_t = 50,
-        help_heading = "With --profile facerec"
-    )]
-    min_face_size: u16,
+    /// Least overlap (IoU) of boxes that belong together [default: 0.5].
+    #[arg(long, value_name = "SHARE", help_heading = "With --profile facerec")]
+    iou_threshold: Option<f64>,
+    /// Frames at the beginning of a shard in which trajectories of the one before may go on [default: 5].
+    #[arg(long, value_name = "N", help_heading = "With --profile facerec")]
+    overlap: Option<u64>,
+    /// Leave out trajectories whose boxes all have a shorter side below this [default: 50].
+    #[arg(long, value_name = "PIXELS", help_heading = "With --profile facerec")]
+    min_face_size: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,8 +49,30 @@ enum MergeProfile {
 pub(crate) fn merge(options: &Merge) -> anyhow::Result<()> {
     match (&options.profile, &options.out) {
         (Some(MergeProfile::Facerec), _) => merge_films(options),
-        (None, Some(out)) => merge_parts(&options.folders, out, options.force),
+        (None, Some(out)) => {
+            options.refuse_of_profile()?;
+            merge_parts(&options.folders, out, options.force)
+        }
         (None, None) => bail!("say where to with --out FOLDER"),
+    }
+}
+
+impl Merge {
+    /// clap's `requires` says nothing here: `--profile` conflicts with `--out`, which is there.
+    fn refuse_of_profile(&self) -> anyhow::Result<()> {
+        let given = [
+            ("--path", !self.path.is_empty()),
+            ("--iou-threshold", self.iou_threshold.is_some()),
+            ("--overlap", self.overlap.is_some()),
+            ("--min-face-size", self.min_face_size.is_some()),
+        ];
+        for (option, is_given) in given {
+            ensure!(
+                !is_given,
+                "{option} is of --profile facerec; what goes to --out has no use for it"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -88,7 +96,7 @@ fn merge_parts(folders: &[PathBuf], out: &Path, force: bool) -> anyhow::Result<(
     prepare_folder(&unfinished, true)?;
     let merged = merge_shards(&shards, &unfinished)?;
     prepare_folder(out, force)?;
-    std::fs::rename(&unfinished, out).with_context(|| out.display().to_string())?;
+    rename_folder(&unfinished, out).with_context(|| out.display().to_string())?;
     eprintln!(
         "{} tracks ({} exemplars) of {} shards; written to {}",
         merged.tracks,
@@ -120,17 +128,17 @@ fn merge_films(options: &Merge) -> anyhow::Result<()> {
     if folders.is_empty() {
         bail!("say which film's folder: --path FOLDER/NUMBER-data");
     }
-    if !(0.0..1.0).contains(&options.iou_threshold) {
-        bail!(
-            "--iou-threshold {} is no share from 0 to below 1",
-            options.iou_threshold
-        );
-    }
+    let usual = MergeOptions::default();
     let rules = MergeOptions {
-        iou_threshold: options.iou_threshold,
-        overlap: options.overlap,
-        min_face_size: i64::from(options.min_face_size),
+        iou_threshold: options.iou_threshold.unwrap_or(usual.iou_threshold),
+        overlap: options.overlap.unwrap_or(usual.overlap),
+        min_face_size: options.min_face_size.map_or(usual.min_face_size, i64::from),
     };
+    ensure!(
+        (0.0..1.0).contains(&rules.iou_threshold),
+        "--iou-threshold {} is no share from 0 to below 1",
+        rules.iou_threshold
+    );
     for folder in folders {
         let folder = FacerecFolder::open(&folder)?;
         let merged = facerec::merge(&folder, &rules)?;

@@ -257,6 +257,20 @@ fn a_damaged_shard_is_refused_with_its_line() {
     let alone = find_shards(&[shards[1].0.clone()]).unwrap_err().to_string();
     assert!(alone.starts_with("SHARD_INCOMPLETE"), "{alone}");
     let empty = tempfile::tempdir().unwrap();
+    let begun = ShardInfo::folder(empty.path(), 0, 2);
+    fs::create_dir(&begun).unwrap();
+    for alone in [
+        find_shards(std::slice::from_ref(&begun)).unwrap_err(),
+        ShardInfo::read(&begun.join(SHARD_FILE)).unwrap_err(),
+    ] {
+        let said = alone.to_string();
+        let why = "shard-000-of-002: there is no shard.json";
+        assert!(
+            said.starts_with("SHARD_INCOMPLETE") && said.contains(why),
+            "{said}"
+        );
+    }
+    fs::remove_dir(&begun).unwrap();
     let none = find_shards(&[empty.path().to_owned()])
         .unwrap_err()
         .to_string();

@@ -422,7 +422,16 @@ fn bad_input_is_refused_with_a_code() {
         "calibrate faces.jsonl --false-match-rate 1e-6",
         "UNRESOLVABLE: 6600 pairs of two people cannot show",
     );
-    corpus.fails("evaluate features gone.npy", "BAD_FEATURES: gone.npy");
+    for gone in ["gone.npy", "gone"] {
+        corpus.fails(
+            &format!("evaluate features {gone}"),
+            &format!("BAD_FEATURES: {gone}: there is no such file or folder"),
+        );
+    }
+    corpus.fails(
+        "evaluate annotations gone one.csv",
+        "FILE: gone: there is no such file or folder",
+    );
     corpus.put("one.csv", "name,label\nx,1\n");
     corpus.fails(
         "evaluate annotations gone.csv one.csv",
@@ -433,8 +442,92 @@ fn bad_input_is_refused_with_a_code() {
         "BAD_FEATURES: nothing",
     );
     fs::create_dir_all(corpus.at("photos/ann")).unwrap();
+    corpus.fails(
+        "evaluate features photos --assets none",
+        "(features/, metadata/); nor has it folders of photos, one a person",
+    );
+    corpus.put("photos/ann/1.jpg", "");
     corpus.fails_after(
         "evaluate features photos --assets none",
         "photos need models",
     );
+}
+
+#[test]
+fn options_that_would_be_ignored_are_refused() {
+    let corpus = Corpus::new();
+    corpus.put("pairs.csv", "a,b,same\n0,1,1\n0,10,0\n");
+    for option in [
+        "--across-tracks",
+        "--max-rows 10",
+        "--nearest 3",
+        "--thresholds 0.2",
+        "--seed 2",
+    ] {
+        corpus.fails_after(
+            &format!("evaluate features faces.jsonl --pairs pairs.csv {option}"),
+            option.split(' ').next().unwrap(),
+        );
+    }
+    for option in ["--across-tracks", "--max-rows 10", "--seed 2"] {
+        corpus.fails_after(
+            &format!("calibrate faces.jsonl --pairs pairs.csv {option}"),
+            "cannot be used with",
+        );
+    }
+    fs::create_dir_all(corpus.at("photos/ann")).unwrap();
+    corpus.put("photos/ann/1.jpg", "");
+    let of_photos = [
+        "--labels x.csv",
+        "--identities x.npy",
+        "--tracks x.npy",
+        "--names x.txt",
+        "--model x",
+    ];
+    for option in of_photos {
+        let name = option.split(' ').next().unwrap();
+        let said = format!("{name}: photos is a folder of photos");
+        corpus.fails(&format!("evaluate clusters photos {option}"), &said);
+    }
+    for option in ["--gallery-labels x.csv", "--gallery-names x.txt"] {
+        let name = option.split(' ').next().unwrap();
+        let said = format!("{name}: photos is a folder of photos");
+        let command = "evaluate identification faces.jsonl --gallery photos";
+        corpus.fails(&format!("{command} {option}"), &said);
+    }
+    for option in [
+        "--iou-threshold 0.5",
+        "--overlap 5",
+        "--min-face-size 50",
+        "--path x",
+    ] {
+        let name = option.split(' ').next().unwrap();
+        let said = format!("rollcall-ingest: {name} is of --profile facerec");
+        corpus.fails_after(&format!("merge parts --out out {option}"), &said);
+    }
+    corpus.fails_after(
+        "merge 7-data --profile facerec --force",
+        "cannot be used with",
+    );
+}
+
+#[test]
+fn people_are_drawn_where_two_faces_of_each_are_too_many() {
+    let corpus = Corpus::new();
+    let counts = |found: &Value| {
+        ["faces", "faces_of", "people", "people_of"].map(|name| found[name].as_u64().unwrap())
+    };
+    let found = corpus.json("evaluate features faces.jsonl --max-rows 10 --out out");
+    assert_eq!(counts(&found), [10, 120, 5, 12]);
+    let page = fs::read_to_string(corpus.at("out/report.html")).unwrap();
+    assert!(page.contains("5 of 12 people and 10 of 120 faces were drawn"));
+    let written = fs::read(corpus.at("out/report.json")).unwrap();
+    assert_eq!(
+        counts(&serde_json::from_slice(&written).unwrap()),
+        [10, 120, 5, 12]
+    );
+    let found = corpus.json("evaluate features faces.jsonl --max-rows 60");
+    assert_eq!(counts(&found), [60, 120, 12, 12]);
+    let found = corpus.json("calibrate faces.jsonl --max-rows 20 --false-match-rate 1e-1");
+    assert_eq!(counts(&found), [20, 120, 10, 12]);
 }

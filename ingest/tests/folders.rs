@@ -181,6 +181,38 @@ fn a_film_is_clustered_a_trajectory_at_a_time() {
 }
 
 #[test]
+fn what_cannot_be_written_is_said_before_anything_is_clustered() {
+    let folder = tempfile::tempdir().unwrap();
+    let film_folder = folder.path().join("7-data");
+    film(&film_folder);
+    fs::write(
+        folder.path().join("annotations.json"),
+        "{\"labels\": {\"x\": {}}}",
+    )
+    .unwrap();
+    let plain = folder.path().join("plain.jsonl");
+    fs::write(&plain, "{\"embedding\":[1,0]}\n{\"embedding\":[0,1]}\n").unwrap();
+    let check = |from: &Path, out: &str, why: &str| {
+        // Labels of this method would be refused too: nothing comes to that.
+        let (from, out) = (text(from), text(&folder.path().join(out)));
+        let method = ["--method", "facerec", "--min-size", "30"];
+        let refused = run(&[&["cluster", &from, "--out", &out][..], &method].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(said.contains(why), "{said}");
+    };
+    check(&plain, "clusters.json", "cluster a film's folder");
+    check(&plain, "annotations_manual.json", "its faces have no names");
+    check(&film_folder, "annotations.json", "missing field `label`");
+    check(
+        &film_folder,
+        "gone/labels.npy",
+        "no such folder to write to",
+    );
+    check(&film_folder, "7-data/clusters.json", "none can be so");
+}
+
+#[test]
 fn a_channel_becomes_the_table_that_its_users_train_on() {
     let folder = tempfile::tempdir().unwrap();
     channel(folder.path());

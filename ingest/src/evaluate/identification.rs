@@ -8,7 +8,7 @@
 
 mod people;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -313,7 +313,8 @@ impl Searches {
 
 /// The share of searches that hit, and its interval.
 fn share_of(searches: impl Iterator<Item = (i64, bool)>) -> (f64, Interval) {
-    let mut groups: HashMap<(i64, usize), (f64, f64)> = HashMap::new();
+    // In the order of people: a sum of floats depends on its order.
+    let mut groups: BTreeMap<(i64, usize), (f64, f64)> = BTreeMap::new();
     for (at, (person, hit)) in searches.enumerate() {
         // Of nobody in particular it is not known which are one person: each counts as one.
         let alone = if person < 0 { at } else { 0 };

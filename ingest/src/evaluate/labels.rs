@@ -22,7 +22,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::EvaluateError;
-use crate::faceset::{FaceSet, FaceSetError};
+use crate::{
+    faceset::{FaceSet, FaceSetError, MISSING},
+    lines::Lines,
+    table::{Row, Table, TableError},
+};
 
 /// The words that labels are, by their numbers; empty if they are numbers.
 pub type Words = BTreeMap<i64, String>;
@@ -44,6 +48,10 @@ impl Labels {
     /// # Errors
     /// [`EvaluateError::Io`] or [`EvaluateError::Format`].
     pub fn read(path: &Path) -> Result<Self, EvaluateError> {
+        if !path.try_exists().map_err(EvaluateError::io(path))? {
+            let why = std::io::Error::new(std::io::ErrorKind::NotFound, MISSING);
+            return Err(EvaluateError::io(path)(why));
+        }
         let extension = path.extension().and_then(|extension| extension.to_str());
         match extension {
             Some("npy") => Array::read_integers(path)
@@ -257,71 +265,51 @@ pub fn read_names(path: &Path, faces: usize) -> Result<Vec<String>, EvaluateErro
 /// has one.
 ///
 /// # Errors
-/// [`EvaluateError::Io`].
+/// [`EvaluateError::Io`]; [`EvaluateError::Format`] with the line.
 pub fn names_of_jsonl(path: &Path) -> Result<Option<Vec<String>>, EvaluateError> {
     #[derive(serde::Deserialize)]
     struct Line {
-        name: Option<String>,
-        tag: Option<String>,
+        name: Option<Value>,
+        tag: Option<Value>,
     }
-    let text = read_text(path)?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let names = lines.map(|line| {
-        let line: Line = serde_json::from_str(line).ok()?;
-        line.name.or(line.tag)
-    });
-    Ok(names.collect())
+    let bad = |(line, why)| EvaluateError::format(path, format!("line {line}: {why}"));
+    let mut names = Vec::new();
+    for line in Lines::open(path).map_err(EvaluateError::io(path))? {
+        let (number, text) = line.map_err(bad)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let line = serde_json::from_str(&text).map_err(|why| bad((number, why.to_string())));
+        let Line { name, tag } = line?;
+        let Some(Value::String(name)) = name.or(tag) else {
+            return Ok(None);
+        };
+        names.push(name);
+    }
+    Ok(Some(names))
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<String, EvaluateError> {
     fs::read_to_string(path).map_err(EvaluateError::io(path))
 }
 
-/// The fields of a line of a `.csv` file, quotes undone; `None` if a quote is not closed.
-pub(crate) fn csv_fields(line: &str) -> Option<Vec<String>> {
-    let (mut fields, mut field) = (Vec::new(), String::new());
-    let mut chars = line.chars().peekable();
-    let mut quoted = false;
-    while let Some(char) = chars.next() {
-        match (char, quoted) {
-            ('"', true) if chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            ('"', _) => quoted = !quoted,
-            (',', false) => fields.push(std::mem::take(&mut field).trim().to_owned()),
-            (other, _) => field.push(other),
-        }
-    }
-    fields.push(field.trim().to_owned());
-    (!quoted).then_some(fields)
-}
-
 fn read_csv(path: &Path, text: &str) -> Result<Labels, EvaluateError> {
-    let bad = |line: usize, why: &str| EvaluateError::format(path, format!("line {line}: {why}"));
-    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
-    let header = lines.next().and_then(|(_, line)| csv_fields(line));
-    let header = header.unwrap_or_default();
-    let column = |names: &[&str]| {
-        let is_one = |field: &String| names.contains(&field.to_ascii_lowercase().as_str());
-        header.iter().position(is_one)
-    };
+    let bad = |why: TableError| EvaluateError::format(path, why.to_string());
+    let table = Table::new(text).map_err(bad)?;
     let columns = (
-        column(&["name", "face", "file", "filename"]),
-        column(&["label", "identity", "person", "class"]),
+        table.column(&["name", "face", "file", "filename"]),
+        table.column(&["label", "identity", "person", "class"]),
     );
     let (Some(name), Some(label)) = columns else {
-        return Err(bad(1, "the header must be name,label"));
+        let why = "line 1: the header must be name,label";
+        return Err(EvaluateError::format(path, why));
     };
-    let mut entries = Vec::new();
-    for (at, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        let fields = csv_fields(line).ok_or_else(|| bad(at + 1, "a quote is not closed"))?;
-        let (Some(name), Some(label)) = (fields.get(name), fields.get(label)) else {
-            return Err(bad(at + 1, "has fewer fields than the header"));
-        };
-        entries.push((name.clone(), label.clone()));
-    }
-    by_name(path, entries)
+    let entry = |row: Result<Row, TableError>| {
+        let row = row?;
+        Ok((row.field(name)?.to_owned(), row.field(label)?.to_owned()))
+    };
+    let entries = table.map(entry).collect::<Result<_, _>>();
+    by_name(path, entries.map_err(bad)?)
 }
 
 fn read_json(path: &Path, text: &str) -> Result<Labels, EvaluateError> {

@@ -20,6 +20,19 @@ use crate::{
 /// Endings of files that are taken for photos.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
+/// Whether the folder has folders with photos.
+///
+/// # Errors
+/// [`EvaluateError::Io`].
+pub fn is_one(folder: &Path) -> Result<bool, EvaluateError> {
+    for person in sorted(folder)?.into_iter().filter(|path| path.is_dir()) {
+        if sorted(&person)?.iter().any(|path| is_photo(path)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads a folder of photos: faces, named `PERSON/PHOTO`, and the person of each, whose label is the
 /// folder's name.
 ///
@@ -128,10 +141,12 @@ mod tests {
         let mut reader = PhotoReader::new(detector, embedder, FaceGates::default());
         let why = read(folder.path(), &mut reader).unwrap_err().to_string();
         assert!(why.starts_with("TOO_FEW: "), "{why}");
+        assert!(!is_one(folder.path()).unwrap());
         photo(&at("zoe/1.png"), &[10.0]);
         photo(&at("ann/a.png"), &[120.0]);
         photo(&at("ann/b.png"), &[122.0]);
         fs::write(at("ann/notes.txt"), "x").unwrap();
+        assert!(is_one(folder.path()).unwrap());
         let (faces, labels, words) = read(folder.path(), &mut reader).unwrap();
         let people: Vec<&str> = labels.iter().map(|label| words[label].as_str()).collect();
         assert_eq!(people, ["ann", "ann", "zoe"]);

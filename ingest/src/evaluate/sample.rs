@@ -12,7 +12,8 @@ pub const GROUPS_MAX: usize = 100;
 /// Faces and the people they show, chosen for measuring.
 ///
 /// Where not all faces fit, of each person the same share is drawn, two at least, and each face
-/// weighs as many as it stands for.
+/// weighs as many as it stands for. Where even two of each are too many, people are drawn, and each
+/// stands for others as well.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// Embeddings, row after row.
@@ -31,6 +32,8 @@ pub struct Sample {
     pub pair_weights: Vec<f64>,
     /// The label of each person.
     pub labels: Vec<i64>,
+    /// People of whom these were drawn.
+    pub people_of: usize,
     /// Labelled faces of which these were drawn.
     pub of: usize,
     /// Faces left out because they are noise.
@@ -40,7 +43,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Chooses at most about `rows_max` faces, by `seed`.
+    /// Chooses at most `rows_max` faces (two at least), by `seed`.
     ///
     /// # Errors
     /// [`EvaluateError::TooFew`] if fewer than two faces have a label.
@@ -70,20 +73,25 @@ impl Sample {
             let why = format!("{of} faces with a label; two at least are needed");
             return Err(EvaluateError::TooFew(why));
         }
-        let person_groups = into_groups(groups.len(), seed);
+        let people_of = groups.len();
         let mut random = Random::new(seed);
+        draw_people(&mut groups, rows_max.max(2), &mut random);
+        let each = people_of as f64 / groups.len() as f64;
+        let person_groups = into_groups(groups.len(), seed);
+        let sizes: Vec<usize> = groups.iter().map(|(_, rows)| rows.len()).collect();
+        let counts = drawn(&sizes, rows_max.max(2));
         let mut rows = Vec::new();
         let mut pair_weights = Vec::new();
         for (person, (_, all)) in groups.iter_mut().enumerate() {
             let full = all.len();
-            if of > rows_max {
+            if counts[person] < full {
                 random.shuffle(all);
-                all.truncate(drawn(full, rows_max, of));
+                all.truncate(counts[person]);
             }
             let person = u32::try_from(person).expect("fewer people than faces in memory");
-            let weight = full as f64 / all.len() as f64;
+            let weight = each * full as f64 / all.len() as f64;
             rows.extend(all.iter().map(|row| (*row, person, weight)));
-            pair_weights.push(pairs(full) / pairs(all.len()).max(1.0));
+            pair_weights.push(each * pairs(full) / pairs(all.len()).max(1.0));
         }
         let group = |person: u32| person_groups[person as usize];
         rows.sort_unstable_by_key(|(row, person, _)| (group(*person), *row));
@@ -94,6 +102,7 @@ impl Sample {
             weights: rows.iter().map(|(.., weight)| *weight).collect(),
             pair_weights,
             labels: groups.iter().map(|(label, _)| *label).collect(),
+            people_of,
             of,
             noise,
             unlabelled,
@@ -153,6 +162,12 @@ impl Sample {
         self.len() < self.of
     }
 
+    /// Whether not all people are here.
+    #[must_use]
+    pub fn has_drawn_people(&self) -> bool {
+        self.labels.len() < self.people_of
+    }
+
     /// How many groups there are.
     #[must_use]
     pub fn group_count(&self) -> usize {
@@ -169,10 +184,47 @@ fn into_groups(people: usize, seed: u64) -> Vec<usize> {
     groups
 }
 
-/// Of so many faces of a person: their share, rounded, and two if there are two.
-fn drawn(full: usize, rows_max: usize, of: usize) -> usize {
-    let wanted = (full * rows_max + of / 2) / of;
-    wanted.max(full.min(2)).min(full)
+/// Leaves out people, by chance, if two faces of each are more than `rows_max`.
+fn draw_people(groups: &mut Vec<(i64, Vec<usize>)>, rows_max: usize, random: &mut Random) {
+    let least = |(_, rows): &(i64, Vec<usize>)| rows.len().min(2);
+    if groups.iter().map(least).sum::<usize>() <= rows_max {
+        return;
+    }
+    random.shuffle(groups);
+    let mut faces = 0;
+    let too_many = groups.iter().position(|group| {
+        faces += least(group);
+        faces > rows_max
+    });
+    groups.truncate(too_many.unwrap_or(groups.len()));
+    groups.sort_unstable();
+}
+
+/// How many faces of each person, of whom there are so many: the greatest share of each, rounded, and
+/// two if there are two, with which all are `rows_max` at most.
+fn drawn(sizes: &[usize], rows_max: usize) -> Vec<usize> {
+    let of: usize = sizes.iter().sum();
+    if of <= rows_max {
+        return sizes.to_vec();
+    }
+    let counts = |share: usize| {
+        let count = move |full: &usize| {
+            let wanted = (full * share + of / 2) / of;
+            wanted.max(2).min(*full)
+        };
+        sizes.iter().map(count)
+    };
+    // The share is `share` of `of`; more faces of one are never fewer of another.
+    let (mut fits, mut too_much) = (0, rows_max + 1);
+    while too_much - fits > 1 {
+        let middle = usize::midpoint(fits, too_much);
+        if counts(middle).sum::<usize>() <= rows_max {
+            fits = middle;
+        } else {
+            too_much = middle;
+        }
+    }
+    counts(fits).collect()
 }
 
 fn pairs(faces: usize) -> f64 {
@@ -212,7 +264,8 @@ mod tests {
                 .filter(|found| **found == person)
                 .count()
         };
-        assert_eq!((of(0), of(1), of(2)), (1, 58, 2));
+        assert_eq!((of(0), of(1), of(2)), (1, 57, 2));
+        assert_eq!(sample.people_of, 3);
         let total: f64 = sample.weights.iter().sum();
         assert!((total - 120.0).abs() < 1e-9);
         assert!((sample.pair_weights[2] - 3.0).abs() < 1e-9);
@@ -225,10 +278,54 @@ mod tests {
         ));
         assert!(all.groups.is_sorted() && all.group_count() == 3);
         assert!(into_groups(1001, 7).iter().all(|group| *group < GROUPS_MAX));
+        assert!(matches!(
+            Sample::of(&faces, &labels, 0, 1).unwrap().len(),
+            1..=2
+        ));
         let plain = Sample::unlabelled(&faces, 60, 1).unwrap();
         assert_eq!(
             (plain.len(), plain.of, plain.is_labelled()),
             (60, 130, false)
         );
+    }
+
+    #[test]
+    fn of_very_many_people_some_are_drawn() {
+        // A thousand people: a third has one face, a third two, one of the others very many.
+        let mut faces = FaceSet::new(2);
+        let mut labels = Vec::new();
+        for person in 0..1000_i64 {
+            let count = if person == 5 { 5000 } else { 1 + person % 3 };
+            for _ in 0..count {
+                let embedding = Embedding::normalise(vec![1.0, 2.0]).unwrap();
+                faces.push(&embedding, Known::default());
+                labels.push(Some(person));
+            }
+        }
+        let sample = |rows_max| Sample::of(&faces, &labels, rows_max, 3).unwrap();
+        for rows_max in [100, 1500, 1700, 3000, 6990, 6995, 7000] {
+            let found = sample(rows_max);
+            let least = if found.has_drawn_people() { 2 } else { 8 };
+            assert!(
+                (rows_max.min(found.of) - least..=rows_max).contains(&found.len()),
+                "{rows_max}: {}",
+                found.len()
+            );
+            assert_eq!((found.of, found.people_of), (6996, 1000));
+            assert_eq!(found.has_drawn_people(), rows_max < 1666);
+            assert!(found.labels.is_sorted());
+        }
+        let (found, again) = (sample(100), sample(100));
+        assert_eq!(found.labels, again.labels);
+        assert!(found.labels.len() < 70 && found.labels.len() >= 50);
+        let other = Sample::of(&faces, &labels, 100, 4).unwrap();
+        assert_ne!(found.labels, other.labels);
+        // Each stands for others as well.
+        let each = 1000.0 / found.labels.len() as f64;
+        let of_two = found.labels.iter().position(|label| label % 3 == 1);
+        let of_two = of_two.unwrap();
+        assert!((found.pair_weights[of_two] - each).abs() < 1e-9);
+        let row = found.people.iter().position(|one| *one as usize == of_two);
+        assert!((found.weights[row.unwrap()] - each).abs() < 1e-9);
     }
 }

@@ -56,12 +56,14 @@ pub fn find_shards(folders: &[PathBuf]) -> Result<Vec<(PathBuf, ShardInfo)>, Bat
         }
         if parts.len() + begun.len() == before {
             let path = folder.clone();
-            return Err(if folder.join("log").exists() {
-                let why = format!("there is no {SHARD_FILE}, which is written last");
-                BatchError::Incomplete { path, why }
-            } else {
-                BatchError::None { path }
-            });
+            return Err(
+                if folder.join("log").exists() || is_named_like_shard(&path) {
+                    let why = format!("there is no {SHARD_FILE}, which is written last");
+                    BatchError::Incomplete { path, why }
+                } else {
+                    BatchError::None { path }
+                },
+            );
         }
     }
     begun.sort();

@@ -1,7 +1,7 @@
 //! One part of a video: `shard.json`, and where a run over it ends.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -67,12 +67,20 @@ impl ShardInfo {
         out.join(format!("shard-{index:03}-of-{n:03}"))
     }
 
-    /// Reads what the file at `path` says.
+    /// Reads what the file at `path` says. Where there is none, the part is not complete.
     ///
     /// # Errors
     /// [`BatchError::Damaged`], [`BatchError::Incomplete`], [`BatchError::Io`].
     pub fn read(path: &Path) -> Result<Self, BatchError> {
-        let bytes = fs::read(path).map_err(BatchError::io(path))?;
+        let bytes = fs::read(path).map_err(|why| {
+            if why.kind() != io::ErrorKind::NotFound {
+                return BatchError::io(path)(why);
+            }
+            BatchError::Incomplete {
+                path: path.parent().unwrap_or(path).to_owned(),
+                why: format!("there is no {SHARD_FILE}, which is written last"),
+            }
+        })?;
         let damaged = |line, why| BatchError::Damaged {
             path: path.to_owned(),
             line,

@@ -68,6 +68,29 @@ impl FeatureLine {
         let any = usual.or_else(|| self.embeddings.values().next());
         any.map_or(&[], Vec::as_slice)
     }
+
+    /// The embedding of this model; of an unnamed one, that of [`Self::vector`].
+    ///
+    /// # Errors
+    /// Which models there are, if this is not among them.
+    pub fn vector_of(&self, model: &str) -> Result<&[f32], String> {
+        if model.is_empty() {
+            return Ok(self.vector());
+        }
+        if let Some(vector) = self.embeddings.get(model) {
+            return Ok(vector);
+        }
+        if self.embeddings.is_empty() {
+            return Err(format!(
+                "one embedding, of no named model; {model} cannot be chosen"
+            ));
+        }
+        let there: Vec<&str> = self.embeddings.keys().map(String::as_str).collect();
+        Err(format!(
+            "no embedding of model {model}; there are {}",
+            there.join(", ")
+        ))
+    }
 }
 
 /// Reads `features.jsonl` and hands each line to `take`, with its text; what it says is reported with the

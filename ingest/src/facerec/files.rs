@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,8 @@ use super::{Feature, PixelBox, SceneChanges, Trajectory, to_line};
 use crate::{
     detect::InferError,
     extract::{BatchError, SHARD_FILE},
-    files::write_whole,
+    files::{beside, rename, sync_tree, write_whole},
+    lines::Lines,
     observe::Fault,
 };
 
@@ -225,8 +226,8 @@ impl FacerecFolder {
 pub struct FacerecWriter {
     folder: FacerecFolder,
     files: ShardFiles,
-    trajectories: BufWriter<File>,
-    features: BufWriter<File>,
+    trajectories: Unfinished,
+    features: Unfinished,
     cuts: Vec<u64>,
 }
 
@@ -242,11 +243,13 @@ impl FacerecWriter {
             fs::create_dir_all(&path).map_err(FacerecError::io(&path))?;
         }
         let files = folder.files_of((begin, end));
+        // Several shards may be empty at one place, and their files have one name, but not before they have it.
         let open = |path: &Path| {
-            let beside = unfinished(path);
-            File::create(&beside)
-                .map(BufWriter::new)
-                .map_err(FacerecError::io(beside))
+            if begin == end {
+                Unfinished::create_at(path, beside(path))
+            } else {
+                Unfinished::create(path)
+            }
         };
         Ok(Self {
             trajectories: open(&files.trajectories)?,
@@ -267,8 +270,7 @@ impl FacerecWriter {
     }
 
     pub(super) fn trajectory(&mut self, trajectory: &Trajectory) -> Result<(), FacerecError> {
-        let line = to_line(trajectory);
-        writeln!(self.trajectories, "{line}").map_err(FacerecError::io(&self.files.trajectories))
+        self.trajectories.line(&to_line(trajectory))
     }
 
     /// Writes a face and its picture.
@@ -278,8 +280,7 @@ impl FacerecWriter {
         fs::write(&beside, jpeg)
             .and_then(|()| fs::rename(&beside, &image))
             .map_err(FacerecError::io(&image))?;
-        let line = to_line(feature);
-        writeln!(self.features, "{line}").map_err(FacerecError::io(&self.files.features))
+        self.features.line(&to_line(feature))
     }
 
     /// Everything was written: the files get their names.
@@ -291,26 +292,55 @@ impl FacerecWriter {
             frame_indices: self.cuts,
             movie_id: None,
         };
+        // The pictures too are on the disk before the files that speak of them.
+        let images = self.folder.path("images");
+        sync_tree(&images).map_err(FacerecError::io(&images))?;
         let path = &self.files.scenes;
         write_whole(path, to_line(&scenes).as_bytes()).map_err(FacerecError::io(path))?;
-        let features = (self.features, &self.files.features);
-        for (file, path) in [features, (self.trajectories, &self.files.trajectories)] {
-            complete(file, path)?;
-        }
-        Ok(())
+        self.features.complete()?;
+        self.trajectories.complete()
     }
 }
 
-/// Gives a file that was begun as [`unfinished`] its name.
-pub(super) fn complete(file: BufWriter<File>, path: &Path) -> Result<(), FacerecError> {
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error);
-    file.and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(unfinished(path), path))
-        .map_err(FacerecError::io(path))
+/// A file of lines that has another name until it is complete.
+pub(super) struct Unfinished {
+    file: BufWriter<File>,
+    /// Its name until then.
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins the file that is to be `path`, in place of one that was begun before.
+    pub(super) fn create(path: &Path) -> Result<Self, FacerecError> {
+        Self::create_at(path, unfinished(path))
+    }
+
+    fn create_at(path: &Path, beside: PathBuf) -> Result<Self, FacerecError> {
+        let file = File::create(&beside).map_err(FacerecError::io(&beside))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            beside,
+            path: path.to_owned(),
+        })
+    }
+
+    pub(super) fn line(&mut self, text: &str) -> Result<(), FacerecError> {
+        writeln!(self.file, "{text}").map_err(FacerecError::io(&self.path))
+    }
+
+    /// Gives it its name.
+    pub(super) fn complete(self) -> Result<(), FacerecError> {
+        let file = self.file.into_inner();
+        file.map_err(io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| rename(&self.beside, &self.path))
+            .map_err(FacerecError::io(self.path))
+    }
 }
 
 /// The name of a file until it is complete.
-pub(super) fn unfinished(path: &Path) -> PathBuf {
+fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".unfinished");
     path.with_file_name(name)
@@ -321,14 +351,14 @@ pub(super) fn read_lines<T: DeserializeOwned>(
     path: &Path,
     mut take: impl FnMut(usize, &str, T) -> Result<(), String>,
 ) -> Result<(), FacerecError> {
-    let file = File::open(path).map_err(FacerecError::io(path))?;
-    for (number, text) in (1..).zip(BufReader::new(file).lines()) {
-        let wrong = |why| FacerecError::Line {
-            path: path.to_owned(),
-            line: number,
-            why,
-        };
-        let text = text.map_err(|why| wrong(why.to_string()))?;
+    let wrong = |(line, why)| FacerecError::Line {
+        path: path.to_owned(),
+        line,
+        why,
+    };
+    for line in Lines::open(path).map_err(FacerecError::io(path))? {
+        let (number, text) = line.map_err(wrong)?;
+        let wrong = |why| wrong((number, why));
         let value = serde_json::from_str(&text).map_err(|why| wrong(why.to_string()))?;
         take(number, &text, value).map_err(wrong)?;
     }

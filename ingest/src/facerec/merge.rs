@@ -1,16 +1,14 @@
 //! One film out of its shards: facerec's own, which overlap, or ours, which begin at cuts.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::Path,
+    collections::{BTreeSet, HashMap, HashSet},
+    fs,
 };
 
 use super::{
     FacerecError, FacerecFolder, SceneChanges, Trajectory,
     features::read_features,
-    files::{ShardFiles, complete, read_json, unfinished},
+    files::{ShardFiles, Unfinished, read_json},
     read_trajectories, to_line,
     trajectories::iou,
 };
@@ -112,6 +110,9 @@ fn shards_of(folder: &FacerecFolder) -> Result<Vec<ShardFiles>, FacerecError> {
         let mut parts = Vec::new();
         for entry in fs::read_dir(&infos).map_err(FacerecError::io(&infos))? {
             let path = entry.map_err(FacerecError::io(&infos))?.path();
+            if !path.is_dir() {
+                continue;
+            }
             parts.push((path.clone(), ShardInfo::read(&path.join(SHARD_FILE))?));
         }
         ShardInfo::check_all(&mut parts)?;
@@ -178,6 +179,8 @@ fn check_spans(folder: &FacerecFolder, spans: &[(u64, u64)]) -> Result<(), Facer
 /// Joins trajectories of one shard of which one begins right behind the other, in its place.
 fn chain(found: Vec<Trajectory>, cuts: &BTreeSet<u64>, options: &MergeOptions) -> Vec<Trajectory> {
     let mut chained: Vec<Trajectory> = Vec::new();
+    // Which of them end where, by the frame after.
+    let mut ends: HashMap<u64, Vec<usize>> = HashMap::new();
     let mut sorted = found;
     sorted.sort_by_key(|trajectory| trajectory.start);
     for next in sorted {
@@ -185,8 +188,13 @@ fn chain(found: Vec<Trajectory>, cuts: &BTreeSet<u64>, options: &MergeOptions) -
             (Some(last), Some(first)) if earlier.end() == next.start => iou(last, first),
             _ => 0.0,
         };
-        let best = best_of(&chained, overlap, options.iou_threshold);
-        match best.filter(|_| !cuts.contains(&next.start)) {
+        let here = ends
+            .get(&next.start)
+            .filter(|_| !cuts.contains(&next.start));
+        let best = here.and_then(|here| best_of(&chained, here, overlap, options.iou_threshold));
+        let at = best.unwrap_or(chained.len());
+        ends.entry(next.end()).or_default().push(at);
+        match best {
             Some(at) => append(&mut chained[at], next),
             None => chained.push(next),
         }
@@ -203,28 +211,37 @@ fn join_shard(
 ) {
     // What the shard before saw only after its end, this one has seen too.
     film.retain(|earlier| earlier.start < begin);
-    let before = film.len();
+    let running: Vec<usize> = (0..film.len())
+        .filter(|at| film[*at].end() > begin)
+        .collect();
     for next in found {
         let early = begin > 0 && next.start < begin.saturating_add(options.overlap);
+        let joins = early && !cuts.contains(&next.start);
         let overlap = |earlier: &Trajectory| match (earlier.box_at(next.start), next.bbs.first()) {
             (Some(there), Some(first)) => iou(there, first),
             _ => 0.0,
         };
-        let best = best_of(&film[..before], overlap, options.iou_threshold);
-        match best.filter(|_| early && !cuts.contains(&next.start)) {
+        let best = joins.then(|| best_of(film, &running, overlap, options.iou_threshold));
+        match best.flatten() {
             Some(at) => append(&mut film[at], next),
             None => film.push(next),
         }
     }
 }
 
-/// Which overlaps most, if by more than `least`; of equals the first.
-fn best_of(all: &[Trajectory], overlap: impl Fn(&Trajectory) -> f64, least: f64) -> Option<usize> {
+/// Which `of` all overlaps most, if by more than `least`; of equals the first of all.
+fn best_of(
+    all: &[Trajectory],
+    of: &[usize],
+    overlap: impl Fn(&Trajectory) -> f64,
+    least: f64,
+) -> Option<usize> {
     let mut best = (least, None);
-    for (at, trajectory) in all.iter().enumerate() {
-        let overlap = overlap(trajectory);
-        if overlap > best.0 {
-            best = (overlap, Some(at));
+    for at in of {
+        let overlap = overlap(&all[*at]);
+        let is_first = overlap == best.0 && best.1.is_some_and(|first| *at < first);
+        if overlap > best.0 || is_first {
+            best = (overlap, Some(*at));
         }
     }
     best.1
@@ -253,7 +270,7 @@ fn is_kept(trajectory: &Trajectory, folder: &FacerecFolder, options: &MergeOptio
 /// All lines as they are, each face once.
 fn merge_features(folder: &FacerecFolder, shards: &[ShardFiles]) -> Result<u64, FacerecError> {
     let path = folder.path("features.jsonl");
-    let mut file = create(&path)?;
+    let mut file = Unfinished::create(&path)?;
     let (mut seen, mut dimension, mut lines) = (HashSet::new(), None, Vec::new());
     for (at, shard) in shards.iter().enumerate() {
         let last = at + 1 == shards.len();
@@ -281,29 +298,22 @@ fn merge_features(folder: &FacerecFolder, shards: &[ShardFiles]) -> Result<u64, 
         let end = if last { u64::MAX } else { shard.end };
         let count = lines.partition_point(|(frame, _)| *frame < end);
         for (_, text) in lines.drain(..count) {
-            writeln!(file, "{text}").map_err(FacerecError::io(&path))?;
+            file.line(&text)?;
         }
     }
-    complete(file, &path)?;
+    file.complete()?;
     Ok(u64::try_from(seen.len()).unwrap_or(u64::MAX))
 }
 
 fn write_trajectories(folder: &FacerecFolder, film: &mut [Trajectory]) -> Result<(), FacerecError> {
     let path = folder.path("trajectories.jsonl");
-    let mut file = create(&path)?;
+    let mut file = Unfinished::create(&path)?;
     for (index, trajectory) in (0..).zip(film) {
         trajectory.index = Some(index);
         trajectory.movie_id = Some(folder.movie());
-        writeln!(file, "{}", to_line(trajectory)).map_err(FacerecError::io(&path))?;
+        file.line(&to_line(trajectory))?;
     }
-    complete(file, &path)
-}
-
-fn create(path: &Path) -> Result<BufWriter<File>, FacerecError> {
-    let beside = unfinished(path);
-    File::create(&beside)
-        .map(BufWriter::new)
-        .map_err(FacerecError::io(beside))
+    file.complete()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use super::FacerecError;
+use crate::table::{Row, Table, TableError};
 
 /// The width and height at which `file` is to be shown, by a table with the columns `filename`,
 /// `display_width` and `display_height`; `None` if it is not listed.
@@ -25,63 +26,31 @@ pub fn display_size(table: &Path, file: &Path) -> Result<Option<(u32, u32)>, Fac
     }
 }
 
-/// These columns of a table with commas and a line of names, by those names.
+/// These columns of a table, by their names.
 pub(super) fn columns(path: &Path, names: &[&str]) -> Result<Vec<Vec<String>>, FacerecError> {
     let text = fs::read_to_string(path).map_err(FacerecError::io(path))?;
-    let mut rows = records(text.trim_start_matches('\u{feff}')).into_iter();
-    let (_, head) = rows.next().unwrap_or_default();
+    let wrong = |TableError { line, why }| FacerecError::Line {
+        path: path.to_owned(),
+        line,
+        why,
+    };
+    let table = Table::new(&text).map_err(wrong)?;
     let mut places = Vec::new();
     for name in names {
-        let at = head.iter().position(|column| column == name);
-        places.push(at.ok_or_else(|| FacerecError::Table {
+        places.push(table.column(&[name]).ok_or_else(|| FacerecError::Table {
             path: path.to_owned(),
-            why: format!("there is no column {name}; there are {}", head.join(", ")),
+            why: format!(
+                "there is no column {name}; there are {}",
+                table.header().join(", ")
+            ),
         })?);
     }
-    let pick = |(line, row): (usize, Vec<String>)| {
-        let cells = places.iter().map(|at| row.get(*at).cloned());
-        cells
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| FacerecError::Line {
-                path: path.to_owned(),
-                line,
-                why: format!("{} cells, and the first line has {}", row.len(), head.len()),
-            })
+    let pick = |row: Result<Row, TableError>| {
+        let row = row?;
+        let cells = places.iter().map(|at| row.field(*at).map(str::to_owned));
+        cells.collect::<Result<Vec<_>, _>>()
     };
-    rows.filter(|(_, row)| row.len() > 1 || row.first().is_some_and(|cell| !cell.is_empty()))
-        .map(pick)
-        .collect()
-}
-
-/// Records of a table by RFC 4180, each with the line on which it begins: cells in quotes may hold commas,
-/// line feeds and doubled quotes.
-fn records(text: &str) -> Vec<(usize, Vec<String>)> {
-    let (mut records, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut quoted, mut line, mut begun) = (false, 1, 1);
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                cell.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => row.push(std::mem::take(&mut cell)),
-            '\r' if !quoted && characters.peek() == Some(&'\n') => {}
-            '\n' if !quoted => {
-                row.push(std::mem::take(&mut cell));
-                records.push((begun, std::mem::take(&mut row)));
-                begun = line + 1;
-            }
-            other => cell.push(other),
-        }
-        line += usize::from(character == '\n');
-    }
-    if !cell.is_empty() || !row.is_empty() {
-        row.push(cell);
-        records.push((begun, row));
-    }
-    records
+    table.map(pick).collect::<Result<_, _>>().map_err(wrong)
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ pub(super) fn is_one(folder: &Path) -> bool {
 }
 
 /// Every face that has an embedding, named by its tag. Its trajectory (the one with its box in its frame) is its track, the
-/// trajectory's cluster its identity. Where there are trajectories, faces of none are left out: those were too small.
-pub(super) fn read(folder: &Path) -> Result<FaceSet, FaceSetError> {
+/// trajectory's cluster its identity. Where there are trajectories, faces of none are left out: those were too small. Of several
+/// embeddings that of `model`.
+pub(super) fn read(folder: &Path, model: &str) -> Result<FaceSet, FaceSetError> {
     let mut trajectories = Vec::new();
     if folder.join(TRAJECTORIES).is_file() {
         trajectories = read_trajectories(&folder.join(TRAJECTORIES))?;
@@ -36,7 +37,7 @@ pub(super) fn read(folder: &Path) -> Result<FaceSet, FaceSetError> {
     let (mut set, mut names) = (FaceSet::default(), Vec::new());
     read_features(&folder.join(FEATURES), |_, line| {
         let embedding =
-            Embedding::normalise(line.vector().to_vec()).map_err(|why| why.to_string())?;
+            Embedding::normalise(line.vector_of(model)?.to_vec()).map_err(|why| why.to_string())?;
         if set.is_empty() {
             set.dimension = embedding.dimension();
         } else if embedding.dimension() != set.dimension {

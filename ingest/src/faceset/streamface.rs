@@ -8,6 +8,7 @@ use super::{FaceSet, FaceSetError, kind_error};
 use crate::{
     pickle::{Pickle, Value},
     streamface::{Annotations, pickles, stem, time_of},
+    table::{Row, Table, TableError},
 };
 
 /// Where features are, the first that has any.
@@ -114,15 +115,11 @@ fn tracks(
     }
     let text = fs::read_to_string(path).map_err(|why| kind_error(path, why.to_string()))?;
     let mut first: Vec<usize> = (0..set.len()).collect();
-    for (number, line) in text.lines().enumerate().skip(1) {
-        let Some((one, other)) = line.trim_end().split_once(',') else {
-            return Err(kind_error(
-                path,
-                format!("line {}: not two faces", number + 1),
-            ));
-        };
+    let bad = |why: TableError| kind_error(path, why.to_string());
+    for row in Table::new(&text).map_err(bad)? {
+        let [one, other] = row.and_then(Row::two).map_err(bad)?;
         // Faces that were not analysed have no features.
-        if let (Some(one), Some(other)) = (places.get(stem(one)), places.get(stem(other))) {
+        if let (Some(one), Some(other)) = (places.get(stem(&one)), places.get(stem(&other))) {
             let (one, other) = (root(&mut first, *one), root(&mut first, *other));
             first[one.max(other)] = one.min(other);
         }

@@ -11,6 +11,55 @@ use rollcall_ingest::{
 
 use super::{input::table, labels::LabelFile};
 
+/// The form of a file of labels, by its name.
+enum Form {
+    /// As the extension says.
+    Labels,
+    /// facerec's.
+    Film,
+    /// streamface's.
+    Channel,
+}
+
+impl Form {
+    fn of(out: &Path) -> Self {
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        match name.as_ref() {
+            "clusters.json" => Self::Film,
+            "annotations.json" | "annotations_manual.json" => Self::Channel,
+            _ => Self::Labels,
+        }
+    }
+}
+
+/// Refuses what [`write`] cannot write, before hours are spent on labels.
+pub(super) fn check(from: &Path, faces: &FaceSet, out: &Path) -> anyhow::Result<()> {
+    check_place(out)?;
+    match Form::of(out) {
+        Form::Labels => {}
+        Form::Film => drop(film(from, out)?),
+        Form::Channel => {
+            // The features were read a moment ago; an earlier file was not.
+            if out.is_file() {
+                Annotations::read(out)?;
+            }
+            name_of(from, faces, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file in a folder that is not there.
+pub(super) fn check_place(out: &Path) -> anyhow::Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    ensure!(
+        folder.is_none_or(Path::is_dir),
+        "{}: there is no such folder to write to; make it first",
+        out.display()
+    );
+    Ok(())
+}
+
 /// Writes the label of each face to `out`: in streamface's or facerec's form if it is named as their files are.
 pub(super) fn write(
     from: &Path,
@@ -18,16 +67,15 @@ pub(super) fn write(
     labels: Vec<i64>,
     out: &Path,
 ) -> anyhow::Result<()> {
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    match name.as_ref() {
-        "clusters.json" => write_film(from, faces, &labels, out),
-        "annotations.json" | "annotations_manual.json" => write_channel(from, faces, &labels, out),
-        _ => LabelFile::of(faces, labels).write(out),
+    match Form::of(out) {
+        Form::Labels => LabelFile::of(faces, labels).write(out),
+        Form::Film => write_film(from, faces, &labels, out),
+        Form::Channel => write_channel(from, faces, &labels, out),
     }
 }
 
-/// A cluster a trajectory; one without any embedding is a cluster of its own.
-fn write_film(from: &Path, faces: &FaceSet, labels: &[i64], out: &Path) -> anyhow::Result<()> {
+/// The film's folder, and how many trajectories it has.
+fn film(from: &Path, out: &Path) -> anyhow::Result<(FacerecFolder, usize)> {
     let trajectories = from.join("trajectories.jsonl");
     ensure!(
         trajectories.is_file(),
@@ -36,6 +84,12 @@ fn write_film(from: &Path, faces: &FaceSet, labels: &[i64], out: &Path) -> anyho
     );
     let folder = FacerecFolder::open(from)?;
     let count = read_trajectories(&trajectories)?.len();
+    Ok((folder, count))
+}
+
+/// A cluster a trajectory; one without any embedding is a cluster of its own.
+fn write_film(from: &Path, faces: &FaceSet, labels: &[i64], out: &Path) -> anyhow::Result<()> {
+    let (folder, count) = film(from, out)?;
     let mut of_each: Vec<i64> = (0..count)
         .map(|alone| -1 - i64::try_from(alone).unwrap_or(i64::MAX - 1))
         .collect();
@@ -47,6 +101,15 @@ fn write_film(from: &Path, faces: &FaceSet, labels: &[i64], out: &Path) -> anyho
     }
     Clusters::from_labels(&of_each, folder.movie()).write(out)?;
     Ok(())
+}
+
+fn name_of<'a>(from: &Path, faces: &'a FaceSet, row: usize) -> anyhow::Result<&'a str> {
+    faces.name(row).with_context(|| {
+        format!(
+            "{}: its faces have no names; read a channel's folder",
+            from.display()
+        )
+    })
 }
 
 /// The labels beside what the features say of each face; what an earlier file says of faces beside labels stays. Its
@@ -63,13 +126,7 @@ fn write_channel(from: &Path, faces: &FaceSet, labels: &[i64], out: &Path) -> an
         .values_mut()
         .for_each(|face| face.label = -1);
     for (row, label) in labels.iter().enumerate() {
-        let name = faces.name(row);
-        let name = name.with_context(|| {
-            format!(
-                "{}: its faces have no names; read a channel's folder",
-                from.display()
-            )
-        })?;
+        let name = name_of(from, faces, row)?;
         annotations.labels.entry(name.to_owned()).or_default().label = *label;
     }
     annotations.write(out)?;

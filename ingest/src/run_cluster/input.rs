@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use rollcall_index::vectors::SideFiles;
-use rollcall_ingest::{faceset::FaceSet, streamface::stem};
+use rollcall_ingest::{faceset::FaceSet, streamface::stem, table::Table};
 
 /// What is read.
 #[derive(Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Faces {
     /// channel's of streamface's, or the data folder of a server that does not run.
     #[arg(value_name = "IN")]
     from: PathBuf,
-    /// Among the embeddings of a .jsonl file that has several: those of this model.
+    /// Among the embeddings of a .jsonl file, or a film's, that has several: those of this model.
     #[arg(long, value_name = "NAME", default_value = "")]
     model: String,
     /// The track of each face (.npy of integers): faces of a track are one person.
@@ -113,24 +113,12 @@ pub(crate) fn pairs(path: &Path, faces: &FaceSet) -> anyhow::Result<Vec<(u32, u3
 
 /// The lines of a table with two columns, after the first, with their numbers.
 pub(crate) fn table(path: &Path) -> anyhow::Result<Vec<(usize, [String; 2])>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let lines = text
-        .lines()
-        .enumerate()
-        .skip(1)
-        .filter(|(_, line)| !line.trim().is_empty());
-    let row = |(at, line): (usize, &str)| {
-        let fields: Vec<&str> = line.split(',').collect();
-        let [one, other] = fields[..] else {
-            bail!(
-                "{}: line {}: has {} columns, two are wanted",
-                path.display(),
-                at + 1,
-                fields.len()
-            );
-        };
-        let field = |text: &str| text.trim().trim_matches('"').to_owned();
-        Ok((at + 1, [field(one), field(other)]))
-    };
-    lines.map(row).collect()
+    let shown = || path.display().to_string();
+    let text = fs::read_to_string(path).with_context(shown)?;
+    let rows = Table::new(&text).with_context(shown)?;
+    rows.map(|row| {
+        let row = row.with_context(shown)?;
+        Ok((row.line, row.two().with_context(shown)?))
+    })
+    .collect()
 }

@@ -37,19 +37,29 @@ pub(crate) struct Features {
     #[arg(long, value_name = "N", default_value_t = 10, requires = "pairs")]
     folds: usize,
     /// Pairs of one track are left out: they are frames of a moment, and easy.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pairs")]
     across_tracks: bool,
     /// All pairs of so many faces are compared; of more, so many are drawn.
-    #[arg(long, value_name = "N", default_value_t = 30_000)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 30_000,
+        conflicts_with = "pairs"
+    )]
     max_rows: usize,
     /// streamface's table: the nearest faces that count, the face itself among them.
-    #[arg(long, value_name = "N", default_value_t = NeighbourRules::default().nearest)]
+    #[arg(long, value_name = "N", default_value_t = NeighbourRules::default().nearest, conflicts_with = "pairs")]
     nearest: usize,
     /// streamface's table: cosine distances (default: 0.1 to 0.375, 0.025 apart).
-    #[arg(long, value_name = "DISTANCES", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "DISTANCES",
+        value_delimiter = ',',
+        conflicts_with = "pairs"
+    )]
     thresholds: Vec<f32>,
     /// What faces are drawn by.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "pairs")]
     seed: u64,
     #[command(flatten)]
     output: Output,
@@ -86,6 +96,7 @@ impl Features {
             "faces_of": sample.of,
             "sampled": sample.is_sampled(),
             "people": sample.labels.len(),
+            "people_of": sample.people_of,
             "noise": sample.noise,
             "unlabelled": sample.unlabelled,
             "dimension": sample.dimension,
@@ -170,6 +181,12 @@ fn what_was_compared(sample: &Sample) -> String {
         (true, false) => format!(
             "{} faces of {people} people, all pairs, exactly; {left_out}.",
             sample.len()
+        ),
+        (true, true) if sample.has_drawn_people() => format!(
+            "{people} of {} people and {} of {} faces were drawn: two faces of each person would be too many. Of each drawn person the same share was taken (two at least); people and faces are weighted by what they stand for; the intervals of people include the error of that; {left_out}.",
+            sample.people_of,
+            sample.len(),
+            sample.of
         ),
         (true, true) => format!(
             "{} of {} faces of {people} people were drawn, of each person the same share (two at least) and weighted by what they stand for; the intervals of people include the error of that; {left_out}.",

@@ -10,7 +10,11 @@ use rollcall_ingest::evaluate::{
 };
 use serde_json::to_value;
 
-use super::{Input, Output, check_rates, input::Labelled, interval, name_of, rate};
+use super::{
+    Input, Output, check_rates,
+    input::{Labelled, is_photos},
+    interval, name_of, rate,
+};
 
 /// Options of `evaluate identification`.
 #[derive(Args)]
@@ -112,9 +116,22 @@ impl Identification {
     }
 
     fn read_gallery(&self, path: &std::path::Path) -> anyhow::Result<Labelled> {
+        let has_photos = is_photos(path)?;
+        let given = [
+            ("--gallery-labels", self.gallery_labels.is_some()),
+            ("--gallery-names", self.gallery_names.is_some()),
+        ];
+        for (option, is_given) in given {
+            ensure!(
+                !(has_photos && is_given),
+                "{option}: {} is a folder of photos, whose folders and names say whom they show; leave {option} out",
+                path.display()
+            );
+        }
+        let model = if has_photos { "" } else { &self.input.model };
         let gallery = Input {
             faces: path.to_owned(),
-            model: self.input.model.clone(),
+            model: model.to_owned(),
             labels: self.gallery_labels.clone(),
             identities: None,
             tracks: None,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use rollcall_index::vectors::SideFiles;
 use rollcall_ingest::{
@@ -22,7 +22,7 @@ pub(crate) struct Input {
     /// data folder of a server that does not run; or a folder of photos, in which each person has a folder.
     #[arg(value_name = "FACES")]
     pub(crate) faces: PathBuf,
-    /// Among the embeddings of a .jsonl file that has several: those of this model.
+    /// Among the embeddings of a .jsonl file, or a film's, that has several: those of this model.
     #[arg(long, value_name = "NAME", default_value = "")]
     pub(crate) model: String,
     /// Whom each face shows: .npy, .csv (name,label), or .json (streamface's annotations, facerec's
@@ -65,8 +65,29 @@ pub(crate) struct Labelled {
 }
 
 impl Input {
+    /// Photos lie in folders that say whom they show; there is nothing to add.
+    fn refuse_beside_photos(&self) -> anyhow::Result<()> {
+        let given = [
+            ("--model", !self.model.is_empty()),
+            ("--labels", self.labels.is_some()),
+            ("--identities", self.identities.is_some()),
+            ("--tracks", self.tracks.is_some()),
+            ("--names", self.names.is_some()),
+        ];
+        for (option, is_given) in given {
+            if is_given {
+                bail!(
+                    "{option}: {} is a folder of photos, whose folders and names say whom they show; leave {option} out",
+                    self.faces.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn read(&self) -> anyhow::Result<Labelled> {
-        if self.faces.is_dir() && !FaceSet::is_folder(&self.faces) {
+        if is_photos(&self.faces)? {
+            self.refuse_beside_photos()?;
             return self.photos.read(&self.faces);
         }
         let sides = SideFiles {
@@ -74,7 +95,14 @@ impl Input {
             tracks: self.tracks.clone(),
             ..SideFiles::default()
         };
-        let faces = FaceSet::read(&self.faces, &self.model, &sides).map_err(EvaluateError::from)?;
+        let faces = FaceSet::read(&self.faces, &self.model, &sides).map_err(|why| {
+            let why = EvaluateError::from(why);
+            if self.faces.is_dir() && !FaceSet::is_folder(&self.faces) {
+                anyhow!("{why}; nor has it folders of photos, one a person")
+            } else {
+                why.into()
+            }
+        })?;
         let faces = match &self.names {
             Some(path) => {
                 let names = read_names(path, faces.len())?;
@@ -95,6 +123,11 @@ impl Input {
             words,
         })
     }
+}
+
+/// Whether the faces are to be found in photos.
+pub(super) fn is_photos(path: &Path) -> Result<bool, EvaluateError> {
+    Ok(path.is_dir() && !FaceSet::is_folder(path) && photos::is_one(path)?)
 }
 
 fn named_by_itself(path: &Path, faces: FaceSet) -> anyhow::Result<FaceSet> {

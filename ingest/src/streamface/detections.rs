@@ -1,7 +1,10 @@
 use std::{fs, path::Path};
 
 use super::{ChannelError, crop::PixelFace, io_error};
-use crate::geometry::{DetectedFace, Point, Rect};
+use crate::{
+    geometry::{DetectedFace, Point, Rect},
+    table::{Row, Table, TableError},
+};
 
 /// A row of `metadata/detections.csv`.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,21 +26,19 @@ impl Detection {
     /// [`ChannelError::Io`]; [`ChannelError::BadRow`]: which line, what it should be.
     pub fn read_all(path: &Path) -> Result<Vec<Self>, ChannelError> {
         let text = fs::read_to_string(path).map_err(io_error(path))?;
-        let row = |(number, line): (usize, &str)| {
-            Self::parse(line).ok_or_else(|| ChannelError::BadRow {
-                path: path.to_path_buf(),
-                line: number + 1,
-            })
+        let bad = |line| ChannelError::BadRow {
+            path: path.to_path_buf(),
+            line,
         };
-        let lines = text.lines().enumerate().skip(1);
-        lines
-            .filter(|(_, line)| !line.trim().is_empty())
-            .map(row)
-            .collect()
+        let row = |row: Result<Row, TableError>| {
+            let Row { line, fields } = row.map_err(|why| bad(why.line))?;
+            Self::parse(&fields).ok_or_else(|| bad(line))
+        };
+        let table = Table::new(&text).map_err(|why| bad(why.line))?;
+        table.map(row).collect()
     }
 
-    fn parse(line: &str) -> Option<Self> {
-        let fields = fields(line);
+    fn parse(fields: &[String]) -> Option<Self> {
         let [
             name,
             score,
@@ -48,7 +49,7 @@ impl Detection {
             corner,
             other_corner,
             ..,
-        ] = fields.as_slice()
+        ] = fields
         else {
             return None;
         };
@@ -113,20 +114,6 @@ impl Detection {
     }
 }
 
-/// The fields of a line of comma-separated values.
-fn fields(line: &str) -> Vec<String> {
-    let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
-    for c in line.trim_end_matches('\r').chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(std::mem::take(&mut field)),
-            _ => field.push(c),
-        }
-    }
-    fields.push(field);
-    fields
-}
-
 /// The numbers in `[1, 2, 3]` or `(1, 2)`; of a size that no picture exceeds.
 fn whole_numbers<const N: usize>(text: &str) -> Option<[i64; N]> {
     let inner = text
@@ -146,7 +133,9 @@ mod tests {
 
     #[test]
     fn a_published_row_is_read() {
-        let row = Detection::parse(ROW).unwrap();
+        let text = format!("name,...\n{ROW}");
+        let row = Table::new(&text).unwrap().next().unwrap().unwrap();
+        let row = Detection::parse(&row.fields).unwrap();
         assert_eq!((row.face.x, row.face.height), (936, 126));
         assert_eq!(row.frame_size, Some([1080, 1920]));
         assert_eq!(row.face.landmarks[4], (992, 487));

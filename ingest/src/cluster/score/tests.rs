@@ -85,3 +85,18 @@ fn as_scikit_learn_has_it() {
 fn a_face_without_an_identity_is_refused() {
     let _ = score(&[1, 2], &[1]);
 }
+
+#[test]
+fn whatever_the_order_the_last_bit_is_the_same() {
+    let mut faces: Vec<(u64, u64)> = (0..3000).map(|n| (n * n % 211, n % 97)).collect();
+    let scores = |faces: &[(u64, u64)]| {
+        let (people, found): (Vec<u64>, Vec<u64>) = faces.iter().copied().unzip();
+        score(&people, &found)
+    };
+    let first = scores(&faces);
+    for _ in 0..3 {
+        faces.rotate_left(1001);
+        faces.swap(5, 1500);
+        assert_eq!(scores(&faces), first);
+    }
+}

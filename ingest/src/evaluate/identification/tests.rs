@@ -82,3 +82,15 @@ fn a_split_keeps_tracks_together_and_leaves_people_out() {
     };
     assert!(of(&gallery).is_disjoint(&of(&searches)));
 }
+
+#[test]
+fn two_runs_agree_to_the_last_bit() {
+    let run = || {
+        let searches = (0..5000_i64).map(|n| (n * n % 301 - 3, n % 7 == 0));
+        share_of(searches)
+    };
+    let first = run();
+    for _ in 0..5 {
+        assert_eq!(run(), first);
+    }
+}

@@ -73,7 +73,7 @@ fn what_is_wrong_is_said() {
         "a,b\n1,2\n",
         "line 1: the header must be name,label",
     );
-    fails("a.csv", "name,label\na\n", "line 2: has fewer fields");
+    fails("a.csv", "name,label\na\n", "line 2: has 1 fields, fewer");
     fails(
         "a.csv",
         "name,label\na,1\na.png,2\n",
@@ -120,4 +120,26 @@ fn faces_are_found_by_their_names() {
     );
     let why = Labels::Rows(vec![1; 2]).of_faces(path, &faces).unwrap_err();
     assert!(why.to_string().contains("2 labels for 3 faces"), "{why}");
+}
+
+#[test]
+fn names_are_read_line_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faces.jsonl");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        names_of_jsonl(&path).map_err(|why| why.to_string())
+    };
+    let names = read("{\"name\":\"a\",\"embedding\":[1]}\n\n{\"tag\":\"7:0:1_2_3_4\"}\n");
+    assert_eq!(names.unwrap().unwrap(), ["a", "7:0:1_2_3_4"]);
+    assert_eq!(read("{\"name\":\"a\"}\n{\"embedding\":[1]}\n"), Ok(None));
+    assert_eq!(read("{\"name\":7}\n"), Ok(None));
+    let why = read("{\"name\":\"a\"}\n{\"name\":\n").unwrap_err();
+    assert!(why.contains("faces.jsonl: line 2: EOF"), "{why}");
+    let long = format!(
+        "{{\"name\":\"a\"}}\n{{\"name\":\"{}\"}}\n",
+        "b".repeat(1 << 24)
+    );
+    let why = read(&long).unwrap_err();
+    assert!(why.contains("line 2: longer than 16777216 bytes"), "{why}");
 }

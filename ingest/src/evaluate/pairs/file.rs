@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::evaluate::{EvaluateError, labels::csv_fields};
+use crate::{
+    evaluate::EvaluateError,
+    table::{Row, Table, TableError},
+};
 
 /// Pairs of a kind in a fold, at most.
 const PAIRS_MAX: usize = 1 << 32;
@@ -62,47 +65,35 @@ pub(super) fn read_lfw(path: &Path, text: &str) -> Result<Vec<Line>, EvaluateErr
 }
 
 pub(super) fn read_csv(path: &Path, text: &str) -> Result<Vec<Line>, EvaluateError> {
-    let bad = |line: usize, why: &str| EvaluateError::format(path, format!("line {line}: {why}"));
-    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
-    let header = lines
-        .next()
-        .and_then(|(_, line)| csv_fields(line))
-        .unwrap_or_default();
-    let column = |names: &[&str]| {
-        let is_one = |field: &String| names.contains(&field.to_ascii_lowercase().as_str());
-        header.iter().position(is_one)
-    };
+    let bad = |why: TableError| EvaluateError::format(path, why.to_string());
+    let table = Table::new(text).map_err(bad)?;
     let sides = (
-        column(&["a", "first", "first name"]),
-        column(&["b", "second", "second name"]),
+        table.column(&["a", "first", "first name"]),
+        table.column(&["b", "second", "second name"]),
     );
-    let same = column(&["same", "is same", "is same person?", "is_same"]);
-    let fold = column(&["fold", "split", "split number"]);
+    let same = table.column(&["same", "is same", "is same person?", "is_same"]);
+    let fold = table.column(&["fold", "split", "split number"]);
     let ((Some(a), Some(b)), Some(same)) = (sides, same) else {
-        return Err(bad(1, "the header must be a,b,same or a,b,same,fold"));
+        let why = "line 1: the header must be a,b,same or a,b,same,fold";
+        return Err(EvaluateError::format(path, why));
     };
-    let mut pairs = Vec::new();
-    for (at, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        let fields = csv_fields(line).ok_or_else(|| bad(at + 1, "a quote is not closed"))?;
-        let field = |column: usize| {
-            let field = fields.get(column);
-            field.ok_or_else(|| bad(at + 1, "has fewer fields than the header"))
-        };
-        let same = match field(same)?.to_ascii_lowercase().as_str() {
+    let line = |row: Result<Row, TableError>| {
+        let row = row?;
+        let same = match row.field(same)?.to_ascii_lowercase().as_str() {
             "1" | "true" | "same" => true,
             "0" | "false" | "different" => false,
-            _ => return Err(bad(at + 1, "same is 1 or 0")),
+            _ => return Err(row.wrong("same is 1 or 0")),
         };
         let fold = fold.map(|column| {
-            let fold = field(column)?.parse::<usize>();
-            fold.map_err(|_| bad(at + 1, "fold is a whole number"))
+            let fold = row.field(column)?.parse::<usize>();
+            fold.map_err(|_| row.wrong("fold is a whole number"))
         });
-        pairs.push(Line {
-            number: at + 1,
-            sides: [field(a)?.clone(), field(b)?.clone()],
+        Ok(Line {
+            number: row.line,
+            sides: [row.field(a)?.to_owned(), row.field(b)?.to_owned()],
             same,
             fold: fold.transpose()?,
-        });
-    }
-    Ok(pairs)
+        })
+    };
+    table.map(line).collect::<Result<_, _>>().map_err(bad)
 }

@@ -165,3 +165,107 @@ fn shards_that_do_not_follow_each_other_are_refused() {
     };
     check(&|f| foreign(f), "SHARD_OF_OTHER_FILE", "trajectories_8");
 }
+
+#[test]
+fn a_shard_without_its_last_file_is_not_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = FacerecFolder::of(folder.path(), 7);
+    film(&folder);
+    fs::create_dir_all(folder.path("shards/000-of-001")).unwrap();
+    let said = merge(&folder, &MergeOptions::default()).unwrap_err();
+    let said = said.to_string();
+    let expected = "there is no shard.json, which is written last; make this part again";
+    assert!(
+        said.starts_with("SHARD_INCOMPLETE: ")
+            && said.contains("000-of-001")
+            && said.ends_with(expected),
+        "{said}"
+    );
+}
+
+/// As [`chain`] and [`join_shard`], each with all.
+fn with_all(
+    film: &mut Vec<Trajectory>,
+    mut found: Vec<Trajectory>,
+    begin: u64,
+    cuts: &BTreeSet<u64>,
+    options: &MergeOptions,
+) {
+    let best = |all: &[Trajectory], next: &Trajectory, within: bool| {
+        let mut best = (options.iou_threshold, None);
+        for (at, earlier) in all.iter().enumerate() {
+            let last = match within {
+                true if earlier.end() == next.start => earlier.bbs.last(),
+                true => None,
+                false => earlier.box_at(next.start),
+            };
+            let overlap = last.map_or(0.0, |last| iou(last, &next.bbs[0]));
+            if overlap > best.0 {
+                best = (overlap, Some(at));
+            }
+        }
+        best.1.filter(|_| !cuts.contains(&next.start))
+    };
+    found.sort_by_key(|trajectory| trajectory.start);
+    let mut chained = Vec::new();
+    for next in found {
+        match best(&chained, &next, true) {
+            Some(at) => append(&mut chained[at], next),
+            None => chained.push(next),
+        }
+    }
+    film.retain(|earlier| earlier.start < begin);
+    let before = film.len();
+    for next in chained {
+        let early = begin > 0 && next.start < begin + options.overlap;
+        match best(&film[..before], &next, false).filter(|_| early) {
+            Some(at) => append(&mut film[at], next),
+            None => film.push(next),
+        }
+    }
+}
+
+#[test]
+fn those_that_are_looked_at_are_those_that_can_be_joined() {
+    let mut random = crate::random::Random::new(7);
+    let mut joined = 0;
+    for _ in 0..300 {
+        let options = MergeOptions {
+            iou_threshold: 0.3,
+            overlap: 1 + random.below(8) as u64,
+            ..MergeOptions::default()
+        };
+        let cuts = BTreeSet::from([random.below(60) as u64]);
+        let (mut film, mut expected, mut all) = (Vec::new(), Vec::new(), 0);
+        for shard in 0..3 {
+            let begin = 20 * shard;
+            let mut found = Vec::new();
+            for _ in 0..random.below(30) {
+                let start = begin + random.below(24) as u64;
+                let x = 20 * random.below(5) as i64;
+                found.push(trajectory(start, &vec![x; 1 + random.below(9)]));
+            }
+            all += found.len();
+            with_all(&mut expected, found.clone(), begin, &cuts, &options);
+            let chained = chain(found, &cuts, &options);
+            join_shard(&mut film, chained, begin, (&cuts, &options));
+            assert_eq!(film, expected);
+        }
+        joined += all - film.len();
+    }
+    assert!(joined > 1000, "{joined}");
+}
+
+#[test]
+fn two_empty_shards_of_one_span_do_not_write_to_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = FacerecFolder::of(folder.path(), 7);
+    let create = || crate::facerec::FacerecWriter::create(folder.clone(), (20, 20)).unwrap();
+    let (one, other) = (create(), create());
+    one.finish().unwrap();
+    other.finish().unwrap();
+    let names = fs::read_dir(folder.path("trajectories")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["trajectories_7_20-20.jsonl"]);
+    assert_eq!(folder.spans().unwrap(), [(20, 20)]);
+}
