@@ -249,7 +249,15 @@ impl FaceSet {
             check_rows(path, numbers.len(), faces)?;
             Ok(Some(numbers))
         };
-        let identities = numbers(&sides.identities)?;
+        // Below 0 is nobody's, as streamface has it.
+        let identities: Option<Vec<i128>> = sides
+            .identities
+            .as_deref()
+            .map(Array::read_integers)
+            .transpose()?;
+        if let (Some(path), Some(identities)) = (&sides.identities, &identities) {
+            check_rows(path, identities.len(), faces)?;
+        }
         let (tracks, sources) = (numbers(&sides.tracks)?, numbers(&sides.sources)?);
         let times: Option<Vec<i64>> = sides
             .times
@@ -261,7 +269,9 @@ impl FaceSet {
         }
         for (row, known) in self.known.iter_mut().enumerate() {
             let at = |numbers: &Option<Vec<u64>>| numbers.as_ref().map(|numbers| numbers[row]);
-            known.identity = at(&identities).or(known.identity);
+            if let Some(identities) = &identities {
+                known.identity = u64::try_from(identities[row]).ok();
+            }
             known.track = at(&tracks).or(known.track);
             known.source = at(&sources).or(known.source);
             known.time_us = times.as_ref().map(|times| times[row]).or(known.time_us);

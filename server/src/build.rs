@@ -5,6 +5,7 @@
 //! was broken off goes on where it was: what is recorded is not recorded again.
 
 mod extracted;
+mod given;
 mod vectors;
 
 use crate::config::Config;
@@ -15,12 +16,16 @@ use crate::core::{
 use crate::pb;
 use crate::service::{Checked, Checker, Unfit};
 use crate::vision::{LoadedModels, Vision};
+use given::Given;
+pub use given::{GivenOutcome, GivenRule};
 use rollcall_index::vectors::SideFiles;
+use rollcall_ingest::csv::CsvError;
 use rollcall_ingest::extracted::{Extracted, ExtractedError};
 use rollcall_ingest::faceset::FaceSetError;
 use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use vectors::Vectors;
 
@@ -44,6 +49,32 @@ pub struct BuildInput {
     pub contract: String,
     /// Take what there is of an extraction that did not come to its end.
     pub partial: bool,
+    /// Whether identities that come with a file of vectors count.
+    pub given: GivenRule,
+    /// Names of these identities: a table with the columns `identity` and `name`.
+    pub names: Option<PathBuf>,
+}
+
+/// How far a build is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Tracks done.
+    pub done: u64,
+    /// How many there are, about.
+    pub tracks: u64,
+    /// Given identities that are done, at this stage.
+    pub people_done: u64,
+    /// How many there are.
+    pub people: u64,
+}
+
+/// A step of a build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// So many tracks more.
+    Tracks(u64),
+    /// So many given identities of so many.
+    People { done: u64, people: u64 },
 }
 
 /// Why a collection cannot be built.
@@ -129,6 +160,27 @@ pub enum BuildError {
         /// Who has it.
         id: u64,
     },
+    /// A table of names cannot be read.
+    #[error(transparent)]
+    Names(#[from] CsvError),
+    /// Names of nobody.
+    #[error(
+        "{path}: names are of given identities, and {vectors} has none; give them with --identities"
+    )]
+    NamesOfNobody {
+        /// The table.
+        path: PathBuf,
+        /// The file of vectors.
+        vectors: PathBuf,
+    },
+    /// Identities of what has none.
+    #[error(
+        "{path}: --identities and --names go with a file of vectors, not with a folder; give it without them"
+    )]
+    NotVectors {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -156,12 +208,15 @@ pub(crate) trait Material: Send + 'static {
     fn id(&self) -> String;
     /// How many tracks it has, about.
     fn tracks(&self) -> u64;
+    /// Who its tracks, and those of the materials before it, are said to be.
+    fn given(&self) -> Option<Arc<Given>> {
+        None
+    }
     /// Gives all observations in order, until `take` says `false`. Blocking.
     fn read(self: Box<Self>, take: &mut dyn FnMut(Observed) -> bool) -> Result<(), BuildError>;
 }
 
-/// Opens the collection that `config` names, or makes it, and puts everything into it. `progress` gets the tracks done
-/// and how many there are, about. See [`Plan::run`].
+/// Opens the collection that `config` names, or makes it, and puts everything into it. See [`Plan::run`].
 ///
 /// # Errors
 /// [`BuildError`].
@@ -169,7 +224,7 @@ pub async fn build(
     config: &Config,
     mut inputs: Vec<BuildInput>,
     same_cosine: Option<f32>,
-    mut progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(Progress),
 ) -> Result<Built, BuildError> {
     // Before there is a data folder.
     for input in &inputs {
@@ -218,10 +273,16 @@ pub async fn build(
     };
     let metrics = CoreMetrics::register(&prometheus::Registry::new())?;
     let core = Core::start(opening, options, metrics)?;
-    let (mut done, tracks) = (0, plan.tracks());
-    let built = plan.run(&core, |more| {
-        done += more;
-        progress(done, tracks);
+    let mut far = Progress {
+        tracks: plan.tracks(),
+        ..Progress::default()
+    };
+    let built = plan.run(&core, |step| {
+        match step {
+            Step::Tracks(more) => far.done += more,
+            Step::People { done, people } => (far.people_done, far.people) = (done, people),
+        }
+        progress(far);
     });
     let built = built.await;
     let stats = core.view().index.stats();
@@ -269,6 +330,11 @@ impl Plan {
         let mut materials: Vec<Box<dyn Material>> = Vec::new();
         for input in inputs {
             if input.path.is_dir() {
+                if input.names.is_some() || input.sides.identities.is_some() {
+                    return Err(BuildError::NotVectors {
+                        path: input.path.clone(),
+                    });
+                }
                 let before = materials.len();
                 find(input, &input.path, DEPTH_MAX, &mut materials)?;
                 if materials.len() > before {
@@ -313,7 +379,7 @@ impl Plan {
         self.materials.iter().map(|one| one.tracks()).sum()
     }
 
-    /// Puts everything into the collection; `progress` gets the tracks done.
+    /// Puts everything into the collection; `progress` gets each step.
     ///
     /// The next source is read and checked while one is decided on. Decisions are made one after the other: each
     /// knows those before.
@@ -321,7 +387,7 @@ impl Plan {
     /// # Errors
     /// [`BuildError`] at the first input that cannot be used; what was before it is in the collection, and running
     /// the same again goes on there.
-    async fn run(self, core: &Core, mut progress: impl FnMut(u64)) -> Result<Built, BuildError> {
+    async fn run(self, core: &Core, mut progress: impl FnMut(Step)) -> Result<Built, BuildError> {
         let contract = core.view().contract().clone();
         let mut built = Built::default();
         let mut reading = self
@@ -332,14 +398,18 @@ impl Plan {
         while let Some(now) = next {
             // Begun before this one is written: it is read meanwhile.
             next = reading.next();
+            let given = now.given.clone();
             now.write(core, &mut built, &mut progress).await?;
+            if let Some(given) = given {
+                given.apply(core, &mut built, &mut progress).await?;
+            }
         }
         Ok(built)
     }
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Built {
     /// Sources that were put into the collection, as a whole or what was missing of them.
     pub sources: u64,
@@ -351,6 +421,8 @@ pub struct Built {
     pub faces: u64,
     /// Identities of the whole collection.
     pub identities: usize,
+    /// What came of identities that were given.
+    pub given: GivenOutcome,
 }
 
 /// Extracted folders in `folder`, or it itself, in the order of their names.
@@ -392,6 +464,7 @@ struct Reading {
     pipeline: String,
     /// About.
     tracks: u64,
+    given: Option<Arc<Given>>,
     batches: mpsc::Receiver<Vec<Observed>>,
     outcome: tokio::task::JoinHandle<Result<(), BuildError>>,
 }
@@ -401,6 +474,7 @@ impl Reading {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let (place, mut source) = (material.place().to_owned(), material.source());
         let (pipeline, tracks) = (material.pipeline(), material.tracks());
+        let given = material.given();
         SYSTEM.clone_into(&mut source.author);
         source.request_id = request_id(&source.uri, &material.id());
         let outcome = tokio::task::spawn_blocking(move || read(material, dimension, &sender));
@@ -409,6 +483,7 @@ impl Reading {
             source,
             pipeline,
             tracks,
+            given,
             batches,
             outcome,
         }
@@ -418,7 +493,7 @@ impl Reading {
         mut self,
         core: &Core,
         built: &mut Built,
-        progress: &mut impl FnMut(u64),
+        progress: &mut impl FnMut(Step),
     ) -> Result<(), BuildError> {
         let place = self.place.clone();
         let refused = |source| BuildError::Write {
@@ -447,7 +522,7 @@ impl Reading {
             // It is there, to its end: nobody has to read it again.
             drop(self.batches);
             built.known += 1;
-            progress(self.tracks);
+            progress(Step::Tracks(self.tracks));
             return ended(self.outcome.await);
         }
         let run = run.map_err(refused)?;
@@ -456,7 +531,7 @@ impl Reading {
             core.observe(id, run.id, batch).await.map_err(refused)?;
             built.tracks += tracks;
             built.faces += faces;
-            progress(tracks);
+            progress(Step::Tracks(tracks));
         }
         let outcome = ended(self.outcome.await);
         core.end_run(id, run.id).await;
