@@ -4,26 +4,24 @@
 //! same checks, the same rule, the same records. So the outcome is what a server would have made of it, and a build that
 //! was broken off goes on where it was: what is recorded is not recorded again.
 
+mod error;
 mod extracted;
 mod given;
 mod vectors;
 
 use crate::config::Config;
 use crate::core::{
-    CatalogError, Core, CoreMetrics, CoreOptions, NewSource, Observed, OpenError, Opening, SYSTEM,
-    WriteError,
+    Core, CoreMetrics, CoreOptions, NewSource, Observed, Opening, SYSTEM, WriteError,
 };
 use crate::pb;
 use crate::service::{Checked, Checker, Unfit};
 use crate::vision::{LoadedModels, Vision};
+pub use error::BuildError;
 use given::Given;
 pub use given::{GivenOutcome, GivenRule};
 use rollcall_index::vectors::SideFiles;
-use rollcall_ingest::csv::CsvError;
-use rollcall_ingest::extracted::{Extracted, ExtractedError};
-use rollcall_ingest::faceset::FaceSetError;
+use rollcall_ingest::extracted::Extracted;
 use sha2::{Digest, Sha256};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -75,123 +73,6 @@ pub(crate) enum Step {
     Tracks(u64),
     /// So many given identities of so many.
     People { done: u64, people: u64 },
-}
-
-/// Why a collection cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// It is nothing that can be built from.
-    #[error(
-        "{path}: neither an extracted folder (with log/ and tracks.jsonl), a folder of those, nor a file of vectors (.npy, .jsonl, .parquet)"
-    )]
-    Unknown {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A folder cannot be read.
-    #[error("{path}: {source}")]
-    Io {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Vectors cannot be read.
-    #[error(transparent)]
-    Vectors(#[from] FaceSetError),
-    /// An extraction cannot be read, or did not come to its end.
-    #[error(transparent)]
-    Extracted(#[from] ExtractedError),
-    /// It is of another model.
-    #[error(
-        "{path}: its embeddings are of contract {found}, the collection's is {expected}; extract it again with the collection's models"
-    )]
-    OtherContract {
-        /// The folder or file.
-        path: PathBuf,
-        /// Its contract.
-        found: String,
-        /// The collection's.
-        expected: String,
-    },
-    /// An observation is refused.
-    #[error("{path}: {what}")]
-    Refused {
-        /// The folder or file.
-        path: PathBuf,
-        /// What is wrong with which observation.
-        what: String,
-    },
-    /// Nobody says which model made the vectors.
-    #[error(
-        "{path}: name the contract of its embeddings with --contract, or the models that made them with --assets ({why})"
-    )]
-    NoContract {
-        /// The file.
-        path: PathBuf,
-        /// Why there are no models.
-        why: String,
-    },
-    /// The models of the contract are not at hand.
-    #[error(
-        "no models of contract {contract} are at hand ({why}): name their folder with --assets, or the cosine from which two faces are one person's with --same-cosine"
-    )]
-    NoModels {
-        /// The contract.
-        contract: String,
-        /// Which are, or why none.
-        why: String,
-    },
-    /// The collection cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// Our own mistake.
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-    /// Another source has its name.
-    #[error(
-        "{path}: {uri} is source {id} of the collection already, and that was made of something else; leave this out"
-    )]
-    Taken {
-        /// The folder or file.
-        path: PathBuf,
-        /// Its name.
-        uri: String,
-        /// Who has it.
-        id: u64,
-    },
-    /// A table of names cannot be read.
-    #[error(transparent)]
-    Names(#[from] CsvError),
-    /// Names of nobody.
-    #[error(
-        "{path}: names are of given identities, and {vectors} has none; give them with --identities"
-    )]
-    NamesOfNobody {
-        /// The table.
-        path: PathBuf,
-        /// The file of vectors.
-        vectors: PathBuf,
-    },
-    /// Identities of what has none.
-    #[error(
-        "{path}: --identities and --names go with a file of vectors, not with a folder; give it without them"
-    )]
-    NotVectors {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The catalog cannot be read.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// The writer refuses.
-    #[error("{path}: {source}")]
-    Write {
-        /// The folder or file.
-        path: PathBuf,
-        /// Why.
-        source: WriteError,
-    },
 }
 
 /// A source that is to be in the collection.
