@@ -321,19 +321,26 @@ mod tests {
 
         // A row's place does not depend on whose it is.
         let whose = folder.path().join("whose.npy");
-        let file = std::fs::File::create(&whose).unwrap();
-        let options = npyz::WriteOptions::new().default_dtype().shape(&[2]);
-        let mut writer = options.writer(file).begin_nd().unwrap();
-        writer.extend([9_u64, 4]).unwrap();
-        writer.finish().unwrap();
-        let sides = SideFiles {
-            identities: Some(whose),
-            ..SideFiles::default()
+        let labelled = |labels: [i64; 2]| {
+            let file = std::fs::File::create(&whose).unwrap();
+            let options = npyz::WriteOptions::new().default_dtype().shape(&[2]);
+            let mut writer = options.writer(file).begin_nd().unwrap();
+            writer.extend(labels).unwrap();
+            writer.finish().unwrap();
+            let sides = SideFiles {
+                identities: Some(whose.clone()),
+                ..SideFiles::default()
+            };
+            FaceSet::read(&path, "", &sides).unwrap()
         };
-        let named = FaceSet::read(&path, "", &sides).unwrap();
+        let named = labelled([9, 4]);
         assert_eq!(named.embeddings(), set.embeddings());
         assert_eq!(named.identities(), Some(vec![9, 4]));
         assert_eq!(named.known()[1].track, Some(2));
+        // Below 0 it is nobody's, whatever the file itself says.
+        let identities = labelled([4, -1]).known().to_vec();
+        let identities: Vec<_> = identities.iter().map(|known| known.identity).collect();
+        assert_eq!(identities, [Some(4), None]);
     }
 
     fn channel(matches: &str, annotations: &str) -> tempfile::TempDir {
