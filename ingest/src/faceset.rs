@@ -268,7 +268,15 @@ impl FaceSet {
             check_rows(path, numbers.len(), faces)?;
             Ok(Some(numbers))
         };
-        let identities = numbers(&sides.identities)?;
+        // Below 0 is nobody's, as streamface has it.
+        let identities: Option<Vec<i128>> = sides
+            .identities
+            .as_deref()
+            .map(Array::read_integers)
+            .transpose()?;
+        if let (Some(path), Some(identities)) = (&sides.identities, &identities) {
+            check_rows(path, identities.len(), faces)?;
+        }
         let (tracks, sources) = (numbers(&sides.tracks)?, numbers(&sides.sources)?);
         let times: Option<Vec<i64>> = sides
             .times
@@ -280,7 +288,9 @@ impl FaceSet {
         }
         for (row, known) in self.known.iter_mut().enumerate() {
             let at = |numbers: &Option<Vec<u64>>| numbers.as_ref().map(|numbers| numbers[row]);
-            known.identity = at(&identities).or(known.identity);
+            if let Some(identities) = &identities {
+                known.identity = u64::try_from(identities[row]).ok();
+            }
             known.track = at(&tracks).or(known.track);
             known.source = at(&sources).or(known.source);
             known.time_us = times.as_ref().map(|times| times[row]).or(known.time_us);
@@ -330,19 +340,26 @@ mod tests {
 
         // A row's place does not depend on whose it is.
         let whose = folder.path().join("whose.npy");
-        let file = std::fs::File::create(&whose).unwrap();
-        let options = npyz::WriteOptions::new().default_dtype().shape(&[2]);
-        let mut writer = options.writer(file).begin_nd().unwrap();
-        writer.extend([9_u64, 4]).unwrap();
-        writer.finish().unwrap();
-        let sides = SideFiles {
-            identities: Some(whose),
-            ..SideFiles::default()
+        let labelled = |labels: [i64; 2]| {
+            let file = std::fs::File::create(&whose).unwrap();
+            let options = npyz::WriteOptions::new().default_dtype().shape(&[2]);
+            let mut writer = options.writer(file).begin_nd().unwrap();
+            writer.extend(labels).unwrap();
+            writer.finish().unwrap();
+            let sides = SideFiles {
+                identities: Some(whose.clone()),
+                ..SideFiles::default()
+            };
+            FaceSet::read(&path, "", &sides).unwrap()
         };
-        let named = FaceSet::read(&path, "", &sides).unwrap();
+        let named = labelled([9, 4]);
         assert_eq!(named.embeddings(), set.embeddings());
         assert_eq!(named.identities(), Some(vec![9, 4]));
         assert_eq!(named.known()[1].track, Some(2));
+        // Below 0 it is nobody's, whatever the file itself says.
+        let identities = labelled([4, -1]).known().to_vec();
+        let identities: Vec<_> = identities.iter().map(|known| known.identity).collect();
+        assert_eq!(identities, [Some(4), None]);
     }
 
     fn channel(matches: &str, annotations: &str) -> tempfile::TempDir {

@@ -17,6 +17,7 @@ mod run_calibrate;
 mod run_capture;
 mod run_classify;
 mod run_cluster;
+mod run_dataset;
 mod run_evaluate;
 mod run_export;
 #[cfg(feature = "worker")]
@@ -76,6 +77,8 @@ enum Command {
     Evaluate(run_evaluate::Evaluate),
     /// Find the cosine from which on two faces are one person's, from labelled faces or pairs.
     Calibrate(run_calibrate::Calibrate),
+    /// Put datasets of channels together, and leave out what is not to be learned from.
+    Dataset(run_dataset::Dataset),
     /// Write faces and what is known of them to a file of another format.
     Export(run_export::Export),
     /// Work for a server: started by rollcalld, with an order on standard input.
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Command::MergeClusters(options) => run_match::merge_clusters(&options),
         Command::Evaluate(options) => run_evaluate::evaluate(&options),
         Command::Calibrate(options) => run_calibrate::calibrate(&options),
+        Command::Dataset(options) => run_dataset::dataset(&options),
         Command::Export(options) => run_export::export(&options),
         #[cfg(feature = "worker")]
         Command::Run => run_worker::run(),

@@ -1,7 +1,8 @@
 //! The command `export`.
 
 mod columns;
-mod dataset;
+pub(crate) mod dataset;
+mod detections;
 mod folders;
 
 use std::{
@@ -36,6 +37,10 @@ pub(crate) struct Export {
     /// Replace a file that is there.
     #[arg(long)]
     force: bool,
+    /// Width and height of the video's frames, as in 1920x1080, where an extraction is written as streamface's folder
+    /// [default: as the video says, if it is where it was].
+    #[arg(long, value_name = "WIDTHxHEIGHT")]
+    frame_size: Option<detections::FrameSize>,
 }
 
 /// What faces are written as.
@@ -101,7 +106,9 @@ pub(crate) fn export(options: &Export) -> anyhow::Result<()> {
         Format::Csv => &write_csv,
         Format::Dataset => &|faces, to| dataset::write(faces, &options.from, to),
         Format::Fiftyone => return folders::write_fiftyone(&faces, &options.from, to),
-        Format::Streamface => return folders::write_streamface(&faces, &options.from, to),
+        Format::Streamface => {
+            return folders::write_streamface(&faces, &options.from, to, options.frame_size);
+        }
     };
     let written = write_beside(to, |beside| write(&faces, beside));
     written.with_context(|| to.display().to_string())?;

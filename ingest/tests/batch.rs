@@ -23,6 +23,7 @@ use rollcall_ingest::{
     pipeline::{Pipeline, PipelineSettings, Vision},
     shot::CutPlanner,
     source::{Overflow, StopToken, fake::ScriptedSource},
+    streamface::Detection,
 };
 use rollcall_log::{
     FileStorage, Log, LogOptions,
@@ -216,6 +217,60 @@ fn any_number_of_shards_gives_the_same_tracks() {
         assert!(files(&merged) == expected, "{n} shards give other files");
         assert_eq!(records(&merged), expected_records, "{n} shards");
     }
+}
+
+#[test]
+fn an_extraction_goes_to_streamface_with_where_its_faces_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("film"), folder.path().join("channel"));
+    extract(&film(), None, &from);
+    let export = |to: &Path, more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rollcall-ingest"));
+        command.arg("export").arg(&from).arg(to);
+        command.args(["--as", "streamface"]).args(more);
+        command.output().unwrap()
+    };
+    let bare = folder.path().join("bare");
+    let said = export(&bare, &[]).stderr;
+    assert!(String::from_utf8_lossy(&said).contains("--frame-size"));
+    assert!(!bare.join("metadata/detections.csv").exists());
+    let wrong = export(&folder.path().join("wrong"), &["--frame-size", "320"]);
+    assert_eq!(wrong.status.code(), Some(2));
+
+    let done = export(&to, &["--frame-size", "320x180"]);
+    assert!(done.status.success(), "{done:?}");
+    let faces = Detection::read_all(&to.join("metadata/detections.csv")).unwrap();
+    let names: Vec<String> = fs::read_dir(to.join("faces"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(faces.len(), names.len());
+    for face in &faces {
+        assert!(names.contains(&face.name), "{face:?}");
+        assert_eq!(face.frame_size, Some([180, 320]));
+        let at = face.face;
+        assert!((48..=52).contains(&at.y), "painted at 50: {face:?}");
+        assert!(
+            (57..=62).contains(&at.width) && (57..=62).contains(&at.height),
+            "{face:?}"
+        );
+        for (x, y) in at.landmarks {
+            assert!((at.x..at.x + at.width).contains(&x), "{face:?}");
+            assert!((at.y..at.y + at.height).contains(&y), "{face:?}");
+        }
+    }
+
+    // From there on it stays with the channel.
+    let again = folder.path().join("again");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rollcall-ingest"));
+    command
+        .arg("export")
+        .arg(&to)
+        .arg(&again)
+        .args(["--as", "streamface"]);
+    assert!(command.output().unwrap().status.success());
+    let table = |folder: &Path| fs::read(folder.join("metadata/detections.csv")).unwrap();
+    assert_eq!(table(&again), table(&to));
 }
 
 #[test]

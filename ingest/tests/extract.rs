@@ -17,6 +17,7 @@ use rollcall_ingest::{
     observe::{Observation, Recorder, ResumePoint, WallTime},
     pipeline::{Pipeline, PipelineSettings, Vision},
     source::{Overflow, StopToken},
+    streamface::Detection,
 };
 use rollcall_log::{
     FileStorage, Log, LogOptions, LogReader,
@@ -221,6 +222,21 @@ fn the_small_clip_is_found_as_composed() {
         .sum();
     assert_eq!(exemplars, crops);
     assert!(lines.iter().all(|l| l["boxes"].as_u64().unwrap() >= 2));
+
+    // The video says how large its frames are.
+    let channel = out.path().join("channel");
+    let mut export = Command::new(env!("CARGO_BIN_EXE_rollcall-ingest"));
+    export.arg("export").args([&folder, &channel]);
+    let done = export.args(["--as", "streamface"]).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let faces = Detection::read_all(&channel.join("metadata/detections.csv")).unwrap();
+    assert_eq!(faces.len(), exemplars);
+    for face in &faces {
+        let [height, width] = face.frame_size.unwrap();
+        assert_eq!((height, width), (faces[0].frame_size.unwrap()[0], width));
+        assert!(face.face.x + face.face.width <= width, "{face:?}");
+        assert!(face.face.y + face.face.height <= height, "{face:?}");
+    }
 
     let again = extract(&[clip, "--out", path]);
     assert_eq!(again.status.code(), Some(2));

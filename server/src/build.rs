@@ -4,23 +4,26 @@
 //! same checks, the same rule, the same records. So the outcome is what a server would have made of it, and a build that
 //! was broken off goes on where it was: what is recorded is not recorded again.
 
+mod error;
 mod extracted;
+mod given;
 mod vectors;
 
 use crate::config::Config;
 use crate::core::{
-    CatalogError, Core, CoreMetrics, CoreOptions, NewSource, Observed, OpenError, Opening, SYSTEM,
-    WriteError,
+    Core, CoreMetrics, CoreOptions, NewSource, Observed, Opening, SYSTEM, WriteError,
 };
 use crate::pb;
 use crate::service::{Checked, Checker, Unfit};
 use crate::vision::{LoadedModels, Vision};
+pub use error::BuildError;
+use given::Given;
+pub use given::{GivenOutcome, GivenRule};
 use rollcall_index::vectors::SideFiles;
-use rollcall_ingest::extracted::{Extracted, ExtractedError};
-use rollcall_ingest::faceset::FaceSetError;
+use rollcall_ingest::extracted::Extracted;
 use sha2::{Digest, Sha256};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use vectors::Vectors;
 
@@ -44,102 +47,32 @@ pub struct BuildInput {
     pub contract: String,
     /// Take what there is of an extraction that did not come to its end.
     pub partial: bool,
+    /// Whether identities that come with a file of vectors count.
+    pub given: GivenRule,
+    /// Names of these identities: a table with the columns `identity` and `name`.
+    pub names: Option<PathBuf>,
 }
 
-/// Why a collection cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// It is nothing that can be built from.
-    #[error(
-        "{path}: neither an extracted folder (with log/ and tracks.jsonl), a folder of those, nor a file of vectors (.npy, .jsonl, .parquet)"
-    )]
-    Unknown {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A folder cannot be read.
-    #[error("{path}: {source}")]
-    Io {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Vectors cannot be read.
-    #[error(transparent)]
-    Vectors(#[from] FaceSetError),
-    /// An extraction cannot be read, or did not come to its end.
-    #[error(transparent)]
-    Extracted(#[from] ExtractedError),
-    /// It is of another model.
-    #[error(
-        "{path}: its embeddings are of contract {found}, the collection's is {expected}; extract it again with the collection's models"
-    )]
-    OtherContract {
-        /// The folder or file.
-        path: PathBuf,
-        /// Its contract.
-        found: String,
-        /// The collection's.
-        expected: String,
-    },
-    /// An observation is refused.
-    #[error("{path}: {what}")]
-    Refused {
-        /// The folder or file.
-        path: PathBuf,
-        /// What is wrong with which observation.
-        what: String,
-    },
-    /// Nobody says which model made the vectors.
-    #[error(
-        "{path}: name the contract of its embeddings with --contract, or the models that made them with --assets ({why})"
-    )]
-    NoContract {
-        /// The file.
-        path: PathBuf,
-        /// Why there are no models.
-        why: String,
-    },
-    /// The models of the contract are not at hand.
-    #[error(
-        "no models of contract {contract} are at hand ({why}): name their folder with --assets, or the cosine from which two faces are one person's with --same-cosine"
-    )]
-    NoModels {
-        /// The contract.
-        contract: String,
-        /// Which are, or why none.
-        why: String,
-    },
-    /// The collection cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// Our own mistake.
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-    /// Another source has its name.
-    #[error(
-        "{path}: {uri} is source {id} of the collection already, and that was made of something else; leave this out"
-    )]
-    Taken {
-        /// The folder or file.
-        path: PathBuf,
-        /// Its name.
-        uri: String,
-        /// Who has it.
-        id: u64,
-    },
-    /// The catalog cannot be read.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// The writer refuses.
-    #[error("{path}: {source}")]
-    Write {
-        /// The folder or file.
-        path: PathBuf,
-        /// Why.
-        source: WriteError,
-    },
+/// How far a build is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Tracks done.
+    pub done: u64,
+    /// How many there are, about.
+    pub tracks: u64,
+    /// Given identities that are done, at this stage.
+    pub people_done: u64,
+    /// How many there are.
+    pub people: u64,
+}
+
+/// A step of a build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// So many tracks more.
+    Tracks(u64),
+    /// So many given identities of so many.
+    People { done: u64, people: u64 },
 }
 
 /// A source that is to be in the collection.
@@ -156,12 +89,15 @@ pub(crate) trait Material: Send + 'static {
     fn id(&self) -> String;
     /// How many tracks it has, about.
     fn tracks(&self) -> u64;
+    /// Who its tracks, and those of the materials before it, are said to be.
+    fn given(&self) -> Option<Arc<Given>> {
+        None
+    }
     /// Gives all observations in order, until `take` says `false`. Blocking.
     fn read(self: Box<Self>, take: &mut dyn FnMut(Observed) -> bool) -> Result<(), BuildError>;
 }
 
-/// Opens the collection that `config` names, or makes it, and puts everything into it. `progress` gets the tracks done
-/// and how many there are, about. See [`Plan::run`].
+/// Opens the collection that `config` names, or makes it, and puts everything into it. See [`Plan::run`].
 ///
 /// # Errors
 /// [`BuildError`].
@@ -169,7 +105,7 @@ pub async fn build(
     config: &Config,
     mut inputs: Vec<BuildInput>,
     same_cosine: Option<f32>,
-    mut progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(Progress),
 ) -> Result<Built, BuildError> {
     // Before there is a data folder.
     for input in &inputs {
@@ -218,10 +154,16 @@ pub async fn build(
     };
     let metrics = CoreMetrics::register(&prometheus::Registry::new())?;
     let core = Core::start(opening, options, metrics)?;
-    let (mut done, tracks) = (0, plan.tracks());
-    let built = plan.run(&core, |more| {
-        done += more;
-        progress(done, tracks);
+    let mut far = Progress {
+        tracks: plan.tracks(),
+        ..Progress::default()
+    };
+    let built = plan.run(&core, |step| {
+        match step {
+            Step::Tracks(more) => far.done += more,
+            Step::People { done, people } => (far.people_done, far.people) = (done, people),
+        }
+        progress(far);
     });
     let built = built.await;
     let stats = core.view().index.stats();
@@ -269,6 +211,11 @@ impl Plan {
         let mut materials: Vec<Box<dyn Material>> = Vec::new();
         for input in inputs {
             if input.path.is_dir() {
+                if input.names.is_some() || input.sides.identities.is_some() {
+                    return Err(BuildError::NotVectors {
+                        path: input.path.clone(),
+                    });
+                }
                 let before = materials.len();
                 find(input, &input.path, DEPTH_MAX, &mut materials)?;
                 if materials.len() > before {
@@ -313,7 +260,7 @@ impl Plan {
         self.materials.iter().map(|one| one.tracks()).sum()
     }
 
-    /// Puts everything into the collection; `progress` gets the tracks done.
+    /// Puts everything into the collection; `progress` gets each step.
     ///
     /// The next source is read and checked while one is decided on. Decisions are made one after the other: each
     /// knows those before.
@@ -321,7 +268,7 @@ impl Plan {
     /// # Errors
     /// [`BuildError`] at the first input that cannot be used; what was before it is in the collection, and running
     /// the same again goes on there.
-    async fn run(self, core: &Core, mut progress: impl FnMut(u64)) -> Result<Built, BuildError> {
+    async fn run(self, core: &Core, mut progress: impl FnMut(Step)) -> Result<Built, BuildError> {
         let contract = core.view().contract().clone();
         let mut built = Built::default();
         let mut reading = self
@@ -332,14 +279,18 @@ impl Plan {
         while let Some(now) = next {
             // Begun before this one is written: it is read meanwhile.
             next = reading.next();
+            let given = now.given.clone();
             now.write(core, &mut built, &mut progress).await?;
+            if let Some(given) = given {
+                given.apply(core, &mut built, &mut progress).await?;
+            }
         }
         Ok(built)
     }
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Built {
     /// Sources that were put into the collection, as a whole or what was missing of them.
     pub sources: u64,
@@ -351,6 +302,8 @@ pub struct Built {
     pub faces: u64,
     /// Identities of the whole collection.
     pub identities: usize,
+    /// What came of identities that were given.
+    pub given: GivenOutcome,
 }
 
 /// Extracted folders in `folder`, or it itself, in the order of their names.
@@ -392,6 +345,7 @@ struct Reading {
     pipeline: String,
     /// About.
     tracks: u64,
+    given: Option<Arc<Given>>,
     batches: mpsc::Receiver<Vec<Observed>>,
     outcome: tokio::task::JoinHandle<Result<(), BuildError>>,
 }
@@ -401,6 +355,7 @@ impl Reading {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let (place, mut source) = (material.place().to_owned(), material.source());
         let (pipeline, tracks) = (material.pipeline(), material.tracks());
+        let given = material.given();
         SYSTEM.clone_into(&mut source.author);
         source.request_id = request_id(&source.uri, &material.id());
         let outcome = tokio::task::spawn_blocking(move || read(material, dimension, &sender));
@@ -409,6 +364,7 @@ impl Reading {
             source,
             pipeline,
             tracks,
+            given,
             batches,
             outcome,
         }
@@ -418,7 +374,7 @@ impl Reading {
         mut self,
         core: &Core,
         built: &mut Built,
-        progress: &mut impl FnMut(u64),
+        progress: &mut impl FnMut(Step),
     ) -> Result<(), BuildError> {
         let place = self.place.clone();
         let refused = |source| BuildError::Write {
@@ -447,7 +403,7 @@ impl Reading {
             // It is there, to its end: nobody has to read it again.
             drop(self.batches);
             built.known += 1;
-            progress(self.tracks);
+            progress(Step::Tracks(self.tracks));
             return ended(self.outcome.await);
         }
         let run = run.map_err(refused)?;
@@ -456,7 +412,7 @@ impl Reading {
             core.observe(id, run.id, batch).await.map_err(refused)?;
             built.tracks += tracks;
             built.faces += faces;
-            progress(tracks);
+            progress(Step::Tracks(tracks));
         }
         let outcome = ended(self.outcome.await);
         core.end_run(id, run.id).await;

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_index::MemoryBudget;
 use rollcall_index::vectors::SideFiles;
-use rollcall_server::build::{self, BuildInput};
+use rollcall_server::build::{self, BuildInput, Built, GivenRule, Progress};
 use rollcall_server::config::{Flags, Loaded, load};
 use rollcall_server::{Server, Vision, check, offline_index};
 use std::io::{IsTerminal as _, Write as _};
@@ -104,6 +104,15 @@ struct Build {
     /// When each vector's face was seen, in Unix microseconds (.npy of integers)
     #[arg(long, value_name = "FILE")]
     times: Option<PathBuf>,
+    /// Whose each vector is (.npy of integers, below 0: nobody's) [default: as the file says, if it does]
+    #[arg(long, value_name = "FILE")]
+    identities: Option<PathBuf>,
+    /// Names of given identities: a table with the columns identity and name (.csv)
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
+    /// Identities given with vectors: each becomes one person, or the server's rule decides alone
+    #[arg(long, value_enum, value_name = "RULE", default_value_t = GivenRule::Keep)]
+    given: GivenRule,
     /// The cosine from which two faces are one person's [default: as the models of the contract say]
     #[arg(long, value_name = "COSINE", value_parser = cosine)]
     same_cosine: Option<f32>,
@@ -200,7 +209,7 @@ fn build_collection(loaded: &Loaded, options: Build) -> anyhow::Result<()> {
         tracks: options.tracks,
         sources: options.sources,
         times: options.times,
-        identities: None,
+        identities: options.identities,
     };
     let input = |path| BuildInput {
         path,
@@ -208,15 +217,22 @@ fn build_collection(loaded: &Loaded, options: Build) -> anyhow::Result<()> {
         model: options.model.clone(),
         contract: options.contract.clone().unwrap_or_default(),
         partial: options.partial,
+        given: options.given,
+        names: options.names.clone(),
     };
     let inputs = options.paths.into_iter().map(input).collect();
-    let style = ProgressStyle::with_template("{bar:30} {human_pos} tracks, {per_sec}, {eta} left");
+    let style =
+        ProgressStyle::with_template("{bar:30} {human_pos} tracks, {per_sec}, {eta} left{msg}");
     // Shown on a terminal only.
     let bar = ProgressBar::new(0).with_style(style?);
     let begun = std::time::Instant::now();
-    let progress = |done: u64, tracks: u64| {
-        bar.set_length(tracks.max(done));
-        bar.set_position(done);
+    let progress = |far: Progress| {
+        bar.set_length(far.tracks.max(far.done));
+        bar.set_position(far.done);
+        if far.people > 0 {
+            let (done, people) = (far.people_done, far.people);
+            bar.set_message(format!("; {done} of {people} given identities"));
+        }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -224,20 +240,42 @@ fn build_collection(loaded: &Loaded, options: Build) -> anyhow::Result<()> {
     let built = build::build(&loaded.config, inputs, options.same_cosine, progress);
     let built = runtime.block_on(built);
     bar.finish_and_clear();
-    let built = built?;
+    print(&told(&loaded.config.data, &built?, begun.elapsed()))
+}
+
+fn told(data: &Path, built: &Built, took: std::time::Duration) -> String {
     let known = match built.known {
         0 => String::new(),
         known => format!(" ({known} more were there already)"),
     };
-    print(&format!(
+    let mut text = format!(
         "{}: {} sources{known}, {} tracks, {} faces in {:.1} s; {} identities in all\n",
-        loaded.config.data.display(),
+        data.display(),
         built.sources,
         built.tracks,
         built.faces,
-        begun.elapsed().as_secs_f64(),
+        took.as_secs_f64(),
         built.identities,
-    ))
+    );
+    let given = &built.given;
+    if given.people > 0 {
+        text += &format!(
+            "given: {} tracks of {} people; {} tracks moved, {} people named\n",
+            given.tracks, given.people, given.moved, given.named
+        );
+    }
+    if given.mixed > 0 {
+        let mixed = given.mixed;
+        text +=
+            &format!("{mixed} tracks were given as several people's: most of their faces decide\n");
+    }
+    if given.refused > 0 {
+        text += &format!("{} things given were not done:\n", given.refused);
+    }
+    for note in &given.notes {
+        text += &format!("  {note}\n");
+    }
+    text
 }
 
 fn index(data: &Path, command: &IndexCommand) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@
 //! review queue. Whoever was named by an edit together with the other is left alone: somebody has looked.
 
 use crate::config::{Assigner, RepairMode};
-use crate::core::{Catalog, Change, Committed, Core, Edit, SYSTEM, View};
+use crate::core::{Catalog, CatalogError, Change, Committed, Core, Edit, SYSTEM, View};
 use crate::edge::Edge;
 use crate::error::ApiError;
 use crate::pb;
@@ -297,7 +297,7 @@ fn known(catalog: &Catalog, identity: IdentityId) -> Result<Option<SaidOf>, ApiE
 }
 
 /// What people have said of an identity.
-pub(crate) fn said_of(catalog: &Catalog, identity: &pb::Identity) -> Result<Said, ApiError> {
+pub(crate) fn said_of(catalog: &Catalog, identity: &pb::Identity) -> Result<Said, CatalogError> {
     let something = !identity.name.is_empty()
         || !identity.external_id.is_empty()
         || !identity.metadata.is_empty()

@@ -20,7 +20,7 @@ const COLUMNS: &str = "filename,channel,timestamp,frame_height,frame_width,face_
 intra_class_distance,nearest_class_distance,class,mask,gender,age,race,expression,yaw,pitch,roll";
 
 /// A line for each face that belongs to somebody. `race` is empty, whatever the features say.
-pub(super) fn write(faces: &FaceSet, from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn write(faces: &FaceSet, from: &Path, to: &Path) -> anyhow::Result<()> {
     let table = from.join("metadata/detections.csv");
     ensure!(
         table.is_file(),

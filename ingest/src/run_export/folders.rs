@@ -9,11 +9,14 @@ use std::{
 
 use anyhow::{Context, bail};
 use rollcall_ingest::{
+    extracted::Extracted,
     faceset::FaceSet,
     pickle::PickleWriter,
     streamface::{Annotation, Annotations},
 };
 use serde_json::{Map, json};
+
+use super::detections::{self, FrameSize};
 
 /// Faces of a file of features.
 const FEATURES: usize = 4096;
@@ -62,8 +65,14 @@ pub(super) fn write_fiftyone(faces: &FaceSet, from: &Path, to: &Path) -> anyhow:
     })
 }
 
-/// `features/`, `metadata/annotations.json`, `metadata/matches.csv`, and `faces/` where there are pictures.
-pub(super) fn write_streamface(faces: &FaceSet, from: &Path, to: &Path) -> anyhow::Result<()> {
+/// `features/`, `metadata/annotations.json`, `metadata/matches.csv`, `metadata/detections.csv` where it is known where faces
+/// were, and `faces/` where there are pictures.
+pub(super) fn write_streamface(
+    faces: &FaceSet,
+    from: &Path,
+    to: &Path,
+    frame_size: Option<FrameSize>,
+) -> anyhow::Result<()> {
     let named = names(faces, from)?;
     let folder = beside(to);
     whole(&folder, to, || {
@@ -90,7 +99,20 @@ pub(super) fn write_streamface(faces: &FaceSet, from: &Path, to: &Path) -> anyho
         }
         annotations(faces, &named).write(&folder.join("metadata/annotations.json"))?;
         fs::write(folder.join("metadata/matches.csv"), matches(faces, &files))?;
-        Ok(format!("{} faces", faces.len()))
+        let table = if Extracted::is_one(from) {
+            detections::of_extraction(from, &files, &folder.join("faces"), frame_size)?
+        } else {
+            detections::of_channel(from, &named, &files)?
+        };
+        let mut said = format!("{} faces", faces.len());
+        match table {
+            Some(table) => fs::write(folder.join("metadata/detections.csv"), table)?,
+            None if Extracted::is_one(from) => {
+                said += ", without detections.csv: say how large the video's frames are with --frame-size";
+            }
+            None => {}
+        }
+        Ok(said)
     })
 }
 

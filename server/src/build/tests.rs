@@ -3,6 +3,8 @@
 use super::*;
 use std::fmt::Write as _;
 
+mod given;
+
 const CONTRACT: &str = "test-model";
 
 /// Two people near axes 0 and 1, a track each in turn, three faces a track, in two sources.
@@ -34,6 +36,8 @@ fn file(folder: &Path, name: &str, text: &str) -> BuildInput {
         model: String::new(),
         contract: CONTRACT.to_owned(),
         partial: false,
+        given: GivenRule::Keep,
+        names: None,
     }
 }
 
@@ -46,7 +50,7 @@ fn config(folder: &Path) -> Config {
 }
 
 async fn built(folder: &Path, input: BuildInput) -> Result<Built, BuildError> {
-    build(&config(folder), vec![input], Some(0.4), |_, _| {}).await
+    build(&config(folder), vec![input], Some(0.4), |_| {}).await
 }
 
 #[tokio::test]
@@ -55,7 +59,7 @@ async fn tracks_of_a_file_become_sightings_of_people() {
     let input = file(folder.path(), "faces.jsonl", &people(12));
     let mut seen = (0, 0);
     let config = config(folder.path());
-    let watch = |now, all| seen = (now, all);
+    let watch = |far: Progress| seen = (far.done, far.tracks);
     let done = build(&config, vec![input.clone()], Some(0.4), watch);
     let done = done.await.unwrap();
     let expected = Built {
@@ -64,6 +68,7 @@ async fn tracks_of_a_file_become_sightings_of_people() {
         tracks: 12,
         faces: 36,
         identities: 2,
+        given: GivenOutcome::default(),
     };
     assert_eq!(done, expected);
     assert_eq!(seen, (12, 12));
@@ -211,8 +216,6 @@ async fn without_models_it_must_be_said_what_they_would_say() {
     let error = built(folder.path(), unsaid).await.unwrap_err().to_string();
     assert!(error.contains("--contract"), "{error}");
     let config = config(folder.path());
-    let error = build(&config, vec![input], None, |_, _| {})
-        .await
-        .unwrap_err();
+    let error = build(&config, vec![input], None, |_| {}).await.unwrap_err();
     assert!(error.to_string().contains("--same-cosine"), "{error}");
 }

@@ -5,11 +5,13 @@
 //! to be on screen with another.
 
 use super::extracted::finished;
-use super::{BuildError, BuildInput, Material};
+use super::given::{Given, GivenRule, GivenSource, majority, read_names};
+use super::{BuildError, BuildInput, Material, request_id};
 use crate::core::{NewSource, Observed};
 use crate::pb;
 use crate::time::{duration, timestamp};
 use rollcall_index::Embedding;
+use rollcall_index::vectors::Known;
 use rollcall_ingest::faceset::FaceSet;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -34,6 +36,8 @@ pub(super) struct Vectors {
     contract: String,
     digest: String,
     tracks: Vec<Track>,
+    /// Of the whole file, with its last source.
+    given: Option<Arc<Given>>,
 }
 
 /// A track's rows, in order of time, with the stream time of each.
@@ -75,8 +79,28 @@ impl Vectors {
             number,
             contract: input.contract.clone(),
             digest: digest.clone(),
+            given: None,
         });
-        Ok(whole.collect())
+        let mut whole: Vec<Self> = whole.collect();
+        let given = given(input, &whole)?.map(Arc::new);
+        if let Some(last) = whole.last_mut() {
+            last.given = given;
+        }
+        Ok(whole)
+    }
+
+    /// The given identity of each track that has one, and how many have several.
+    fn given_of_tracks(&self) -> (BTreeMap<u64, u64>, u64) {
+        let (mut tracks, mut mixed) = (BTreeMap::new(), 0);
+        for track in &self.tracks {
+            let faces = track.rows.iter();
+            let of = majority(faces.map(|(row, _)| self.faces.known()[*row].identity));
+            if let Some((identity, all)) = of {
+                tracks.insert(track.key, identity);
+                mixed += u64::from(!all);
+            }
+        }
+        (tracks, mixed)
     }
 
     fn wall_us(&self, track: &Track) -> i64 {
@@ -169,14 +193,43 @@ fn in_time(faces: &FaceSet, tracks: BTreeMap<u64, Vec<usize>>) -> Vec<Track> {
     timed
 }
 
-/// Of everything that the file says.
+/// What the sources of a file say of who their tracks are.
+fn given(input: &BuildInput, sources: &[Vectors]) -> Result<Option<Given>, BuildError> {
+    if input.given == GivenRule::Ignore {
+        return Ok(None);
+    }
+    let names = input.names.as_deref().map(read_names).transpose()?;
+    let (mut all, mut mixed) = (Vec::with_capacity(sources.len()), 0);
+    for source in sources {
+        let (tracks, more) = source.given_of_tracks();
+        mixed += more;
+        all.push(GivenSource {
+            request_id: request_id(&source.source().uri, &source.digest),
+            tracks,
+        });
+    }
+    let given = Given::new(&input.path, all, names.unwrap_or_default(), mixed);
+    match (&input.names, &given) {
+        (Some(path), None) => Err(BuildError::NamesOfNobody {
+            path: path.clone(),
+            vectors: input.path.clone(),
+        }),
+        _ => Ok(given),
+    }
+}
+
+/// Of everything that the file says, but for identities: the same tracks may be given other ones later.
 fn digest(faces: &FaceSet) -> String {
     let mut hash = Sha256::new();
     for value in faces.embeddings() {
         hash.update(value.to_le_bytes());
     }
     for known in faces.known() {
-        hash.update(format!("{known:?}"));
+        let seen = Known {
+            identity: None,
+            ..*known
+        };
+        hash.update(format!("{seen:?}"));
     }
     let digest = hash.finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -221,6 +274,10 @@ impl Material for Vectors {
 
     fn tracks(&self) -> u64 {
         u64::try_from(self.tracks.len()).unwrap_or(u64::MAX)
+    }
+
+    fn given(&self) -> Option<Arc<Given>> {
+        self.given.clone()
     }
 
     fn read(self: Box<Self>, take: &mut dyn FnMut(Observed) -> bool) -> Result<(), BuildError> {

@@ -47,7 +47,7 @@ pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState
 pub(crate) use contracts::Side;
 pub use contracts::{Contract, Contracts, Migration, Phase};
 pub use edit::{Change, Edit, PHOTOS_MAX, Person, Photo, PhotoDigest, ProfileUpdate, Target};
-pub(crate) use edit::{METADATA_KEYS_MAX, as_shown};
+pub(crate) use edit::{METADATA_KEYS_MAX, MOVED_MAX, as_shown};
 pub use events::{Cursor, EventSource};
 pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};
 pub(crate) use index_folder::made_for;

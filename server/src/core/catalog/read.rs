@@ -172,6 +172,35 @@ impl Catalog {
         })
     }
 
+    /// The edit that a request of this id made, if one did.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn edit_of_request(&self, request_id: &str) -> Result<Option<u64>, CatalogError> {
+        self.read(|db| {
+            let text = "SELECT e.sequence FROM requests r JOIN edits e USING (sequence) \
+                 WHERE r.request_id = ?1";
+            let mut statement = db.prepare_cached(text)?;
+            let row = statement.query_row([request_id], |row| row.get(0).map(unsql));
+            Ok(row.optional()?)
+        })
+    }
+
+    /// The tracks of a source that count: (the key that its worker had for it, id, identity), by id.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn keys_of_source(&self, source: u64) -> Result<Vec<(u64, u64, u64)>, CatalogError> {
+        self.read(|db| {
+            let text = "SELECT key, id, identity_id FROM tracks WHERE source_id = ?1 ORDER BY id";
+            let mut statement = db.prepare_cached(text)?;
+            let rows = statement.query_map([sql(source)], |row| {
+                Ok((unsql(row.get(0)?), unsql(row.get(1)?), unsql(row.get(2)?)))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The first source with that address.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub(crate) use shown::{edit as as_shown, events, fact as fact_shown};
 /// Tracks of one edit at most: they must fit a record.
 pub(crate) const TRACKS_MAX: usize = 1_000_000;
 /// Tracks that are moved by name at a time at most: each leaves a fact.
-const MOVED_MAX: usize = 10_000;
+pub(crate) const MOVED_MAX: usize = 10_000;
 /// Tracks that are linked or rejected at a time at most: each may become an identity.
 const LINKED_MAX: usize = 1000;
 /// Metadata keys of an identity at most.
