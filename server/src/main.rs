@@ -205,6 +205,17 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn build_collection(loaded: &Loaded, options: Build) -> anyhow::Result<()> {
+    let beside = [
+        ("--tracks", &options.tracks),
+        ("--sources", &options.sources),
+        ("--times", &options.times),
+        ("--identities", &options.identities),
+        ("--names", &options.names),
+    ];
+    let beside = beside.iter().find(|(_, file)| file.is_some());
+    if let (Some((option, _)), [_, _, ..]) = (beside, options.paths.as_slice()) {
+        anyhow::bail!("{option} goes with one file of vectors: build each file by itself");
+    }
     let sides = SideFiles {
         tracks: options.tracks,
         sources: options.sources,
@@ -263,6 +274,11 @@ fn told(data: &Path, built: &Built, took: std::time::Duration) -> String {
             "given: {} tracks of {} people; {} tracks moved, {} people named\n",
             given.tracks, given.people, given.moved, given.named
         );
+    }
+    if given.kept > 0 {
+        let kept = given.kept;
+        text +=
+            &format!("{kept} tracks stay where people have put them, or with somebody hidden\n");
     }
     if given.mixed > 0 {
         let mixed = given.mixed;

@@ -33,7 +33,7 @@ const PLACE_IOU_MIN: f32 = 0.4;
 const SAME_IOU_MIN: f32 = 0.3;
 /// The whole frame might not show a face whose score is less.
 const SCORE_SURE: f32 = 0.65;
-/// Faces of windows that overlap by more are one.
+/// Faces that overlap by more are in one place.
 const TWICE_IOU: f32 = 0.5;
 
 /// A frame and its faces.
@@ -209,7 +209,6 @@ impl Eye {
         before: &[Seen],
         after: &[Seen],
     ) -> Result<Between, InferError> {
-        let mut found: Vec<Vec<Seen>> = vec![Vec::new(); frames.len()];
         let is_seen = |seen: &Seen| seen.gauge.is_some();
         if !frames.is_empty() && !before.iter().chain(after).all(is_seen) {
             return Ok(Between::Doubt(frames.len() / 2));
@@ -219,6 +218,11 @@ impl Eye {
             (iou >= SAME_IOU_MIN).then_some(1.0 - iou)
         });
         let steps = (frames.len() + 1) as f32;
+        // Faces that are there before and after, and faces followed from before.
+        let (mut found, mut followed) = (
+            vec![Vec::new(); frames.len()],
+            vec![Vec::new(); frames.len()],
+        );
         for (from, to) in before.iter().zip(&pairs) {
             let mut place = *from;
             for (at, frame) in frames.iter().enumerate() {
@@ -229,14 +233,19 @@ impl Eye {
                     Some(seen) => place = seen,
                     None => return Ok(Between::Doubt(at)),
                 }
-                found[at].push(place);
+                let list = if to.is_some() {
+                    &mut found
+                } else {
+                    &mut followed
+                };
+                list[at].push(place);
             }
         }
         let is_new = |column: &usize| !pairs.contains(&Some(*column));
         for column in (0..after.len()).filter(is_new) {
             let mut place = after[column];
             for (at, frame) in frames.iter().enumerate().rev() {
-                if found[at].iter().any(|seen| place.is_at(seen)) {
+                if place.is_at_any(&followed[at]) {
                     // From before it was followed to here.
                     break;
                 }
@@ -247,7 +256,16 @@ impl Eye {
                 found[at].push(place);
             }
         }
-        Ok(Between::Known(found.into_iter().map(once).collect()))
+        for (all, followed) in found.iter_mut().zip(followed) {
+            all.extend(followed);
+            all.sort_by(|a: &Seen, b: &Seen| b.face.score.total_cmp(&a.face.score));
+        }
+        // Two windows may have shown one face of two that are close.
+        let is_crowded = |seen: &Vec<Seen>| (1..seen.len()).any(|i| seen[i].is_at_any(&seen[..i]));
+        Ok(match found.iter().position(is_crowded) {
+            Some(at) => Between::Doubt(at),
+            None => Between::Known(found),
+        })
     }
 
     /// The face that should be at this place, as the whole frame would show it.
@@ -287,22 +305,11 @@ impl Eye {
     }
 }
 
-/// Each face once, the best score first.
-fn once(mut seen: Vec<Seen>) -> Vec<Seen> {
-    seen.sort_by(|a, b| b.face.score.total_cmp(&a.face.score));
-    let mut kept: Vec<Seen> = Vec::new();
-    for seen in seen {
-        if !kept.iter().any(|kept| kept.is_at(&seen)) {
-            kept.push(seen);
-        }
-    }
-    kept
-}
-
 impl Seen {
-    /// Whether the two are one face.
-    fn is_at(&self, other: &Self) -> bool {
-        self.face.rect.iou(&other.face.rect) > TWICE_IOU
+    /// Whether it and another are in one place.
+    fn is_at_any(&self, others: &[Self]) -> bool {
+        let is_at = |other: &Self| self.face.rect.iou(&other.face.rect) > TWICE_IOU;
+        others.iter().any(is_at)
     }
 
     /// A share of the way to where the face is in a later frame.

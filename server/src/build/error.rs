@@ -4,6 +4,7 @@ use crate::core::{CatalogError, OpenError, WriteError};
 use rollcall_ingest::csv::CsvError;
 use rollcall_ingest::extracted::ExtractedError;
 use rollcall_ingest::faceset::FaceSetError;
+use rollcall_log::ReadError;
 use std::io;
 use std::path::PathBuf;
 
@@ -111,6 +112,9 @@ pub enum BuildError {
         /// The folder.
         path: PathBuf,
     },
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
     /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

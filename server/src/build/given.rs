@@ -2,9 +2,10 @@
 //!
 //! Each given identity becomes one identity of the collection: the one that the writer gave most of its tracks to, unless
 //! another has more of them there. The rest of its tracks is moved there, by edits like any others: in the history, and
-//! undone like them. Each edit has a request id made of what it says, so what was done is not done again, nor what
-//! people have changed since.
+//! undone like them. Each edit has a request id made of what it says, so what was done is not done again. Tracks that
+//! people have put somewhere, or of which they have said something, stay where they are, and so do those of hidden people.
 
+mod claim;
 mod pass;
 
 use super::{BuildError, Built, Step};
@@ -41,6 +42,8 @@ pub struct GivenOutcome {
     pub named: u64,
     /// Tracks whose faces are said to be several people's: most of them decide.
     pub mixed: u64,
+    /// Tracks that stay where people have put them, or with somebody hidden.
+    pub kept: u64,
     /// Names and moves that were not made.
     pub refused: u64,
     /// Why; the first ten.

@@ -148,6 +148,19 @@ fn who_is_seen_in_two_chains_is_there_once() {
 }
 
 #[test]
+fn who_passes_before_another_is_searched_for() {
+    let passes = Actor {
+        step: (6.0, 0.0),
+        ..still(0.0, 0, 100, 20.0)
+    };
+    // Painted later: in front.
+    for x in [70.0, 85.0, 100.0] {
+        let looks = check(&[still(120.0, 0, 100, x), passes], 26);
+        assert!(looks.whole > 6, "{looks:?}");
+    }
+}
+
+#[test]
 fn where_windows_would_cost_more_every_frame_is_searched() {
     let crowd: Vec<_> = (0..14u8)
         .map(|i| Actor {

@@ -1,13 +1,16 @@
 //! Making it so: one given identity after the other, then notes and names, several at once.
 
 use super::super::{BuildError, Step, request_id};
+use super::claim::{is_hidden, said_by_people};
 use super::{Given, GivenOutcome};
 use crate::core::{
-    Catalog, CatalogError, Change, Core, Edit, MOVED_MAX, ProfileUpdate, SYSTEM, Target,
-    WriteError, name_key,
+    CatalogError, Change, Core, Edit, MOVED_MAX, ProfileUpdate, SYSTEM, Target, WriteError,
+    name_key,
 };
 use crate::repair::said_of;
 use rollcall_ingest::cluster::repair::Said;
+use sha2::{Digest, Sha256};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use tokio::task::JoinSet;
@@ -21,21 +24,23 @@ const REASON: &str = "given with the vectors";
 
 /// Making it so.
 pub(super) struct Pass<'a> {
-    given: &'a Given,
-    core: &'a Core,
-    people: BTreeMap<u64, Person>,
+    pub(super) given: &'a Given,
+    pub(super) core: &'a Core,
+    pub(super) people: BTreeMap<u64, Person>,
     /// Whose each track is now.
-    owners: HashMap<u64, u64>,
+    pub(super) owners: HashMap<u64, u64>,
     /// Who may not become part of another: they are given identities too.
-    claimed: HashSet<u64>,
+    pub(super) claimed: HashSet<u64>,
+    /// Tracks that stay where people have put them, or of which they have said something, and those of hidden people.
+    pub(super) kept: u64,
 }
 
 /// A given identity.
 #[derive(Default)]
-struct Person {
-    tracks: Vec<u64>,
+pub(super) struct Person {
+    pub(super) tracks: Vec<u64>,
     /// Who they are in the collection.
-    target: Option<u64>,
+    pub(super) target: Option<u64>,
     /// What its edits are called by.
     id: String,
     /// Its tracks were gathered by an earlier build, and are people's business since.
@@ -50,8 +55,11 @@ impl<'a> Pass<'a> {
             people: BTreeMap::new(),
             owners: HashMap::new(),
             claimed: HashSet::new(),
+            kept: 0,
         };
         let catalog = core.catalog();
+        let by_people = said_by_people(core)?;
+        let mut hidden: HashMap<u64, bool> = HashMap::new();
         let mut said: BTreeMap<u64, String> = BTreeMap::new();
         for source in &given.sources {
             let Some(id) = catalog.source_of_request(&source.request_id)? else {
@@ -61,8 +69,17 @@ impl<'a> Pass<'a> {
                 let Some(label) = source.tracks.get(&key) else {
                     continue;
                 };
-                pass.people.entry(*label).or_default().tracks.push(track);
-                pass.owners.insert(track, identity);
+                let person = pass.people.entry(*label).or_default();
+                let hidden = match hidden.entry(identity) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(place) => *place.insert(is_hidden(catalog, identity)?),
+                };
+                if hidden || by_people.contains(&track) {
+                    pass.kept += 1;
+                } else {
+                    person.tracks.push(track);
+                    pass.owners.insert(track, identity);
+                }
             }
             for (key, label) in &source.tracks {
                 *said.entry(*label).or_default() += &format!("{}/{key} ", source.request_id);
@@ -77,51 +94,14 @@ impl<'a> Pass<'a> {
         Ok(pass)
     }
 
-    /// Finds out who each given identity is: who has its name and some of its tracks, else who has most of them; one each,
-    /// where most tracks agree first. Nobody of another name.
-    ///
-    /// Moving tracks of a given identity to who it is changes nothing about that: a build that was broken off goes on
-    /// with the same people.
-    fn claim(&mut self, catalog: &Catalog) -> Result<(), BuildError> {
-        let mut shares: BTreeMap<(u64, u64), u64> = BTreeMap::new();
-        for (label, person) in &self.people {
-            for track in &person.tracks {
-                *shares.entry((*label, self.owners[track])).or_default() += 1;
-            }
-        }
-        let mut bears: HashMap<u64, String> = HashMap::new();
-        let mut pairs = Vec::with_capacity(shares.len());
-        for ((label, identity), share) in shares {
-            if let std::collections::hash_map::Entry::Vacant(place) = bears.entry(identity) {
-                let name = catalog.identity(identity)?.map(|it| it.name);
-                place.insert(name_key(&name.unwrap_or_default()));
-            }
-            let (bears, wanted) = (&bears[&identity], self.given.names.get(&label));
-            let wanted = wanted.map(|name| name_key(name)).unwrap_or_default();
-            let (either, same) = (bears.is_empty() || wanted.is_empty(), *bears == wanted);
-            if either || same {
-                pairs.push((either, std::cmp::Reverse(share), label, identity));
-            }
-        }
-        pairs.sort_unstable();
-        for (_, _, label, identity) in pairs {
-            if let Some(person) = self.people.get_mut(&label)
-                && person.target.is_none()
-                && self.claimed.insert(identity)
-            {
-                person.target = Some(identity);
-            }
-        }
-        Ok(())
-    }
-
     pub(super) async fn make_so(
         mut self,
         outcome: &mut GivenOutcome,
         progress: &mut impl FnMut(Step),
     ) -> Result<(), BuildError> {
         outcome.people += self.people.len() as u64;
-        outcome.tracks += self.owners.len() as u64;
+        outcome.tracks += self.owners.len() as u64 + self.kept;
+        outcome.kept += self.kept;
         let order = self.order();
         for (done, label) in (1..).zip(&order) {
             self.gather(*label, outcome).await?;
@@ -144,7 +124,7 @@ impl<'a> Pass<'a> {
     /// Tracks that a given identity lacks become its own.
     async fn gather(&mut self, label: u64, outcome: &mut GivenOutcome) -> Result<(), BuildError> {
         let person = &self.people[&label];
-        if person.done {
+        if person.done || person.tracks.is_empty() {
             return Ok(());
         }
         let mut strays: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -165,12 +145,11 @@ impl<'a> Pass<'a> {
         }
         let moved = self.carry(label, (whole, parts), outcome).await;
         match moved {
-            Err(error) if is_refusal(&error) => {
-                outcome.refuse(format!("label {label} is left in parts: {error}"));
+            Err(BuildError::Write { source, .. }) if is_refusal(&source) => {
+                outcome.refuse(format!("label {label} is left in parts: {source}"));
                 Ok(())
             }
-            Err(error) => Err(self.failed(error)),
-            Ok(()) => Ok(()),
+            other => other,
         }
     }
 
@@ -192,10 +171,9 @@ impl<'a> Pass<'a> {
         label: u64,
         (whole, parts): (Vec<(u64, Vec<u64>)>, Vec<u64>),
         outcome: &mut GivenOutcome,
-    ) -> Result<(), WriteError> {
-        let mut target = self.people[&label].target;
+    ) -> Result<(), BuildError> {
         for tracks in parts.chunks(MOVED_MAX) {
-            let into = match target {
+            let into = match self.people[&label].target {
                 Some(id) => Target::Identity { id, etag: None },
                 None => Target::New {
                     name: String::new(),
@@ -208,45 +186,60 @@ impl<'a> Pass<'a> {
             };
             self.edit(label, &format!("move {tracks:?}"), change)
                 .await?;
-            outcome.moved += tracks.len() as u64;
-            if target.is_none() {
-                target = self.owner(tracks[0]);
-                self.claimed.extend(target);
-                self.person(label).target = target;
+            if !self.arrived(label, tracks[0])? {
+                let why = "its tracks were gathered before, and people have moved them since";
+                outcome.refuse(format!("label {label}: {why}"));
+                return Ok(());
             }
-            let into = target.unwrap_or_default();
-            self.owners
-                .extend(tracks.iter().map(|track| (*track, into)));
+            self.carried(label, tracks, outcome);
         }
+        let Some(into) = self.people[&label].target else {
+            return Ok(());
+        };
         for (from, tracks) in whole {
-            let Some(into) = target else { continue };
             let change = Change::Merge {
                 from,
                 into,
                 from_etag: None,
                 into_etag: None,
             };
-            self.edit(label, &format!("merge {from}"), change).await?;
-            outcome.moved += tracks.len() as u64;
-            self.owners
-                .extend(tracks.iter().map(|track| (*track, into)));
+            match self.edit(label, &format!("merge {from}"), change).await {
+                Ok(_) => self.carried(label, &tracks, outcome),
+                Err(BuildError::Write { source, .. }) if is_refusal(&source) => {
+                    let note = format!("label {label}: identity {from} stays apart: {source}");
+                    outcome.refuse(note);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
-    fn person(&mut self, label: u64) -> &mut Person {
-        self.people.entry(label).or_default()
+    /// Whether a track that was moved is where the given identity is, who may be somebody new: an edit that was made
+    /// before, by the same request, is not made again.
+    fn arrived(&mut self, label: u64, track: u64) -> Result<bool, CatalogError> {
+        let sighting = self.core.catalog().track(track)?;
+        let Some(owner) = sighting.map(|sighting| sighting.identity_id) else {
+            return Ok(false);
+        };
+        let person = self.people.entry(label).or_default();
+        if person.target.is_none() && self.claimed.insert(owner) {
+            person.target = Some(owner);
+        }
+        Ok(person.target == Some(owner))
     }
 
-    /// Whose a track has just become.
-    fn owner(&self, track: u64) -> Option<u64> {
-        let sighting = self.core.catalog().track(track).ok().flatten();
-        sighting.map(|sighting| sighting.identity_id)
+    fn carried(&mut self, label: u64, tracks: &[u64], outcome: &mut GivenOutcome) {
+        outcome.moved += tracks.len() as u64;
+        let into = self.people[&label].target.unwrap_or_default();
+        let now = tracks.iter().map(|track| (*track, into));
+        self.owners.extend(now);
     }
 
-    async fn edit(&self, label: u64, what: &str, change: Change) -> Result<u64, WriteError> {
+    async fn edit(&self, label: u64, what: &str, change: Change) -> Result<u64, BuildError> {
         let id = request_id(what, &self.people[&label].id);
-        self.core.edit(edit(change, id)).await
+        let made = self.core.edit(edit(change, id)).await;
+        made.map_err(|source| self.failed(source))
     }
 
     /// Notes in each identity as whom it was given: from then on the machine makes no two of them one.
@@ -264,12 +257,17 @@ impl<'a> Pass<'a> {
                 .tracks
                 .iter()
                 .all(|track| Some(self.owners[track]) == person.target);
+            let gathered = gathered && !person.tracks.is_empty();
             if let (false, true, Some(target)) = (person.done, gathered, person.target) {
                 let update = ProfileUpdate {
                     set_metadata: BTreeMap::from([(key.clone(), label.to_string())]),
                     ..ProfileUpdate::default()
                 };
-                edits.push((*label, edit(updated(target, update), person.id.clone())));
+                let etag = None;
+                edits.push((
+                    *label,
+                    edit(updated(target, etag, update), person.id.clone()),
+                ));
             }
         }
         for (label, _, made) in self.make(edits, progress).await? {
@@ -315,7 +313,8 @@ impl<'a> Pass<'a> {
                     name: Some(name.clone()),
                     ..ProfileUpdate::default()
                 };
-                edits.push((*label, edit(updated(identity.id, update), id)));
+                let etag = Some(identity.etag);
+                edits.push((*label, edit(updated(identity.id, etag, update), id)));
             } else if name_key(&identity.name) != name_key(name) {
                 let who = identity.id;
                 outcome.refuse(format!("label {label}: identity {who} keeps its name"));
@@ -388,20 +387,23 @@ fn edit(change: Change, request_id: String) -> Edit {
     }
 }
 
-fn updated(identity_id: u64, update: ProfileUpdate) -> Change {
+fn updated(identity_id: u64, etag: Option<String>, update: ProfileUpdate) -> Change {
     Change::Update {
         identity_id,
-        etag: None,
+        etag,
         update,
         allow_duplicate_name: false,
     }
 }
 
-/// `label:FILE`.
-fn metadata_key(path: &Path) -> String {
+/// `label:FILE#PATH`: its name, and eight hexadecimal digits of a hash of where it is.
+pub(super) fn metadata_key(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let shown = file.chars().filter(|character| !character.is_control());
-    format!("label:{}", shown.take(FILE_CHARS_MAX).collect::<String>())
+    let shown: String = shown.take(FILE_CHARS_MAX).collect();
+    let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    let [a, b, c, d, ..] = <[u8; 32]>::from(hash);
+    format!("label:{shown}#{a:02x}{b:02x}{c:02x}{d:02x}")
 }
 
 /// Whether it is about this edit alone: others may still be made.

@@ -259,6 +259,113 @@ async fn what_people_have_said_stays() {
     assert_eq!((done.given.named, done.given.moved), (1, 2), "{done:?}");
 }
 
+/// The labels of a file that was built before are others now.
+async fn relabelled(folder: &Path, input: &BuildInput, labels: &[i64]) -> GivenOutcome {
+    let faces: Vec<i64> = labels.iter().flat_map(|label| [*label; FACES]).collect();
+    integers(input.sides.identities.as_ref().unwrap(), &faces);
+    built(folder, input.clone()).await.unwrap().given
+}
+
+fn moved(track: u64, name: &str) -> Change {
+    Change::Move {
+        track_ids: vec![track],
+        into: Target::New {
+            name: name.to_owned(),
+            allow_duplicate_name: false,
+        },
+    }
+}
+
+fn profile(identity_id: u64, update: ProfileUpdate) -> Change {
+    Change::Update {
+        identity_id,
+        etag: None,
+        update,
+        allow_duplicate_name: false,
+    }
+}
+
+#[tokio::test]
+async fn what_people_put_right_stays_when_labels_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = labelled(
+        folder.path(),
+        "faces",
+        &[7, 9, 7, 9, 7, 9, -1, -1],
+        "9,Hopper\n",
+    );
+    built(folder.path(), input.clone()).await.unwrap();
+    let core = open(folder.path());
+    let (keys, catalog) = (core.catalog().keys_of_source(1).unwrap(), core.catalog());
+    let hopper = catalog.bearers("hopper", "").unwrap().0.unwrap();
+    say(&core, moved(keys[0].1, "Alan")).await;
+    let named = ProfileUpdate {
+        name: Some("Grace".to_owned()),
+        ..ProfileUpdate::default()
+    };
+    say(&core, profile(hopper, named)).await;
+    core.close().await;
+
+    // A track more for each of the two.
+    let given = relabelled(folder.path(), &input, &[7, 9, 7, 9, 7, 9, 7, 9]).await;
+    assert_eq!(
+        (given.kept, given.people, given.named),
+        (1, 2, 0),
+        "{given:?}"
+    );
+    let all = seen(folder.path(), view).await;
+    let of = |tracks: &[u64]| -> BTreeSet<(u64, u64)> {
+        tracks.iter().map(|track| (1 + track / 4, *track)).collect()
+    };
+    let expected = BTreeSet::from([
+        ("Alan".to_owned(), of(&[0])),
+        (String::new(), of(&[2, 4, 6])),
+        ("Grace".to_owned(), of(&[1, 3, 5, 7])),
+    ]);
+    assert_eq!(all, expected);
+}
+
+#[tokio::test]
+async fn labels_take_nobody_over_and_show_nobody_hidden() {
+    let named = ProfileUpdate {
+        name: Some("Ada".to_owned()),
+        ..ProfileUpdate::default()
+    };
+    let hidden = ProfileUpdate {
+        hidden: Some(true),
+        ..ProfileUpdate::default()
+    };
+    for (said, kept) in [(named, 0), (hidden, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let input = labelled(folder.path(), "faces", &[-1; 8], "");
+        let ignored = BuildInput {
+            given: GivenRule::Ignore,
+            names: None,
+            ..input.clone()
+        };
+        built(folder.path(), ignored).await.unwrap();
+        let core = open(folder.path());
+        let keys = core.catalog().keys_of_source(1).unwrap();
+        let owners = |core: &Core| {
+            [0, 1].map(|at: usize| {
+                let sighting = core.catalog().track(keys[at].1).unwrap();
+                sighting.unwrap().identity_id
+            })
+        };
+        let before = owners(&core);
+        assert_ne!(before[0], before[1]);
+        say(&core, profile(before[0], said)).await;
+        core.close().await;
+
+        // One track of hers, and one of somebody of whom nothing is said.
+        let given = relabelled(folder.path(), &input, &[7, 7, -1, -1, -1, -1, -1, -1]).await;
+        assert_eq!((given.kept, given.moved), (kept, 1 - kept), "{given:?}");
+        let after = seen(folder.path(), owners).await;
+        let expected = if kept == 1 { before } else { [before[1]; 2] };
+        assert_eq!(after, expected);
+    }
+}
+
 #[tokio::test]
 async fn faces_of_a_track_may_disagree() {
     let folder = tempfile::tempdir().unwrap();
@@ -269,7 +376,11 @@ async fn faces_of_a_track_may_disagree() {
     assert_eq!((done.given.mixed, done.given.people), (2, 2));
     let core = open(folder.path());
     let metadata = |id| core.catalog().identity(id).unwrap().unwrap().metadata;
-    let labels = [metadata(1), metadata(2)].map(|all| all["label:faces.npy"].clone());
+    let labels = [metadata(1), metadata(2)].map(|all| {
+        let (key, label) = all.into_iter().next().unwrap();
+        assert!(key.starts_with("label:faces.npy#"), "{key}");
+        label
+    });
     assert_eq!(labels, ["3", "4"]);
     core.close().await;
 }
