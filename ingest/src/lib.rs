@@ -55,7 +55,6 @@ pub mod worker;
 pub mod cluster;
 
 // Faces without a server: files and folders, clustering, evaluation.
-pub mod csv;
 pub mod evaluate;
 pub mod extracted;
 pub mod faceset;

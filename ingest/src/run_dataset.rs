@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
-use rollcall_ingest::csv::{Csv, CsvError, Row};
+use rollcall_ingest::table::{Row, Table, TableError};
 
 /// Options of `dataset`.
 #[derive(Args)]
@@ -40,30 +40,30 @@ pub(crate) fn dataset(options: &Dataset) -> anyhow::Result<()> {
 
 /// A `dataset.csv` being read, a face a row.
 struct Faces {
-    csv: Csv,
+    table: Table,
     class: usize,
     filename: usize,
 }
 
 impl Faces {
-    fn open(path: &Path) -> Result<Self, CsvError> {
-        let csv = Csv::open(path)?;
+    fn open(path: &Path) -> Result<Self, TableError> {
+        let table = Table::open(path)?;
         Ok(Self {
-            class: csv.column("class")?,
-            filename: csv.column("filename")?,
-            csv,
+            class: table.column(&["class"])?,
+            filename: table.column(&["filename"])?,
+            table,
         })
     }
 
     /// The next face and its class.
-    fn next_face(&mut self) -> Result<Option<(Row, i64)>, CsvError> {
-        let Some(row) = self.csv.next_row()? else {
+    fn next_face(&mut self) -> Result<Option<(Row, i64)>, TableError> {
+        let Some(row) = self.table.next_full()? else {
             return Ok(None);
         };
-        let class = row.cells[self.class].trim();
+        let class = row.field(self.class)?;
         let Ok(class) = class.parse() else {
             let why = format!("class {class:?} is no whole number");
-            return Err(self.csv.wrong(row.line, why));
+            return Err(row.wrong(why));
         };
         Ok(Some((row, class)))
     }

@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use npyz::WriterBuilder;
 use rollcall_index::vectors::{Known, SideFiles};
-use rollcall_ingest::{faceset::FaceSet, files::write_beside};
+use rollcall_ingest::{faceset::FaceSet, files::write_beside, table::line};
 use serde_json::{Map, Value, json};
 
 /// Options of `export`.
@@ -169,19 +169,11 @@ fn write_csv(faces: &FaceSet, to: &Path) -> anyhow::Result<()> {
     writeln!(file, "row,name,identity,track,source,time_us")?;
     for (row, known) in faces.known().iter().enumerate() {
         let name = faces.name(row).unwrap_or_default();
-        let name = if name.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", name.replace('"', "\"\""))
-        } else {
-            name.to_owned()
-        };
-        write!(file, "{row},{name}")?;
-        for (_, value) in facts(known) {
-            match value {
-                Some(value) => write!(file, ",{value}")?,
-                None => write!(file, ",")?,
-            }
-        }
-        writeln!(file)?;
+        let mut fields = vec![row.to_string(), name.to_owned()];
+        fields.extend(
+            facts(known).map(|(_, value)| value.map_or_else(String::new, |v| v.to_string())),
+        );
+        file.write_all(line(&fields).as_bytes())?;
     }
     file.flush()?;
     Ok(())

@@ -40,7 +40,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{crop::to_png, detect::InferError, pickle::PickleFileError, picture::PictureRef};
+use crate::{
+    crop::to_png, detect::InferError, pickle::PickleFileError, picture::PictureRef,
+    table::TableError,
+};
 
 /// Why a channel's folder cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,9 @@ pub enum ChannelError {
         /// From 1.
         line: usize,
     },
+    /// A table cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// A file of annotations is none.
     #[error("{path}: {why}", path = path.display())]
     BadAnnotations {

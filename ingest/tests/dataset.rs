@@ -188,7 +188,7 @@ fn what_cannot_be_combined_is_told_with_its_line() {
     );
     combine(
         &file("z.csv", "filename\na\n"),
-        "z.csv: there is no column class",
+        "z.csv: line 1: there is no column class",
     );
     combine(
         &file("w.csv", "class,filename\n"),

@@ -25,7 +25,7 @@ use super::EvaluateError;
 use crate::{
     faceset::{FaceSet, FaceSetError, MISSING},
     lines::Lines,
-    table::{Row, Table, TableError},
+    table::{Table, TableError},
 };
 
 /// The words that labels are, by their numbers; empty if they are numbers.
@@ -294,22 +294,18 @@ pub(crate) fn read_text(path: &Path) -> Result<String, EvaluateError> {
 }
 
 fn read_csv(path: &Path, text: &str) -> Result<Labels, EvaluateError> {
-    let bad = |why: TableError| EvaluateError::format(path, why.to_string());
-    let table = Table::new(text).map_err(bad)?;
-    let columns = (
-        table.column(&["name", "face", "file", "filename"]),
-        table.column(&["label", "identity", "person", "class"]),
-    );
-    let (Some(name), Some(label)) = columns else {
-        let why = "line 1: the header must be name,label";
-        return Err(EvaluateError::format(path, why));
+    let entries = || -> Result<_, TableError> {
+        let table = Table::new(text.as_bytes())?;
+        let name = table.column(&["name", "face", "file", "filename"])?;
+        let label = table.column(&["label", "identity", "person", "class"])?;
+        let entries = table.map(|row| {
+            let row = row?;
+            Ok((row.field(name)?.to_owned(), row.field(label)?.to_owned()))
+        });
+        entries.collect()
     };
-    let entry = |row: Result<Row, TableError>| {
-        let row = row?;
-        Ok((row.field(name)?.to_owned(), row.field(label)?.to_owned()))
-    };
-    let entries = table.map(entry).collect::<Result<_, _>>();
-    by_name(path, entries.map_err(bad)?)
+    let entries = entries().map_err(|why| EvaluateError::format(path, why.to_string()))?;
+    by_name(path, entries)
 }
 
 fn read_json(path: &Path, text: &str) -> Result<Labels, EvaluateError> {

@@ -101,7 +101,7 @@ pub fn read(
     let text = read_text(path)?;
     let is_table = path.extension().is_some_and(|extension| extension == "csv");
     let lines = if is_table {
-        read_csv(path, &text)
+        read_csv(&text).map_err(|why| EvaluateError::format(path, why.to_string()))
     } else {
         read_lfw(path, &text)
     }?;

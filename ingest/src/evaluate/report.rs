@@ -14,6 +14,7 @@ use serde_json::Value;
 pub use svg::{Axis, Bars, Curves, Plot, Series, Style};
 
 use super::EvaluateError;
+use crate::table::line;
 
 /// What an evaluation has found.
 #[derive(Clone, Debug)]
@@ -86,16 +87,7 @@ impl Table {
     }
 
     fn csv(&self) -> String {
-        let field = |text: &String| {
-            if text.contains(['"', ',', '\n', '\r']) {
-                format!("\"{}\"", text.replace('"', "\"\""))
-            } else {
-                text.clone()
-            }
-        };
-        let line =
-            |cells: &Vec<String>| cells.iter().map(field).collect::<Vec<_>>().join(",") + "\n";
-        let rows = self.rows.iter().map(line);
+        let rows = self.rows.iter().map(|cells| line(cells));
         std::iter::once(line(&self.columns)).chain(rows).collect()
     }
 }

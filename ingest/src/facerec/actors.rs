@@ -203,7 +203,7 @@ mod tests {
         assert!(said("movie,id\n7,1\n", "").contains("no column movie_id"));
         let short = said("movie_id,name,id\n7,\"x\ny\",1\n7,x\n", "");
         assert!(
-            short.contains("a.csv, line 4") && short.contains("has 2 fields"),
+            short.contains("a.csv: line 4") && short.contains("has 2 fields"),
             "{short}"
         );
         assert!(said(ACTORS, "{\"image\":\"a.jpg\",\"fa").contains("e.jsonl, line 1"));

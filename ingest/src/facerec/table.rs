@@ -1,9 +1,9 @@
 //! Tables with commas, as facerec reads them.
 
-use std::{fs, path::Path};
+use std::{fs::File, io::BufReader, path::Path};
 
 use super::FacerecError;
-use crate::table::{Row, Table, TableError};
+use crate::table::{Table, TableError};
 
 /// The width and height at which `file` is to be shown, by a table with the columns `filename`,
 /// `display_width` and `display_height`; `None` if it is not listed.
@@ -28,29 +28,22 @@ pub fn display_size(table: &Path, file: &Path) -> Result<Option<(u32, u32)>, Fac
 
 /// These columns of a table, by their names.
 pub(super) fn columns(path: &Path, names: &[&str]) -> Result<Vec<Vec<String>>, FacerecError> {
-    let text = fs::read_to_string(path).map_err(FacerecError::io(path))?;
-    let wrong = |TableError { line, why }| FacerecError::Line {
+    let file = File::open(path).map_err(FacerecError::io(path))?;
+    let picked = || -> Result<_, TableError> {
+        let table = Table::new(BufReader::new(file))?;
+        let places = names.iter().map(|name| table.column(&[name]));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
+        let rows = table.map(|row| {
+            let row = row?;
+            let cells = places.iter().map(|at| row.field(*at).map(str::to_owned));
+            cells.collect()
+        });
+        rows.collect()
+    };
+    picked().map_err(|why| FacerecError::Table {
         path: path.to_owned(),
-        line,
-        why,
-    };
-    let table = Table::new(&text).map_err(wrong)?;
-    let mut places = Vec::new();
-    for name in names {
-        places.push(table.column(&[name]).ok_or_else(|| FacerecError::Table {
-            path: path.to_owned(),
-            why: format!(
-                "there is no column {name}; there are {}",
-                table.header().join(", ")
-            ),
-        })?);
-    }
-    let pick = |row: Result<Row, TableError>| {
-        let row = row?;
-        let cells = places.iter().map(|at| row.field(*at).map(str::to_owned));
-        cells.collect::<Result<Vec<_>, _>>()
-    };
-    table.map(pick).collect::<Result<_, _>>().map_err(wrong)
+        why: why.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -62,7 +55,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("aspect_ratios.csv");
         let text = "filename,display_width,display_height\n7-film.mp4,768,576\n8-b.mp4,x,576\n";
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         let size = |file: &str| display_size(&path, Path::new(file));
         assert_eq!(size("films/7-film.mp4").unwrap(), Some((768, 576)));
         assert_eq!(size("films/9-film.mp4").unwrap(), None);

@@ -1,6 +1,6 @@
 //! A channel's folder as streamface keeps it: `features/*.pkl`, `metadata/matches.csv`, `metadata/annotations.json`.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs::File, io::BufReader, path::Path};
 
 use rollcall_index::{Embedding, vectors::Known};
 
@@ -8,7 +8,7 @@ use super::{FaceSet, FaceSetError, kind_error};
 use crate::{
     pickle::{Pickle, Value},
     streamface::{Annotations, pickles, stem, time_of},
-    table::{Row, Table, TableError},
+    table::{Table, TableError},
 };
 
 /// Where features are, the first that has any.
@@ -113,11 +113,11 @@ fn tracks(
     if !path.is_file() {
         return Ok(());
     }
-    let text = fs::read_to_string(path).map_err(|why| kind_error(path, why.to_string()))?;
+    let file = File::open(path).map_err(|why| kind_error(path, why.to_string()))?;
     let mut first: Vec<usize> = (0..set.len()).collect();
     let bad = |why: TableError| kind_error(path, why.to_string());
-    for row in Table::new(&text).map_err(bad)? {
-        let [one, other] = row.and_then(Row::two).map_err(bad)?;
+    for row in Table::new(BufReader::new(file)).map_err(bad)? {
+        let [one, other] = row.and_then(|row| row.two()).map_err(bad)?;
         // Faces that were not analysed have no features.
         if let (Some(one), Some(other)) = (places.get(stem(&one)), places.get(stem(&other))) {
             let (one, other) = (root(&mut first, *one), root(&mut first, *other));

@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Args;
 use rollcall_index::vectors::SideFiles;
-use rollcall_ingest::{faceset::FaceSet, streamface::stem, table::Table};
+use rollcall_ingest::{
+    faceset::FaceSet,
+    streamface::stem,
+    table::{Table, TableError},
+};
 
 /// What is read.
 #[derive(Args)]
@@ -112,13 +115,10 @@ pub(crate) fn pairs(path: &Path, faces: &FaceSet) -> anyhow::Result<Vec<(u32, u3
 }
 
 /// The lines of a table with two columns, after the first, with their numbers.
-pub(crate) fn table(path: &Path) -> anyhow::Result<Vec<(usize, [String; 2])>> {
-    let shown = || path.display().to_string();
-    let text = fs::read_to_string(path).with_context(shown)?;
-    let rows = Table::new(&text).with_context(shown)?;
-    rows.map(|row| {
-        let row = row.with_context(shown)?;
-        Ok((row.line, row.two().with_context(shown)?))
-    })
-    .collect()
+pub(crate) fn table(path: &Path) -> Result<Vec<(usize, [String; 2])>, TableError> {
+    let rows = Table::open(path)?.map(|row| {
+        let row = row?;
+        Ok((row.line, row.two()?))
+    });
+    rows.collect()
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use npyz::WriterBuilder;
 use rollcall_index::vectors::Array;
-use rollcall_ingest::{faceset::FaceSet, files::write_beside};
+use rollcall_ingest::{faceset::FaceSet, files::write_beside, table::line};
 use serde_json::{Value, json};
 
 use super::{input::table, is_named};
@@ -168,7 +168,7 @@ impl LabelFile {
         )?;
         for (row, label) in self.labels.iter().enumerate() {
             match self.names.get(row) {
-                Some(name) => writeln!(file, "{name},{label}")?,
+                Some(name) => file.write_all(line(&[name, &label.to_string()]).as_bytes())?,
                 None => writeln!(file, "{row},{label}")?,
             }
         }

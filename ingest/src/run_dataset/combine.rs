@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use rollcall_index::vectors::SideFiles;
-use rollcall_ingest::{csv, faceset::FaceSet, files::write_beside};
+use rollcall_ingest::{faceset::FaceSet, files::write_beside, table::line};
 
 use super::{Faces, check_free};
 use crate::run_export::dataset;
@@ -147,13 +147,13 @@ impl Classes {
         for (place, input) in inputs.iter().enumerate() {
             let mut faces = Faces::open(&input.path)?;
             if place == 0 {
-                columns = faces.csv.columns().to_vec();
+                columns = faces.table.header().to_vec();
             }
             ensure!(
-                faces.csv.columns() == columns,
+                faces.table.header() == columns,
                 "{}: line 1: its columns are {}; those of {} are {}",
                 input.path.display(),
-                faces.csv.columns().join(","),
+                faces.table.header().join(","),
                 inputs[0].path.display(),
                 columns.join(",")
             );
@@ -197,7 +197,7 @@ impl Classes {
                 class.to_string(),
                 faces.to_string(),
             ];
-            file.write_all(csv::line(&cells).as_bytes())?;
+            file.write_all(line(&cells).as_bytes())?;
         }
         file.flush()?;
         Ok(())
@@ -208,14 +208,14 @@ impl Classes {
 fn write(inputs: &[Input], classes: &Classes, least: u64, to: &Path) -> anyhow::Result<u64> {
     let (count, mut written) = (classes.with_at_least(least), 0);
     let mut file = BufWriter::new(File::create(to)?);
-    file.write_all(csv::line(&classes.columns).as_bytes())?;
+    file.write_all(line(&classes.columns).as_bytes())?;
     for (place, input) in inputs.iter().enumerate() {
         let mut faces = Faces::open(&input.path)?;
         while let Some((mut row, class)) = faces.next_face()? {
             let number = classes.numbers.get(&(place, class));
             if let Some(number) = number.filter(|number| **number < count) {
-                row.cells[faces.class] = number.to_string();
-                file.write_all(csv::line(&row.cells).as_bytes())?;
+                row.fields[faces.class] = number.to_string();
+                file.write_all(line(&row.fields).as_bytes())?;
                 written += 1;
             }
         }

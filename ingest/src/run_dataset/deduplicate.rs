@@ -15,10 +15,10 @@ use rollcall_ingest::{
         linkage::components,
         matrix::{Rows, normalise, scan},
     },
-    csv,
     faceset::FaceSet,
     files::write_beside,
     streamface::stem,
+    table::line,
 };
 
 use super::{Faces, check_free};
@@ -100,12 +100,12 @@ impl Classes {
         while let Some((row, class)) = dataset.next_face()? {
             if class < 0 {
                 let why = format!("class {class} is noise; `dataset combine` leaves it out");
-                return Err(dataset.csv.wrong(row.line, why).into());
+                return Err(row.wrong(why).into());
             }
-            let name = stem(&row.cells[dataset.filename]).to_owned();
+            let name = stem(&row.fields[dataset.filename]).to_owned();
             if let Some((_, line)) = faces.get(&name) {
                 let why = format!("{name} is on line {line} already");
-                return Err(dataset.csv.wrong(row.line, why).into());
+                return Err(row.wrong(why).into());
             }
             faces.insert(name, (class, row.line));
             *sizes.entry(class).or_default() += 1;
@@ -209,14 +209,14 @@ fn write(
 ) -> anyhow::Result<[u64; 2]> {
     let mut faces = Faces::open(dataset)?;
     let mut file = BufWriter::new(File::create(to)?);
-    file.write_all(csv::line(faces.csv.columns()).as_bytes())?;
+    file.write_all(line(faces.table.header()).as_bytes())?;
     let [mut written, mut changed] = [0, 0];
     while let Some((mut row, class)) = faces.next_face()? {
         let into = kept.get(&class).copied().unwrap_or(class);
         changed += u64::from(into != class);
         if into == class || merge {
-            row.cells[faces.class] = into.to_string();
-            file.write_all(csv::line(&row.cells).as_bytes())?;
+            row.fields[faces.class] = into.to_string();
+            file.write_all(line(&row.fields).as_bytes())?;
             written += 1;
         }
     }

@@ -1,9 +1,9 @@
-use std::{fs, path::Path};
+use std::path::Path;
 
-use super::{ChannelError, crop::PixelFace, io_error};
+use super::{ChannelError, crop::PixelFace};
 use crate::{
     geometry::{DetectedFace, Point, Rect},
-    table::{Row, Table, TableError},
+    table::Table,
 };
 
 /// A row of `metadata/detections.csv`.
@@ -23,19 +23,16 @@ impl Detection {
     /// Reads a channel's table.
     ///
     /// # Errors
-    /// [`ChannelError::Io`]; [`ChannelError::BadRow`]: which line, what it should be.
+    /// [`ChannelError::Table`]; [`ChannelError::BadRow`]: which line, what it should be.
     pub fn read_all(path: &Path) -> Result<Vec<Self>, ChannelError> {
-        let text = fs::read_to_string(path).map_err(io_error(path))?;
-        let bad = |line| ChannelError::BadRow {
-            path: path.to_path_buf(),
-            line,
-        };
-        let row = |row: Result<Row, TableError>| {
-            let Row { line, fields } = row.map_err(|why| bad(why.line))?;
-            Self::parse(&fields).ok_or_else(|| bad(line))
-        };
-        let table = Table::new(&text).map_err(|why| bad(why.line))?;
-        table.map(row).collect()
+        let rows = Table::open(path)?.map(|row| {
+            let row = row?;
+            Self::parse(&row.fields).ok_or_else(|| ChannelError::BadRow {
+                path: path.to_path_buf(),
+                line: row.line,
+            })
+        });
+        rows.collect()
     }
 
     fn parse(fields: &[String]) -> Option<Self> {
@@ -58,14 +55,15 @@ impl Detection {
             Some((x, y))
         };
         let [x, y, width, height] = whole_numbers(rect)?;
+        let name = name.trim();
         if name.is_empty() || name.contains(['/', '\\']) || width <= 0 || height <= 0 {
             return None;
         }
         let frame_size = fields.get(8).and_then(|shape| whole_numbers::<3>(shape));
         Some(Self {
             frame_size: frame_size.map(|[height, width, _]| [height, width]),
-            name: name.clone(),
-            score: score.parse().ok()?,
+            name: name.to_owned(),
+            score: score.trim().parse().ok()?,
             face: PixelFace {
                 x,
                 y,
@@ -127,6 +125,8 @@ fn whole_numbers<const N: usize>(text: &str) -> Option<[i64; N]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const ROW: &str = "skynews_frame_20230525100138412614_face_0.png,0.9998043,\"[936, 388, 92, 126]\",\"(962, 437)\",\"(1003, 445)\",\"(978, 465)\",\"(958, 481)\",\"(992, 487)\",\"(1080, 1920, 3)\",\"(252, 252, 3)\",\"(128, 128, 3)\"";
@@ -134,7 +134,11 @@ mod tests {
     #[test]
     fn a_published_row_is_read() {
         let text = format!("name,...\n{ROW}");
-        let row = Table::new(&text).unwrap().next().unwrap().unwrap();
+        let row = Table::new(text.as_bytes())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
         let row = Detection::parse(&row.fields).unwrap();
         assert_eq!((row.face.x, row.face.height), (936, 126));
         assert_eq!(row.frame_size, Some([1080, 1920]));

@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::{ChannelError, io_error};
+use crate::table::line;
 
 /// A table of comma-separated values that is only ever added to.
 #[derive(Debug)]
@@ -69,23 +70,10 @@ impl Table {
 
     /// Adds rows, all at once.
     pub(super) fn append(&mut self, rows: &[Vec<String>]) -> Result<(), ChannelError> {
-        let line = |row: &Vec<String>| {
-            let fields: Vec<String> = row.iter().map(|field| quoted(field)).collect();
-            fields.join(",") + "\n"
-        };
-        let text: String = rows.iter().map(line).collect();
+        let text: String = rows.iter().map(|row| line(row)).collect();
         self.file
             .write_all(text.as_bytes())
             .map_err(io_error(&self.path))
-    }
-}
-
-/// A field, in quotes where it needs them.
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Why a collection cannot be built.
 
 use crate::core::{CatalogError, OpenError, WriteError};
-use rollcall_ingest::csv::CsvError;
 use rollcall_ingest::extracted::ExtractedError;
 use rollcall_ingest::faceset::FaceSetError;
+use rollcall_ingest::table::TableError;
 use rollcall_log::ReadError;
 use std::io;
 use std::path::PathBuf;
@@ -93,7 +93,7 @@ pub enum BuildError {
     },
     /// A table of names cannot be read.
     #[error(transparent)]
-    Names(#[from] CsvError),
+    Names(#[from] TableError),
     /// Names of nobody.
     #[error(
         "{path}: names are of given identities, and {vectors} has none; give them with --identities"

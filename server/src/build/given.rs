@@ -12,7 +12,7 @@ use super::{BuildError, Built, Step};
 use crate::core::Core;
 use crate::edge::unfit;
 use pass::Pass;
-use rollcall_ingest::csv::{Csv, CsvError};
+use rollcall_ingest::table::{Table, TableError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -92,19 +92,19 @@ pub(super) fn majority(faces: impl Iterator<Item = Option<u64>>) -> Option<(u64,
 /// Reads a table with the columns `identity` and `name`.
 ///
 /// # Errors
-/// [`CsvError`]: which line. One identity has one name.
-pub(super) fn read_names(path: &Path) -> Result<BTreeMap<u64, String>, CsvError> {
-    let mut table = Csv::open(path)?;
-    let places = [table.column("identity")?, table.column("name")?];
+/// [`TableError`]: which line. One identity has one name.
+pub(super) fn read_names(path: &Path) -> Result<BTreeMap<u64, String>, TableError> {
+    let mut table = Table::open(path)?;
+    let places = [table.column(&["identity"])?, table.column(&["name"])?];
     let mut names: BTreeMap<u64, String> = BTreeMap::new();
-    while let Some(row) = table.next_row()? {
-        let [identity, name] = places.map(|at| row.cells[at].trim());
+    while let Some(row) = table.next_full()? {
+        let (identity, name) = (row.field(places[0])?, row.field(places[1])?);
         let Ok(number) = identity.parse::<u64>() else {
             let why = format!("{identity:?} is no identity; a whole number from 0 is wanted");
-            return Err(table.wrong(row.line, why));
+            return Err(row.wrong(why));
         };
         if let Some(what) = unfit(name) {
-            return Err(table.wrong(row.line, format!("the name {what}")));
+            return Err(row.wrong(format!("the name {what}")));
         }
         if name.is_empty() {
             continue;
@@ -113,7 +113,7 @@ pub(super) fn read_names(path: &Path) -> Result<BTreeMap<u64, String>, CsvError>
             && other != name
         {
             let why = format!("identity {number} has another name on a line before");
-            return Err(table.wrong(row.line, why));
+            return Err(row.wrong(why));
         }
     }
     Ok(names)

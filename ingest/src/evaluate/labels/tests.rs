@@ -71,7 +71,7 @@ fn what_is_wrong_is_said() {
     fails(
         "a.csv",
         "a,b\n1,2\n",
-        "line 1: the header must be name,label",
+        "line 1: there is no column name or face or file or filename; there are a, b",
     );
     fails("a.csv", "name,label\na\n", "line 2: has 1 fields, fewer");
     fails(

@@ -76,7 +76,7 @@ fn what_is_wrong_is_said() {
     fails("pairs.txt", "10 300\nA 1\n", "line 2: three fields or four");
     fails("pairs.txt", "10 300\nA 1 9\n", "UNKNOWN_FACE");
     fails("pairs.txt", "10 300\nA 1 x\n", "line 2: a picture's number");
-    fails("p.csv", "a,b\n", "line 1: the header");
+    fails("p.csv", "a,b\n", "line 1: there is no column same or");
     fails("p.csv", "a,b,same\n0,1,maybe\n", "line 2: same is 1 or 0");
     fails(
         "p.csv",
