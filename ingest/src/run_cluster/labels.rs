@@ -190,3 +190,20 @@ impl LabelFile {
         )?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_commas_and_quotes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.csv");
+        let names = ["a, \"b\"", "c"].map(str::to_owned).to_vec();
+        let labels = vec![3, -1];
+        let file = LabelFile { names, labels };
+        file.write(&path).unwrap();
+        let again = LabelFile::read(&path).unwrap();
+        assert_eq!((again.names, again.labels), (file.names, file.labels));
+    }
+}
