@@ -11,11 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use npyz::WriterBuilder;
 use rollcall_index::vectors::{Known, SideFiles};
-use rollcall_ingest::{faceset::FaceSet, files::write_beside, table::line};
+use rollcall_ingest::{extracted::Extracted, faceset::FaceSet, files::write_beside, table::line};
 use serde_json::{Map, Value, json};
 
 /// Options of `export`.
@@ -95,6 +95,11 @@ pub(crate) fn export(options: &Export) -> anyhow::Result<()> {
             }
         );
     }
+    ensure!(
+        options.frame_size.is_none()
+            || (format == Format::Streamface && Extracted::is_one(&options.from)),
+        "--frame-size is for an extraction that is written --as streamface; leave it out"
+    );
     let mut faces = FaceSet::read(&options.from, &options.model, &SideFiles::default())?;
     if let Some(path) = &options.identities {
         label(&mut faces, path)?;

@@ -204,6 +204,29 @@ fn what_cannot_be_combined_is_told_with_its_line() {
         &["deduplicate", &good, &sky],
         "good.csv: line 3: class -3 is noise",
     );
+    // The same names in another channel, and a channel given as its dataset too.
+    let there = format!("filename,class\n{}.png,0\n", stem("sky", 0, 0));
+    fs::create_dir(at.join("other")).unwrap();
+    let other = text(&channel(&at.join("other"), "sky", &[(1, 2)]));
+    check(
+        &["deduplicate", &file("both.csv", &there), &sky, &other],
+        "which of them the dataset means",
+    );
+    check(
+        &["deduplicate", &good, &sky, "--threshold", "1"],
+        "0 to below 1",
+    );
+    file("sky/metadata/dataset.csv", &there);
+    check(
+        &[
+            "combine",
+            &sky,
+            &format!("{sky}/metadata/dataset.csv"),
+            "--out",
+            &out,
+        ],
+        "again",
+    );
     let strange = file("strange.csv", "filename,class\nsky_1.png,0\n");
     check(
         &["deduplicate", &strange, &sky],
@@ -256,6 +279,21 @@ fn infrequent_and_noisy_labels_are_set_aside() {
         said(&done)
     );
     assert_eq!((count("faces"), count("noisy_faces")), (23, 7));
+
+    // A picture that was made again is no second one, and another is not thrown away.
+    let noisy = stem("sky", 0, 0) + ".png";
+    fs::write(sky.join("faces").join(&noisy), "picture").unwrap();
+    let done = dataset(&["remove-noisy", &text(&sky), "--force"]);
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!((count("faces"), count("noisy_faces")), (23, 7));
+    fs::write(sky.join("faces").join(&noisy), "another").unwrap();
+    let done = dataset(&["remove-noisy", &text(&sky), "--force"]);
+    assert!(
+        said(&done).contains("is another picture"),
+        "{}",
+        said(&done)
+    );
+    assert_eq!((count("faces"), count("noisy_faces")), (24, 7));
 
     // Names that lead elsewhere are refused before anything is moved.
     fs::write(&out, "{\"labels\":{\"../features/a\":{\"label\":-1}}}").unwrap();

@@ -51,6 +51,9 @@ pub(super) fn combine(options: &Combine) -> anyhow::Result<()> {
     for (number, channel) in options.channels.iter().enumerate() {
         inputs.push(Input::of(channel, out, number)?);
     }
+    // A channel's folder, and the dataset in it.
+    let there = inputs.iter().filter(|input| !input.made);
+    refuse_twice(&there.map(|input| input.path.clone()).collect::<Vec<_>>())?;
     for input in &inputs {
         for file in &files {
             let same = input.path.canonicalize()? == file.canonicalize().unwrap_or_default();

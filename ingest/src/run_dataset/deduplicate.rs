@@ -47,8 +47,8 @@ pub(super) struct Deduplicate {
 
 pub(super) fn deduplicate(options: &Deduplicate) -> anyhow::Result<()> {
     ensure!(
-        (0.0..=2.0).contains(&options.threshold),
-        "--threshold {}: 0 to 2 is possible",
+        (0.0..1.0).contains(&options.threshold),
+        "--threshold {}: 0 to below 1 is possible; beyond, strangers are one class",
         options.threshold
     );
     let beside = || options.dataset.with_file_name("dataset_processed.csv");
@@ -81,10 +81,18 @@ pub(super) fn deduplicate(options: &Deduplicate) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A face of the dataset.
+struct Face {
+    class: i64,
+    line: usize,
+    /// Where its embedding was found.
+    channel: Option<PathBuf>,
+}
+
 /// The classes of a dataset: how large, and the sums of their embeddings.
 struct Classes {
-    /// Faces that wait for their embeddings, by the stems of their files: class and line.
-    faces: HashMap<String, (i64, usize)>,
+    /// By the stems of their files.
+    faces: HashMap<String, Face>,
     /// In order: how many faces.
     sizes: BTreeMap<i64, u64>,
     places: HashMap<i64, usize>,
@@ -95,7 +103,7 @@ struct Classes {
 impl Classes {
     fn of(path: &Path) -> anyhow::Result<Self> {
         let mut dataset = Faces::open(path)?;
-        let mut faces: HashMap<String, (i64, usize)> = HashMap::new();
+        let mut faces: HashMap<String, Face> = HashMap::new();
         let mut sizes: BTreeMap<i64, u64> = BTreeMap::new();
         while let Some((row, class)) = dataset.next_face()? {
             if class < 0 {
@@ -103,11 +111,19 @@ impl Classes {
                 return Err(row.wrong(why).into());
             }
             let name = stem(&row.fields[dataset.filename]).to_owned();
-            if let Some((_, line)) = faces.get(&name) {
+            if let Some(Face { line, .. }) = faces.get(&name) {
                 let why = format!("{name} is on line {line} already");
                 return Err(row.wrong(why).into());
             }
-            faces.insert(name, (class, row.line));
+            let (line, channel) = (row.line, None);
+            faces.insert(
+                name,
+                Face {
+                    class,
+                    line,
+                    channel,
+                },
+            );
             *sizes.entry(class).or_default() += 1;
         }
         ensure!(!faces.is_empty(), "{}: holds no faces", path.display());
@@ -141,10 +157,17 @@ impl Classes {
                     channel.display()
                 )
             })?;
-            let Some((class, _)) = self.faces.remove(name) else {
+            let Some(face) = self.faces.get_mut(name) else {
                 continue;
             };
-            let sum = &mut self.sums[self.places[&class] * self.dimension..][..self.dimension];
+            if let Some(other) = face.channel.replace(channel.to_owned()) {
+                bail!(
+                    "{name} is a face in {} and in {}: which of them the dataset means is not to be told; name the faces of one otherwise",
+                    other.display(),
+                    channel.display()
+                );
+            }
+            let sum = &mut self.sums[self.places[&face.class] * self.dimension..][..self.dimension];
             sum.iter_mut()
                 .zip(set.embedding(row))
                 .for_each(|(sum, value)| *sum += value);
@@ -153,12 +176,12 @@ impl Classes {
     }
 
     fn check_all_there(&self, path: &Path) -> anyhow::Result<()> {
-        let first = self.faces.iter().min_by_key(|(_, (_, line))| *line);
-        if let Some((name, (_, line))) = first {
+        let missing = || self.faces.iter().filter(|(_, face)| face.channel.is_none());
+        if let Some((name, Face { line, .. })) = missing().min_by_key(|(_, face)| face.line) {
             bail!(
                 "{}: line {line}: none of the channels given has an embedding of {name}, nor of {} others",
                 path.display(),
-                self.faces.len() - 1
+                missing().count() - 1
             );
         }
         Ok(())

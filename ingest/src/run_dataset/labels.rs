@@ -152,18 +152,25 @@ fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
 }
 
-/// Moves a face's picture; whether there is one. One that is there already stays.
+/// Moves a face's picture; whether there is one. Another of its name is not replaced.
 fn set_aside(name: &str, from: &Path, to: &Path) -> anyhow::Result<bool> {
     let mut found = false;
     for ending in ENDINGS {
         let file = format!("{name}.{ending}");
         let (picture, aside) = (from.join(&file), to.join(&file));
-        if aside.is_file() {
-            found = true;
-        } else if picture.is_file() {
+        let (is_here, is_aside) = (picture.is_file(), aside.is_file());
+        found |= is_here || is_aside;
+        if is_here && is_aside {
+            ensure!(
+                fs::read(&picture)? == fs::read(&aside)?,
+                "{} is there already, and is another picture than {}: remove one of them",
+                aside.display(),
+                picture.display()
+            );
+            fs::remove_file(&picture).with_context(|| picture.display().to_string())?;
+        } else if is_here {
             fs::create_dir_all(to).with_context(|| to.display().to_string())?;
             fs::rename(&picture, &aside).with_context(|| aside.display().to_string())?;
-            found = true;
         }
     }
     Ok(found)
