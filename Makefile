@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity bench-cluster bench-gallery \
-  bench-ingest bench-batch bench-page bench-quality emulate soak
+  bench-ingest bench-batch bench-page bench-quality emulate soak check-monitoring
 
 help: ## print this list
 	@echo "Targets:"
@@ -150,6 +150,9 @@ bench-batch: setup ## a film as facerec writes it, beside facerec's pipeline in 
 	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
 	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
 	  $(if $(OUT),--out "$$OUT")
+
+check-monitoring: build ## dashboards and alerts over a real server, by the real Prometheus (needs prometheus and ffmpeg)
+	@python3 -B deploy/monitoring/check.py
 
 bench-page: build ## from a photo dropped on the page to its answer, in Chromium
 	@python3 -B benches/page/run.py --assets "$(ROLLCALL_ASSETS)" --bin-dir "$(RELEASE)"

@@ -661,6 +661,22 @@ async fn edits_are_asked_for_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn top_looks_as_often_as_it_is_told() {
+    let (_fake, endpoint) = fake::start().await;
+    let output = rollcall(&endpoint, &["top", "-n", "2", "--every", "1ms"]).await;
+    assert!(output.status.success(), "{output:?}");
+    let lines: Vec<serde_json::Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["status"]["identities"], 3);
+    assert_eq!(lines[0]["newest"].as_array().unwrap().len(), 2);
+    let rates = [0, 1].map(|look: usize| lines[look]["records_per_second"].clone());
+    assert!(rates[0].is_null() && rates[1].is_number(), "{rates:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alert_rules_are_made_changed_and_told() {
     use pb::create_alert_rule_request::Watches;
     let (fake, endpoint) = fake::start().await;

@@ -26,6 +26,8 @@ mod calibration;
 mod check;
 mod clustering;
 pub mod config;
+mod disk;
+mod doctor;
 mod edge;
 mod http;
 pub mod offline_index;
@@ -58,6 +60,7 @@ mod url_mask;
 mod worker;
 
 pub use check::{CheckError, CheckReport, check};
+pub use doctor::{Finding, Health, doctor};
 pub use edge::Collection;
 pub use photo_pool::MakeReader;
 pub use serve::{Server, StartError};

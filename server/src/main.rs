@@ -6,7 +6,7 @@ use rollcall_index::MemoryBudget;
 use rollcall_index::vectors::SideFiles;
 use rollcall_server::build::{self, BuildInput, Built, GivenRule, Progress};
 use rollcall_server::config::{Flags, Loaded, load};
-use rollcall_server::{Server, Vision, check, offline_index};
+use rollcall_server::{Health, Server, Vision, check, doctor, offline_index};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,6 +77,8 @@ enum Command {
     /// Read everything in the data folder and say whether it is whole; the server must not be
     /// running
     Check,
+    /// Look whether everything is here that a server needs, and say what to do where it is not
+    Doctor,
     /// Make, verify or describe the search index in the data folder; the server must not be running
     Index {
         #[command(subcommand)]
@@ -200,7 +202,30 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             }
             print(&text)
         }
+        Command::Doctor => look(&loaded),
         Command::Index { command } => index(&loaded.config.data, &command),
+    }
+}
+
+fn look(loaded: &Loaded) -> anyhow::Result<()> {
+    let all = doctor(&loaded.config);
+    let mut text = String::new();
+    for finding in &all {
+        let health = match finding.health {
+            Health::Fine => "fine",
+            Health::Doubtful => "doubtful",
+            Health::Wrong => "WRONG",
+        };
+        text += &format!("{health:9}{:9}{}\n", finding.about, finding.what);
+        if !finding.todo.is_empty() {
+            text += &format!("{:18}-> {}\n", "", finding.todo);
+        }
+    }
+    print(&text)?;
+    let wrong = all.iter().filter(|finding| finding.health == Health::Wrong);
+    match wrong.count() {
+        0 => Ok(()),
+        count => anyhow::bail!("{count} of {} things are wrong", all.len()),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::calibration::{self, Calibration};
 use crate::config::Config;
 use crate::core::{CatalogError, Contract, Core, CoreMetrics, CoreOptions, OpenError, Opening};
+use crate::disk;
 use crate::edge::Edge;
 use crate::grpc_layer::GrpcLayer;
 use crate::http::{HttpState, Readiness, router};
@@ -76,6 +77,18 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Others than this machine would reach it.
+    #[error(
+        "{key} = {address}: others than this machine can reach it, and nobody is asked who they are: everybody there \
+         could see, search and change everything. Listen on 127.0.0.1 (behind a proxy that asks, if need be), or say \
+         so in so many words: --set access=anyone"
+    )]
+    OpenToStrangers {
+        /// The setting.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
     /// Models cannot be loaded.
     #[error("{0}")]
     Models(String),
@@ -126,7 +139,11 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config, vision: Vision) -> Result<Self, StartError> {
+        if let Some((key, address)) = config.open_to_strangers() {
+            return Err(StartError::OpenToStrangers { key, address });
+        }
         let registry = prometheus::Registry::new();
+        disk::register(&registry, &config.data)?;
         let metrics = EdgeMetrics::register(&registry)?;
         let core_metrics = CoreMetrics::register(&registry)?;
         let migrations = Migrations::new(vision.clone(), &registry)?;
@@ -463,7 +480,7 @@ fn worker_setup(
 }
 
 /// The worker program: as set, else beside this one, else wherever the path leads.
-fn worker_program(set: &Path) -> PathBuf {
+pub(crate) fn worker_program(set: &Path) -> PathBuf {
     const NAME: &str = "rollcall-ingest";
     if !set.as_os_str().is_empty() {
         return set.to_owned();

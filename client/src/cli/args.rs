@@ -150,6 +150,8 @@ pub(crate) enum Command {
     Watch(Watch),
     /// How the server is doing.
     Status,
+    /// How the server is doing, again and again: sources with their rates, and the newest people.
+    Top(Top),
     /// What is done to the collection as a whole.
     #[command(subcommand)]
     Admin(Admin),
@@ -198,6 +200,17 @@ pub(crate) struct Search {
     /// Stay, and print new sightings as they happen.
     #[arg(long)]
     pub(crate) follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct Top {
+    /// How long to wait between two looks.
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    #[arg(value_parser = super::input::parse_duration)]
+    pub(crate) every: Duration,
+    /// Looks, 0 for as many as there is time.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 0)]
+    pub(crate) times: u64,
 }
 
 #[derive(Clone, Copy, Debug, ClapArgs)]

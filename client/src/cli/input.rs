@@ -29,7 +29,7 @@ pub(crate) fn parse_limit(text: &str) -> Result<Limit, String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration: write 500ms, 10s, 1m, 2h or 1d");
     let unit_at = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

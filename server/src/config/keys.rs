@@ -35,6 +35,7 @@ pub const KEYS: &[Key] = &[
     key("data", Kind::Text),
     key("assets", Kind::Text),
     key("assigner", Kind::Choice(&["evidence", "hri"])),
+    key("access", Kind::Choice(&["local", "anyone"])),
     key("grpc.listen", Kind::Address),
     key("grpc.message_bytes_max", Kind::Number(1 << 16, 1 << 30)),
     key("grpc.concurrent_requests_max", Kind::Number(1, 100_000)),

@@ -27,6 +27,8 @@ pub struct Config {
     pub assets: PathBuf,
     /// By which rule tracks get their identities.
     pub assigner: Assigner,
+    /// Who may reach it.
+    pub access: Access,
     /// The API's door.
     pub grpc: Grpc,
     /// Metrics, health and the web page.
@@ -60,6 +62,17 @@ pub enum Assigner {
     Evidence,
     /// That of the published Hierarchical Retrieval Index, which decides once.
     Hri,
+}
+
+/// Who may reach API and page, where nobody is asked who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Whoever is on this machine.
+    #[default]
+    Local,
+    /// Whoever reaches the addresses listened on: they may see, search and change everything.
+    Anyone,
 }
 
 /// The API's door.
@@ -244,6 +257,7 @@ impl Default for Config {
             data: PathBuf::from("rollcall-data"),
             assets: PathBuf::new(),
             assigner: Assigner::default(),
+            access: Access::default(),
             grpc: Grpc {
                 listen: SocketAddr::from(([127, 0, 0, 1], 50551)),
                 message_bytes_max: 16 << 20,
@@ -337,6 +351,20 @@ impl Config {
             PageRule::On => true,
             PageRule::Off => false,
         }
+    }
+
+    /// The first address, with its setting, at which others than this machine reach API or page although
+    /// [`Access`] does not say so.
+    pub fn open_to_strangers(&self) -> Option<(&'static str, SocketAddr)> {
+        let doors = [
+            ("grpc.listen", self.grpc.listen, true),
+            ("http.listen", self.http.listen, self.serves_page()),
+        ];
+        let mut open = doors
+            .into_iter()
+            .filter(|(_, listen, shows)| *shows && !listen.ip().is_loopback());
+        let (key, listen, _) = open.next()?;
+        (self.access == Access::Local).then_some((key, listen))
     }
 
     /// Whether only this machine can reach the API.

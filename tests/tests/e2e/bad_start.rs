@@ -76,6 +76,11 @@ async fn what_is_in_use_stays_with_its_user() {
     }
     rollcall(&first, ["status"]).await.expect(0);
     assert_eq!(first.terminate().await, Some(0));
+
+    // Nobody else is let in by mistake.
+    let setup = Setup::new(&data).set("grpc.listen", "0.0.0.0:0");
+    let said = ["grpc.listen = 0.0.0.0:0", "--set access=anyone"];
+    assert_refused(&setup, &said).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

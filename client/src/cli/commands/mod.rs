@@ -15,6 +15,7 @@ mod sightings;
 mod source;
 mod status;
 mod thumbnail;
+mod top;
 mod wait;
 mod watch;
 
@@ -37,6 +38,7 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<Outcome, Failure> 
         Command::Thumbnail(thumbnail) => thumbnail::run(args, thumbnail, out).await,
         Command::Watch(watch) => watch::run(args, watch, out).await,
         Command::Status => status::run(args, out).await,
+        Command::Top(top) => top::run(args, top, out).await,
         Command::Admin(admin) => admin::run(args, admin, out).await,
     }
 }

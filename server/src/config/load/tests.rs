@@ -168,3 +168,29 @@ fn the_assigner_is_evidence_unless_a_file_a_variable_or_a_flag_says_hri() {
         "{message}"
     );
 }
+
+#[test]
+fn strangers_are_let_in_only_when_told_so() {
+    let open = |settings: &[(&str, &str)]| {
+        let mut flags = Flags::default();
+        for (key, value) in settings {
+            flags = flags.with("--set", key, Some(value));
+        }
+        let config = load(None, [], &flags).unwrap().config;
+        config.open_to_strangers().map(|(key, _)| key)
+    };
+    let everywhere = "0.0.0.0:0";
+    assert_eq!(open(&[]), None);
+    assert_eq!(open(&[("grpc.listen", "[::1]:0")]), None);
+    assert_eq!(open(&[("grpc.listen", everywhere)]), Some("grpc.listen"));
+    assert_eq!(
+        open(&[("grpc.listen", everywhere), ("access", "anyone")]),
+        None
+    );
+    // Metrics alone show no faces.
+    assert_eq!(open(&[("http.listen", everywhere)]), None);
+    assert_eq!(
+        open(&[("http.listen", everywhere), ("http.page", "on")]),
+        Some("http.listen")
+    );
+}

@@ -2,7 +2,7 @@
 
 use super::client::{Page, encoded};
 use crate::support::{Fixture, track};
-use rollcall_server::config::PageRule;
+use rollcall_server::config::{Access, PageRule};
 
 #[tokio::test]
 async fn other_names_are_refused_for_pages_alone() {
@@ -95,6 +95,7 @@ async fn beyond_this_machine_the_page_must_be_asked_for() {
         let fixture = Fixture::with(|config| {
             config.http.listen = "0.0.0.0:0".parse().unwrap();
             config.http.page = rule;
+            config.access = Access::Anyone;
         })
         .await;
         let port = fixture.server.http().port();
