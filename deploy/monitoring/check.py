@@ -115,10 +115,11 @@ class Load:
         self.client.run("source", "add", f"udp://127.0.0.1:{port}")
 
     def turn(self):
-        """Searches, an edit, a page."""
+        """Searches, an edit, a question that has no answer, a page."""
         for photo in ("query-obama.jpg", "query-stranger.jpg"):
             self.client.run("search", self.assets / "demo" / photo, fine=(0, 1))
         self.client.run("identity", "rename", 1, f"Somebody {time.monotonic_ns()}")
+        self.client.run("identity", "show", 999_999, fine=(1, 2))
         urllib.request.urlopen(f"{self.http}/", timeout=5).close()
 
     def close(self):

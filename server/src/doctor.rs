@@ -79,18 +79,24 @@ pub fn doctor(config: &Config) -> Vec<Finding> {
     all.push(worker(&config.ingest.worker_command));
     all.extend(resolver(&config.ingest.resolver_command));
     all.extend(roots(config));
-    if let Some((key, listen)) = config.open_to_strangers() {
-        let what = format!("{key} = {listen} is refused: nobody there is asked who they are");
-        let todo = "listen on 127.0.0.1, or say --set access=anyone";
-        all.push(Finding::wrong("address", what, todo));
-    }
-    all.push(address("grpc.listen", config.grpc.listen, "The API"));
-    let http = if config.serves_page() {
+    let page = if config.serves_page() {
         "The page and the metrics"
     } else {
         "Metrics and health"
     };
-    all.push(address("http.listen", config.http.listen, http));
+    for (key, listen, what) in [
+        ("grpc.listen", config.grpc.listen, "The API"),
+        ("http.listen", config.http.listen, page),
+    ] {
+        let refused = config.open_to_strangers();
+        all.push(if refused == Some((key, listen)) {
+            let what = format!("{key} = {listen} is refused: nobody there is asked who they are");
+            let todo = "listen on 127.0.0.1, or say --set access=anyone";
+            Finding::wrong("address", what, todo)
+        } else {
+            address(key, listen, what)
+        });
+    }
     all.push(limits());
     all
 }
