@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity bench-cluster bench-gallery \
-  bench-ingest bench-batch bench-page bench-quality emulate soak check-monitoring
+  bench-ingest bench-batch bench-page bench-quality emulate soak check-monitoring fuzz
 
 help: ## print this list
 	@echo "Targets:"
@@ -150,6 +150,11 @@ bench-batch: setup ## a film as facerec writes it, beside facerec's pipeline in 
 	  $(if $(VIDEO),--video "$$VIDEO") $(if $(SECONDS_OF_VIDEO),--seconds "$$SECONDS_OF_VIDEO") \
 	  $(if $(SYSTEMS),--systems "$$SYSTEMS") $(if $(ROUNDS),--rounds "$$ROUNDS") \
 	  $(if $(OUT),--out "$$OUT")
+
+fuzz: ## readers of bytes from outside, fed with changed files: SECONDS=60 a target, TARGETS=log,index SEED=1
+	@cargo build --release -p rollcall-benches --no-default-features --features films,log --bin fuzz
+	@"$(RELEASE)/fuzz" $(if $(SECONDS),--seconds "$$SECONDS") $(if $(TARGETS),--targets "$$TARGETS") \
+	  $(if $(SEED),--seed "$$SEED")
 
 check-monitoring: build ## dashboards and alerts over a real server, by the real Prometheus (needs prometheus and ffmpeg)
 	@python3 -B deploy/monitoring/check.py
