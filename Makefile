@@ -152,7 +152,7 @@ bench-batch: setup ## a film as facerec writes it, beside facerec's pipeline in 
 	  $(if $(OUT),--out "$$OUT")
 
 fuzz: ## readers of bytes from outside, fed with changed files: SECONDS=60 a target, TARGETS=log,index SEED=1
-	@cargo build --release -p rollcall-benches --no-default-features --features films,log --bin fuzz
+	@cargo build --release -p rollcall-benches --no-default-features --features fuzz --bin fuzz
 	@"$(RELEASE)/fuzz" $(if $(SECONDS),--seconds "$$SECONDS") $(if $(TARGETS),--targets "$$TARGETS") \
 	  $(if $(SEED),--seed "$$SEED")
 

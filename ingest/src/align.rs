@@ -245,12 +245,8 @@ fn bilinear(picture: PictureRef<'_>, at: Point) -> [f32; 3] {
 #[must_use]
 pub fn loose_crop(picture: PictureRef<'_>, rect: &Rect) -> Picture {
     let (left, top, side) = loose_square((picture.width(), picture.height()), rect);
-    let mut rgb = Vec::with_capacity(side as usize * side as usize * 3);
-    for y in top..top + side {
-        let start = (y as usize * picture.width() as usize + left as usize) * 3;
-        rgb.extend_from_slice(&picture.rgb()[start..start + side as usize * 3]);
-    }
-    let square = Picture::new(side, side, rgb).expect("a square cut from a picture is a picture");
+    let square = picture.part((i64::from(left), i64::from(top)), (side, side));
+    let square = square.expect("a square cut from a picture is a picture");
     if side > LOOSE_SIDE_MAX {
         resize::resize(square.view(), LOOSE_SIDE_MAX, LOOSE_SIDE_MAX)
     } else {

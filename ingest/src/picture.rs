@@ -162,6 +162,28 @@ impl<'a> PictureRef<'a> {
         self.rgb.get(at..at + 3)?.try_into().ok()
     }
 
+    /// The part of `width` x `height` pixels from (`x`, `y`) on, black where that lies outside. `None` if no picture may
+    /// have this size.
+    #[must_use]
+    pub fn part(self, (x, y): (i64, i64), (width, height): (u32, u32)) -> Option<Picture> {
+        let mut part = Picture::filled(width, height, [0; 3]).ok()?;
+        let (from, to) = (i64::from(self.width), i64::from(width));
+        // Columns of the part that lie inside the picture.
+        let first = (-x).clamp(0, to);
+        let last = (from - x).clamp(first, to);
+        let place = |value: i64| usize::try_from(value).expect("clamped to what is inside");
+        for row in 0..i64::from(height) {
+            let y = y + row;
+            if first < last && (0..i64::from(self.height)).contains(&y) {
+                let source = place(y * from + x + first) * 3;
+                let target = place(row * to + first) * 3;
+                let bytes = place(last - first) * 3;
+                part.rgb[target..target + bytes].copy_from_slice(&self.rgb[source..source + bytes]);
+            }
+        }
+        Some(part)
+    }
+
     /// A copy that owns its pixels.
     #[must_use]
     pub fn to_picture(self) -> Picture {

@@ -29,7 +29,7 @@ pub use annotations::{Annotation, Annotations};
 pub use crop::{ALIGNED_FACE_SIDE, FACE_SIDE_MAX, PixelFace};
 pub use detections::Detection;
 pub use done::FramesDone;
-pub use faces::{FaceCounts, FaceExtractor, FaceRules};
+pub use faces::{DETECTION_COLUMNS, FaceCounts, FaceExtractor, FaceRules};
 pub use frames::{FrameCounts, FrameWriter};
 pub use matching::{MatchRules, Matcher, Seen, mean_iou};
 pub use names::{Channel, FrameTimes, NameError, frame_stem, parse_utc, stem, time_of, timestamp};

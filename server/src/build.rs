@@ -436,13 +436,12 @@ fn request_id(uri: &str, material: &str) -> String {
     hash.update(uri);
     hash.update([0]);
     hash.update(material);
-    let digest = hash.finalize();
-    let hex: String = digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("build-{hex}")
+    format!("build-{}", hex(&hash.finalize()[..16]))
+}
+
+/// Two hexadecimal digits a byte.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn tracks_of(batch: &[Observed]) -> (u64, u64) {

@@ -1,9 +1,28 @@
-//! How much room the disk of the data folder has, told when somebody asks.
+//! How much room a disk has; that of the data folder is told when somebody asks.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Registry};
 use std::path::{Path, PathBuf};
+
+/// What a disk holds, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// For the user that the server runs as.
+    pub(crate) free: u64,
+    pub(crate) size: u64,
+}
+
+impl Room {
+    /// That of the disk of a folder; `None` where the system does not say.
+    pub(crate) fn of(folder: &Path) -> Option<Self> {
+        let disk = rustix::fs::statvfs(folder).ok()?;
+        Some(Self {
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            size: disk.f_blocks.saturating_mul(disk.f_frsize),
+        })
+    }
+}
 
 /// Two gauges, read off the file system at each scrape.
 struct DiskCollector {
@@ -35,13 +54,12 @@ impl Collector for DiskCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Ok(disk) = rustix::fs::statvfs(&self.folder) else {
+        let Some(room) = Room::of(&self.folder) else {
             return Vec::new();
         };
-        let bytes =
-            |blocks: u64| i64::try_from(blocks.saturating_mul(disk.f_frsize)).unwrap_or(i64::MAX);
-        self.free.set(bytes(disk.f_bavail));
-        self.size.set(bytes(disk.f_blocks));
+        let shown = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.free.set(shown(room.free));
+        self.size.set(shown(room.size));
         [&self.free, &self.size]
             .into_iter()
             .flat_map(Collector::collect)

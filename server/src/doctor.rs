@@ -3,6 +3,7 @@
 use crate::check::{CheckError, OpenedLog};
 use crate::config::Config;
 use crate::core::Contract;
+use crate::disk::Room;
 use crate::serve::worker_program;
 use crate::time::now_us;
 use crate::vision::Vision;
@@ -84,11 +85,11 @@ pub fn doctor(config: &Config) -> Vec<Finding> {
     } else {
         "Metrics and health"
     };
+    let refused = config.open_to_strangers();
     for (key, listen, what) in [
         ("grpc.listen", config.grpc.listen, "The API"),
         ("http.listen", config.http.listen, page),
     ] {
-        let refused = config.open_to_strangers();
         all.push(if refused == Some((key, listen)) {
             let what = format!("{key} = {listen} is refused: nobody there is asked who they are");
             let todo = "listen on 127.0.0.1, or say --set access=anyone";
@@ -185,18 +186,17 @@ fn disk(folder: &Path) -> Finding {
     // The next folder upwards that is there.
     let there = folder.ancestors().find(|folder| folder.is_dir());
     let there = there.unwrap_or(Path::new("."));
-    let Ok(disk) = rustix::fs::statvfs(there) else {
+    let Some(disk) = Room::of(there) else {
         let what = format!(
             "{}: the system does not say how much is free",
             there.display()
         );
         return Finding::doubtful("disk", what, "keep an eye on it");
     };
-    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    room(bytes(disk.f_bavail), bytes(disk.f_blocks))
+    room(disk)
 }
 
-fn room(free: u64, size: u64) -> Finding {
+fn room(Room { free, size }: Room) -> Finding {
     let whole = |bytes: u64| format!("{}.{} GiB", bytes >> 30, ((bytes % (1 << 30)) * 10) >> 30);
     let what = format!("{} of {} free", whole(free), whole(size));
     let todo = "make room: a server whose disk is full refuses writes and only answers";
@@ -384,13 +384,21 @@ mod tests {
     #[test]
     fn little_room_is_doubtful_and_none_is_wrong() {
         let check = |free: u64, size: u64, expected: Health| {
-            let finding = room(free << 20, size << 20);
+            let (free, size) = (free << 20, size << 20);
+            let finding = room(Room { free, size });
             assert_eq!(finding.health, expected, "{finding:?}");
         };
         check(500, 1_000_000, Health::Wrong);
         check(2_000, 1_000_000, Health::Doubtful);
         check(200_000, 1_000_000, Health::Fine);
-        assert_eq!(room(3 << 29, 1 << 40).what, "1.5 GiB of 1024.0 GiB free");
+        assert_eq!(
+            room(Room {
+                free: 3 << 29,
+                size: 1 << 40
+            })
+            .what,
+            "1.5 GiB of 1024.0 GiB free"
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use npyz::{WriteOptions, WriterBuilder as _};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rollcall_index::{Index, vectors::SideFiles};
 use rollcall_ingest::{
     Picture,
@@ -80,24 +82,6 @@ struct Target {
     read: fn(&Path) -> bool,
 }
 
-/// `SplitMix64`: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `limit`, or 0.
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % (limit.max(1) as u64)).unwrap_or_default()
-    }
-}
-
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let all = targets()?;
@@ -140,7 +124,7 @@ fn run(target: &Target, arguments: &Arguments) -> Result<[u64; 3]> {
     let name = target.name.bytes().fold(arguments.seed, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(u64::from(byte))
     });
-    let mut random = Random(name);
+    let mut random = StdRng::seed_from_u64(name);
     let shared = Path::new("/dev/shm");
     let folder = if shared.is_dir() {
         tempfile::tempdir_in(shared)?
@@ -194,14 +178,14 @@ fn write(folder: &Path, files: &Files) -> std::io::Result<()> {
 }
 
 /// One of the seeds, with one of its files changed.
-fn changed(seeds: &[Files], random: &mut Random) -> Files {
-    let mut files = seeds[random.below(seeds.len())].clone();
-    let other = &seeds[random.below(seeds.len())];
+fn changed(seeds: &[Files], random: &mut StdRng) -> Files {
+    let mut files = seeds[random.random_range(0..seeds.len())].clone();
+    let other = &seeds[random.random_range(0..seeds.len())];
     let other: Vec<&Vec<u8>> = other.values().collect();
-    let other = other[random.below(other.len())].clone();
-    let chosen = random.below(files.len());
+    let other = other[random.random_range(0..other.len())].clone();
+    let chosen = random.random_range(0..files.len());
     if let Some(bytes) = files.values_mut().nth(chosen) {
-        for _ in 0..=random.below(CHANGES_MAX) {
+        for _ in 0..=random.random_range(0..CHANGES_MAX) {
             change(bytes, &other, random);
         }
         bytes.truncate(BYTES_MAX);
@@ -209,32 +193,37 @@ fn changed(seeds: &[Files], random: &mut Random) -> Files {
     files
 }
 
-fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
-    let at = random.below(bytes.len() + 1);
-    let longest = if random.below(4) == 0 { 256 } else { 8 };
-    let length = 1 + random.below(longest);
+fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut StdRng) {
+    let at = random.random_range(0..bytes.len() + 1);
+    let longest = if random.random_range(0..4) == 0 {
+        256
+    } else {
+        8
+    };
+    let length = 1 + random.random_range(0..longest);
     let end = (at + length).min(bytes.len());
-    match random.below(8) {
-        0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-        1 if at < bytes.len() => bytes[at] = random.next().to_le_bytes()[0],
+    match random.random_range(0..8) {
+        0 if at < bytes.len() => bytes[at] ^= 1 << random.random_range(0..8),
+        1 if at < bytes.len() => bytes[at] = random.random(),
         2 => drop(bytes.drain(at..end)),
         3 => {
             let piece = bytes[at..end].to_vec();
             bytes.splice(at..at, piece);
         }
         4 => {
-            let from = random.below(other.len() + 1);
+            let from = random.random_range(0..other.len() + 1);
             let piece = &other[from..(from + length).min(other.len())];
             bytes.splice(at..end, piece.iter().copied());
         }
         5 => bytes.truncate(at),
         6 => {
             // A number in binary, either end first.
-            let number = EDGES[random.below(EDGES.len())].wrapping_add(random.below(3) as u64);
-            let width = 1 << random.below(4);
+            let number =
+                EDGES[random.random_range(0..EDGES.len())].wrapping_add(random.random_range(0..3));
+            let width = 1 << random.random_range(0..4);
             let little = number.to_le_bytes();
             let mut piece = little[..width].to_vec();
-            if random.below(2) == 0 {
+            if random.random_range(0..2) == 0 {
                 piece.reverse();
             }
             let end = (at + width).min(bytes.len());
@@ -261,7 +250,7 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
                 "0.5",
                 "null",
             ];
-            let text = texts[random.below(texts.len())];
+            let text = texts[random.random_range(0..texts.len())];
             bytes.splice(from..from + digits, text.bytes());
         }
     }
@@ -296,7 +285,7 @@ fn targets() -> Result<Vec<Target>> {
     Ok(vec![
         target("log", vec![log], read_log),
         target("index", vec![index], read_index),
-        target("vectors", vectors(), read_vectors),
+        target("vectors", vectors()?, read_vectors),
         target("pickle", vec![one("a.pkl", pickle())], read_pickle),
         target("photo", photos()?, read_photo),
         target("table", tables(), read_table),
@@ -319,26 +308,19 @@ fn read_index(folder: &Path) -> bool {
 }
 
 /// A `.npy` file of rows of 8 values.
-fn npy(rows: usize) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 8), }}");
-    while (header.len() + 11) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend(
-        u16::try_from(header.len())
-            .unwrap_or_default()
-            .to_le_bytes(),
-    );
-    bytes.extend(header.bytes());
-    for value in 0..rows * 8 {
-        bytes.extend((value as f32).sin().to_le_bytes());
-    }
-    bytes
+fn npy(rows: u16) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let options = WriteOptions::new().default_dtype();
+    let mut writer = options
+        .shape(&[u64::from(rows), 8])
+        .writer(&mut bytes)
+        .begin_nd()?;
+    writer.extend((0..rows * 8).map(|value| f32::from(value).sin()))?;
+    writer.finish()?;
+    Ok(bytes)
 }
 
-fn vectors() -> Vec<Files> {
+fn vectors() -> Result<Vec<Files>> {
     let line = |i: usize| {
         let values: Vec<f32> = (0..8).map(|j| ((i * 8 + j) as f32).cos()).collect();
         json!({"embedding": values, "identity": i, "track": i, "name": "a", "time_us": 5, "source": 1})
@@ -346,7 +328,7 @@ fn vectors() -> Vec<Files> {
             + "\n"
     };
     let lines: String = (0..6).map(line).collect();
-    vec![one("a.npy", npy(5)), one("a.jsonl", lines)]
+    Ok(vec![one("a.npy", npy(5)?), one("a.jsonl", lines)])
 }
 
 fn read_vectors(folder: &Path) -> bool {

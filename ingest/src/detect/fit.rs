@@ -52,15 +52,9 @@ impl Fit {
         if self.inner == self.canvas {
             return scaled;
         }
-        let mut canvas = Picture::filled(self.canvas.width, self.canvas.height, [0; 3])
-            .expect("a canvas is at most as large as the largest detector input");
-        let bytes = |columns: u32| columns as usize * 3;
-        let rows = canvas.rgb_mut().chunks_exact_mut(bytes(self.canvas.width));
-        let source = scaled.rgb().chunks_exact(bytes(self.inner.width));
-        for (row, source) in rows.zip(source) {
-            row[..source.len()].copy_from_slice(source);
-        }
-        canvas
+        let canvas = (self.canvas.width, self.canvas.height);
+        let placed = scaled.view().part((0, 0), canvas);
+        placed.expect("a canvas is at most as large as the largest detector input")
     }
 
     /// `face`, found on the canvas, in pixels of the picture of `width` x `height`.

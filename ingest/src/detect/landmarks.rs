@@ -131,27 +131,10 @@ fn cut(picture: PictureRef<'_>, rect: &Rect) -> Picture {
         side(rect.width, picture.width()),
         side(rect.height, picture.height()),
     );
-    let mut part = Picture::filled(width, height, [0; 3])
-        .unwrap_or_else(|_| Picture::filled(1, 1, [0; 3]).expect("a pixel is a picture"));
-    let width = part.width();
-    // Where the part begins in the picture, or the picture in the part.
-    let (left, top) = (floor_u32(rect.x), floor_u32(rect.y));
-    let (skip_x, skip_y) = (floor_u32(-rect.x), floor_u32(-rect.y));
-    let rows = part
-        .rgb_mut()
-        .chunks_exact_mut(width as usize * 3)
-        .skip(skip_y as usize);
-    let source = picture
-        .rgb()
-        .chunks_exact(picture.width() as usize * 3)
-        .skip(top as usize);
-    for (row, source) in rows.zip(source) {
-        let row = row.get_mut(skip_x as usize * 3..).unwrap_or_default();
-        let source = source.get(left as usize * 3..).unwrap_or_default();
-        let bytes = row.len().min(source.len());
-        row[..bytes].copy_from_slice(&source[..bytes]);
-    }
-    part
+    // The corner, whose fraction is dropped.
+    let at = |value: f32| i64::from(floor_u32(value)) - i64::from(floor_u32(-value));
+    let part = picture.part((at(rect.x), at(rect.y)), (width, height));
+    part.unwrap_or_else(|| Picture::filled(1, 1, [0; 3]).expect("a pixel is a picture"))
 }
 
 #[cfg(test)]

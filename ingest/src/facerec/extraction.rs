@@ -85,8 +85,6 @@ pub struct FacerecSummary {
     pub frames: u64,
     /// Of these, searched whole.
     pub searched: u64,
-    /// Windows in which a face was looked for in the others.
-    pub windows: u64,
     /// Cuts.
     pub cuts: u64,
     /// Trajectories.
@@ -384,8 +382,7 @@ impl<'a> Film<'a> {
     fn finish(mut self) -> Result<FacerecSummary, FacerecError> {
         self.close_shot()?;
         self.writer.finish()?;
-        let looks = self.search.looks();
-        (self.found.searched, self.found.windows) = (looks.whole, looks.windows);
+        self.found.searched = self.search.looks().whole;
         Ok(self.found)
     }
 }

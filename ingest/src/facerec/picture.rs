@@ -46,12 +46,8 @@ fn cut(picture: PictureRef<'_>, face: &PixelBox) -> Picture {
         right.saturating_sub(left).max(1),
         bottom.saturating_sub(top).max(1),
     );
-    let mut rgb = Vec::with_capacity(wide as usize * high as usize * 3);
-    for row in top..top + high {
-        let at = (row as usize * width as usize + left as usize) * 3;
-        rgb.extend_from_slice(&picture.rgb()[at..at + wide as usize * 3]);
-    }
-    Picture::new(wide, high, rgb).expect("rows of one width lie inside the picture")
+    let part = picture.part((i64::from(left), i64::from(top)), (wide, high));
+    part.expect("a part of a picture is a picture")
 }
 
 fn shrink(crop: Picture) -> Picture {

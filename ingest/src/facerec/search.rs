@@ -11,7 +11,7 @@
 
 mod window;
 
-use self::window::{Gauge, cut};
+use self::window::{Gauge, between, cut};
 use crate::{
     detect::{DetectSize, DetectSizes, Detector, InferError},
     geometry::{DetectedFace, Rect},
@@ -270,13 +270,15 @@ impl Eye {
 
     /// The face that should be at this place, as the whole frame would show it.
     fn look(&mut self, picture: &Picture, place: &Seen) -> Result<Option<Seen>, InferError> {
-        let gauge = place.gauge.unwrap_or_default();
+        let Some(gauge) = place.gauge else {
+            return Ok(None);
+        };
         let found = self.window(picture, &place.face.rect)?;
         let face = found.map(|found| gauge.correct(&found));
         let face = face.filter(|face| face.score >= SCORE_SURE);
         Ok(face.map(|face| Seen {
             face,
-            gauge: place.gauge,
+            gauge: Some(gauge),
         }))
     }
 
@@ -314,13 +316,12 @@ impl Seen {
 
     /// A share of the way to where the face is in a later frame.
     fn towards(&self, other: &Self, share: f32) -> Self {
-        let between = |a: f32, b: f32| a + (b - a) * share;
         let (a, b) = (&self.face.rect, &other.face.rect);
         let rect = Rect::new(
-            between(a.x, b.x),
-            between(a.y, b.y),
-            between(a.width, b.width),
-            between(a.height, b.height),
+            between(a.x, b.x, share),
+            between(a.y, b.y, share),
+            between(a.width, b.width, share),
+            between(a.height, b.height, share),
         );
         let gauges = self.gauge.zip(other.gauge);
         let gauge = gauges.map(|(a, b)| a.towards(&b, share));

@@ -51,9 +51,6 @@ pub(super) fn combine(options: &Combine) -> anyhow::Result<()> {
     for (number, channel) in options.channels.iter().enumerate() {
         inputs.push(Input::of(channel, out, number)?);
     }
-    // A channel's folder, and the dataset in it.
-    let there = inputs.iter().filter(|input| !input.made);
-    refuse_twice(&there.map(|input| input.path.clone()).collect::<Vec<_>>())?;
     for input in &inputs {
         for file in &files {
             let same = input.path.canonicalize()? == file.canonicalize().unwrap_or_default();
@@ -86,14 +83,24 @@ pub(super) fn combine(options: &Combine) -> anyhow::Result<()> {
 fn refuse_twice(channels: &[PathBuf]) -> anyhow::Result<()> {
     let mut seen = HashMap::new();
     for channel in channels {
-        let whole = channel
-            .canonicalize()
-            .with_context(|| channel.display().to_string())?;
+        // A channel's folder and the dataset in it are the same.
+        let place = dataset_of(channel).unwrap_or_else(|| channel.clone());
+        let whole = place.canonicalize();
+        let whole = whole.with_context(|| channel.display().to_string())?;
         if let Some(other) = seen.insert(whole, channel) {
             bail!("{} is {} again", channel.display(), other.display());
         }
     }
     Ok(())
+}
+
+/// The dataset that a file is, or that a channel's folder has.
+fn dataset_of(channel: &Path) -> Option<PathBuf> {
+    if !channel.is_dir() {
+        return Some(channel.to_owned());
+    }
+    let mut places = PLACES.iter().map(|place| channel.join(place));
+    places.find(|path| path.is_file())
 }
 
 /// A dataset; one that was made for this is removed in the end.
@@ -104,14 +111,7 @@ struct Input {
 
 impl Input {
     fn of(channel: &Path, out: &Path, number: usize) -> anyhow::Result<Self> {
-        if !channel.is_dir() {
-            return Ok(Self {
-                path: channel.to_owned(),
-                made: false,
-            });
-        }
-        let there = PLACES.iter().map(|place| channel.join(place));
-        if let Some(path) = there.into_iter().find(|path| path.is_file()) {
+        if let Some(path) = dataset_of(channel) {
             return Ok(Self { path, made: false });
         }
         let faces = FaceSet::read(channel, "", &SideFiles::default())?;

@@ -10,12 +10,10 @@ use anyhow::{Context, ensure};
 use rollcall_ingest::{
     extracted::{Extracted, Told},
     photo::{PhotoLimits, decode},
-    streamface::stem,
+    streamface::{DETECTION_COLUMNS, stem},
 };
 use rollcall_log::record::Exemplar;
 
-const COLUMNS: &str =
-    "name,confidence,box,left_eye,right_eye,nose,mouth_left,mouth_right,image,face,crop";
 /// Width and height of an aligned crop.
 const ALIGNED: u32 = 112;
 
@@ -56,7 +54,7 @@ pub(super) fn of_extraction(
     let Some(size) = said.or_else(|| size_of_video(&one.uri)) else {
         return Ok(None);
     };
-    let (mut text, mut files) = (format!("{COLUMNS}\n"), files.iter());
+    let (mut text, mut files) = (format!("{DETECTION_COLUMNS}\n"), files.iter());
     let log = one.log()?;
     log.tell::<anyhow::Error>(|told| {
         if let Told::Track(track) = told {
@@ -165,7 +163,7 @@ pub(super) fn of_channel(
     let read = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let files: HashMap<&str, &String> = names.iter().copied().zip(files).collect();
     let mut lines = read.lines();
-    let mut text = format!("{}\n", lines.next().unwrap_or(COLUMNS));
+    let mut text = format!("{}\n", lines.next().unwrap_or(DETECTION_COLUMNS));
     let mut seen = HashSet::new();
     for line in lines {
         let (name, rest) = line.split_once(',').unwrap_or((line, ""));

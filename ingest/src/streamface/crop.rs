@@ -81,24 +81,8 @@ impl PixelFace {
 
 /// Part of a picture; black where it reaches past the edges. `None` if it has no pixel.
 fn cut(picture: PictureRef<'_>, corner: (i64, i64), size: (i64, i64)) -> Option<Picture> {
-    let (width, height) = (u32::try_from(size.0).ok()?, u32::try_from(size.1).ok()?);
-    let mut part = Picture::filled(width, height, [0; 3]).ok()?;
-    let (from, to) = (i64::from(picture.width()), i64::from(width));
-    // Columns of the part that lie inside the picture.
-    let first = (-corner.0).clamp(0, to);
-    let last = (from - corner.0).clamp(first, to);
-    let place = |value: i64| usize::try_from(value).expect("clamped to what is inside");
-    for row in 0..i64::from(height) {
-        let y = corner.1 + row;
-        if first < last && (0..i64::from(picture.height())).contains(&y) {
-            let source = place(y * from + corner.0 + first) * 3;
-            let target = place(row * to + first) * 3;
-            let bytes = place(last - first) * 3;
-            part.rgb_mut()[target..target + bytes]
-                .copy_from_slice(&picture.rgb()[source..source + bytes]);
-        }
-    }
-    Some(part)
+    let size = (u32::try_from(size.0).ok()?, u32::try_from(size.1).ok()?);
+    picture.part(corner, size)
 }
 
 /// The picture turned counterclockwise by `angle` (radians) about its middle, nearest neighbours,

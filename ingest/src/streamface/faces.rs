@@ -15,7 +15,8 @@ use crate::{
     picture::PictureRef,
 };
 
-const DETECTIONS: &str =
+/// The columns of `metadata/detections.csv`.
+pub const DETECTION_COLUMNS: &str =
     "name,confidence,box,left_eye,right_eye,nose,mouth_left,mouth_right,image,face,crop";
 const MATCHES: &str = "Face 1,Face 2";
 /// Largest file of a frame that is read, in bytes.
@@ -84,7 +85,7 @@ impl FaceExtractor {
             }
         }
         let done = FramesDone::open(&folder, &frame_names(&folder)?)?;
-        let detections = Table::open(&tables[0], DETECTIONS)?;
+        let detections = Table::open(&tables[0], DETECTION_COLUMNS)?;
         let stem = |face: &String| face.split("_face_").next().unwrap_or_default().to_owned();
         let unfinished = |face: &String| {
             let stem = stem(face);

@@ -6,7 +6,7 @@
 
 use super::extracted::finished;
 use super::given::{Given, GivenRule, GivenSource, majority, read_names};
-use super::{BuildError, BuildInput, Material, request_id};
+use super::{BuildError, BuildInput, Material, hex, request_id};
 use crate::core::{NewSource, Observed};
 use crate::pb;
 use crate::time::{duration, timestamp};
@@ -231,8 +231,7 @@ fn digest(faces: &FaceSet) -> String {
         };
         hash.update(format!("{seen:?}"));
     }
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 impl Material for Vectors {

@@ -1,6 +1,7 @@
 //! What a second contract takes on disk.
 
 use crate::core::View;
+use crate::disk::Room;
 use crate::error::ApiError;
 use std::path::Path;
 
@@ -20,11 +21,11 @@ pub(super) fn needed(view: &View, dimension: usize) -> u64 {
 
 /// Whether so much is free in the data folder.
 pub(super) fn check(data: &Path, needed: u64) -> Result<(), ApiError> {
-    let Ok(disk) = rustix::fs::statvfs(data) else {
+    let Some(room) = Room::of(data) else {
         // A disk that says nothing is not known to be full; one that is refuses writes, and is waited for.
         return Ok(());
     };
-    enough(data, needed, disk.f_bavail.saturating_mul(disk.f_frsize))
+    enough(data, needed, room.free)
 }
 
 fn enough(data: &Path, needed: u64, free: u64) -> Result<(), ApiError> {

@@ -94,28 +94,39 @@ async fn look(client: &Client) -> Result<Snapshot, Failure> {
     })
 }
 
-/// The rates of each source since an earlier moment.
-fn rates(before: &Snapshot, now: &Snapshot) -> HashMap<u64, Rates> {
-    let seconds = now.at.duration_since(before.at).as_secs_f64().max(1e-3);
-    let earlier: HashMap<u64, &pb::Source> = before.sources.iter().map(|it| (it.id, it)).collect();
-    let none = pb::SourceCounters::default();
-    let of = |source: &pb::Source| {
-        let now = source.counters.as_ref().unwrap_or(&none);
-        let before = earlier.get(&source.id).and_then(|it| it.counters.as_ref());
-        let before = before.unwrap_or(&none);
+/// What was done since an earlier moment, by the second.
+struct Since {
+    records: f64,
+    /// Each source's.
+    sources: HashMap<u64, Rates>,
+}
+
+impl Since {
+    fn of(before: &Snapshot, now: &Snapshot) -> Self {
+        let seconds = now.at.duration_since(before.at).as_secs_f64().max(1e-3);
         // A worker that began again counts from where it was.
-        let rate = |count: fn(&pb::SourceCounters) -> u64| {
-            count(now).saturating_sub(count(before)) as f64 / seconds
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        let none = pb::SourceCounters::default();
+        let earlier = before.sources.iter();
+        let earlier: HashMap<u64, &pb::SourceCounters> = earlier
+            .filter_map(|source| Some((source.id, source.counters.as_ref()?)))
+            .collect();
+        let of = |source: &pb::Source| {
+            let now = source.counters.as_ref().unwrap_or(&none);
+            let before = earlier.get(&source.id).copied().unwrap_or(&none);
+            let rates = Rates {
+                decoded: rate(now.frames_decoded, before.frames_decoded),
+                searched: rate(now.frames_detected, before.frames_detected),
+                dropped: rate(now.frames_dropped, before.frames_dropped),
+                faces: rate(now.faces_embedded, before.faces_embedded),
+            };
+            (source.id, rates)
         };
-        let rates = Rates {
-            decoded: rate(|it| it.frames_decoded),
-            searched: rate(|it| it.frames_detected),
-            dropped: rate(|it| it.frames_dropped),
-            faces: rate(|it| it.faces_embedded),
-        };
-        (source.id, rates)
-    };
-    now.sources.iter().map(of).collect()
+        Self {
+            records: rate(now.status.durable_sequence, before.status.durable_sequence),
+            sources: now.sources.iter().map(of).collect(),
+        }
+    }
 }
 
 fn show(
@@ -125,30 +136,25 @@ fn show(
     clears: bool,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let rates = before.map(|before| rates(before, now));
-    let records = before.map(|before| {
-        let seconds = now.at.duration_since(before.at).as_secs_f64().max(1e-3);
-        let more = now.status.durable_sequence;
-        more.saturating_sub(before.status.durable_sequence) as f64 / seconds
-    });
+    let since = before.map(|before| Since::of(before, now));
     match out.format {
         Format::Json | Format::Jsonl => {
             let source = |source: &pb::Source| ShownSource {
                 source: source.into(),
-                per_second: rates
+                per_second: since
                     .as_ref()
-                    .and_then(|rates| rates.get(&source.id).copied()),
+                    .and_then(|since| since.sources.get(&source.id).copied()),
             };
             out.json_line(&Shown {
                 status: (&now.status).into(),
                 answered_ms: now.answered.as_secs_f64() * 1e3,
-                records_per_second: records,
+                records_per_second: since.as_ref().map(|since| since.records),
                 sources: now.sources.iter().map(source).collect(),
                 newest: now.newest.iter().map(view::Identity::from).collect(),
             })
         }
         Format::Table => {
-            let text = render(client.endpoint(), now, rates.as_ref(), records, out.style);
+            let text = render(client.endpoint(), now, since.as_ref(), out.style);
             let clear = if clears { CLEAR } else { "" };
             out.line(&format!("{clear}{text}"))?;
             Ok(out.flush()?)
@@ -156,13 +162,7 @@ fn show(
     }
 }
 
-fn render(
-    endpoint: &str,
-    now: &Snapshot,
-    rates: Option<&HashMap<u64, Rates>>,
-    records: Option<f64>,
-    style: Style,
-) -> String {
+fn render(endpoint: &str, now: &Snapshot, since: Option<&Since>, style: Style) -> String {
     let status = &now.status;
     let writes = if status.write_state == "ok" {
         style.good("writes ok")
@@ -172,7 +172,6 @@ fn render(
             printable(&status.write_state)
         ))
     };
-    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
     let head = format!(
         "{endpoint}  version {}  since {}  answered in {:.1} ms  {writes}\n\
          {} identities  {} faces  {} tracks  {} records ({} a second)  {} log  {} pictures  {} watchers",
@@ -183,18 +182,23 @@ fn render(
         status.exemplars,
         status.tracks,
         status.durable_sequence,
-        rate(records),
+        rate(since.map(|since| since.records)),
         bytes(status.log_bytes),
         bytes(status.blob_bytes),
         status.watchers,
     );
-    let sources = sources(&now.sources, rates, style);
+    let sources = sources(&now.sources, since, style);
     let people = newest(&now.newest, style);
     format!("{head}\n\n{sources}\n\n{people}")
 }
 
+/// `-` before anything is known.
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"))
+}
+
 /// Those that are being read, or should be, first; then the newest.
-fn sources(sources: &[pb::Source], rates: Option<&HashMap<u64, Rates>>, style: Style) -> String {
+fn sources(sources: &[pb::Source], since: Option<&Since>, style: Style) -> String {
     let rank = |source: &pb::Source| match source.state() {
         pb::SourceState::Failed => 0,
         pb::SourceState::Running | pb::SourceState::Stalled | pb::SourceState::Connecting => 1,
@@ -215,22 +219,16 @@ fn sources(sources: &[pb::Source], rates: Option<&HashMap<u64, Rates>>, style: S
         ("TRACKS", Side::Right),
     ]);
     for source in all {
-        let rates = rates.and_then(|rates| rates.get(&source.id));
-        let rate = |of: fn(&Rates) -> f64| {
-            rates.map_or_else(|| "-".to_owned(), |rates| format!("{:.1}", of(rates)))
-        };
-        let lag = source.lag.as_ref().map(|lag| {
-            let seconds = lag.seconds as f64 + f64::from(lag.nanos) * 1e-9;
-            format!("{seconds:.1} s")
-        });
+        let rates = since.and_then(|since| since.sources.get(&source.id));
+        let lag = view::seconds(source.lag.as_ref()).map(|lag| format!("{lag:.1} s"));
         table.row([
             source.id.to_string(),
             printable(&source.name),
             view::source_state(source.state()),
-            rate(|rates| rates.decoded),
-            rate(|rates| rates.searched),
-            rate(|rates| rates.dropped),
-            rate(|rates| rates.faces),
+            rate(rates.map(|rates| rates.decoded)),
+            rate(rates.map(|rates| rates.searched)),
+            rate(rates.map(|rates| rates.dropped)),
+            rate(rates.map(|rates| rates.faces)),
             lag.unwrap_or_else(|| "-".to_owned()),
             source
                 .counters
@@ -310,11 +308,11 @@ mod tests {
             source(2, pb::SourceState::Connecting, 40),
         ];
         let now = snapshot(later, sources);
-        let rates = rates(&before, &now);
+        let rates = Since::of(&before, &now).sources;
         assert_eq!((rates[&1].decoded, rates[&1].faces), (25.0, 2.5));
         assert_eq!(rates[&2].decoded, 10.0);
         let again = snapshot(later, vec![source(1, pb::SourceState::Running, 5)]);
-        assert_eq!(super::rates(&now, &again)[&1].decoded, 0.0);
+        assert_eq!(Since::of(&now, &again).sources[&1].decoded, 0.0);
     }
 
     #[test]
@@ -325,14 +323,15 @@ mod tests {
             source(3, pb::SourceState::Failed, 10),
         ];
         let now = snapshot(Instant::now(), sources);
-        let rates = HashMap::from([(
-            2,
-            Rates {
-                decoded: 24.96,
-                ..Rates::default()
-            },
-        )]);
-        let text = render("http://x", &now, Some(&rates), Some(0.5), Style::PLAIN);
+        let rates = Rates {
+            decoded: 24.96,
+            ..Rates::default()
+        };
+        let since = Since {
+            records: 0.5,
+            sources: HashMap::from([(2, rates)]),
+        };
+        let text = render("http://x", &now, Some(&since), Style::PLAIN);
         assert!(!text.contains('\x1b'), "{text}");
         for part in [
             "version 1.2.3",
@@ -347,7 +346,7 @@ mod tests {
         assert!(place("camera 3") < place("camera 2") && place("camera 2") < place("camera 1"));
         assert!(place("camera 1") < place("42"));
         // At first nothing is known of rates.
-        let text = render("http://x", &now, None, None, Style::PLAIN);
+        let text = render("http://x", &now, None, Style::PLAIN);
         assert!(text.contains("(- a second)"), "{text}");
     }
 }

@@ -19,19 +19,6 @@ pub(super) struct Gauge {
     surer: f32,
 }
 
-impl Default for Gauge {
-    /// The same.
-    fn default() -> Self {
-        Self {
-            dx: 0.0,
-            dy: 0.0,
-            by_x: 1.0,
-            by_y: 1.0,
-            surer: 0.0,
-        }
-    }
-}
-
 impl Gauge {
     pub(super) fn of(window: &DetectedFace, whole: &DetectedFace) -> Self {
         let surer = window.score - whole.score;
@@ -49,13 +36,12 @@ impl Gauge {
 
     /// A share of the way from this to another.
     pub(super) fn towards(&self, other: &Self, share: f32) -> Self {
-        let between = |a: f32, b: f32| a + (b - a) * share;
         Self {
-            dx: between(self.dx, other.dx),
-            dy: between(self.dy, other.dy),
-            by_x: between(self.by_x, other.by_x),
-            by_y: between(self.by_y, other.by_y),
-            surer: between(self.surer, other.surer),
+            dx: between(self.dx, other.dx, share),
+            dy: between(self.dy, other.dy, share),
+            by_x: between(self.by_x, other.by_x, share),
+            by_y: between(self.by_y, other.by_y, share),
+            surer: between(self.surer, other.surer, share),
         }
     }
 
@@ -75,31 +61,23 @@ impl Gauge {
     }
 }
 
+/// A share of the way from `a` to `b`.
+pub(super) fn between(a: f32, b: f32, share: f32) -> f32 {
+    a + (b - a) * share
+}
+
 /// A square of this side around `middle`, black outside the picture, and where its corner lies.
 pub(super) fn cut(picture: PictureRef<'_>, middle: Point, side: f32) -> (Picture, Point) {
     let side = round_u32(side).clamp(1, PICTURE_SIDE_MAX);
     let half = side as f32 / 2.0;
-    let axis = |middle: f32, length: u32| {
-        // Pixels that are outside, and pixels of the picture that are passed over: one of them is 0.
-        let (outside, passed) = (round_u32(half - middle), round_u32(middle - half));
-        let count = side
-            .saturating_sub(outside)
-            .min(length.saturating_sub(passed));
-        (outside as usize, passed as usize, count as usize)
+    let axis = |middle: f32| {
+        let (passed, outside) = (round_u32(middle - half), round_u32(half - middle));
+        i64::from(passed) - i64::from(outside)
     };
-    let (outside_x, passed_x, columns) = axis(middle.x, picture.width());
-    let (outside_y, passed_y, rows) = axis(middle.y, picture.height());
-    let mut window = Picture::filled(side, side, [0; 3]).expect("the side is that of a picture");
-    // A window may lie beside the picture.
-    for row in (0..rows).filter(|_| columns > 0) {
-        let from = ((passed_y + row) * picture.width() as usize + passed_x) * 3;
-        let to = ((outside_y + row) * side as usize + outside_x) * 3;
-        window.rgb_mut()[to..to + columns * 3]
-            .copy_from_slice(&picture.rgb()[from..from + columns * 3]);
-    }
-    let corner = |outside: usize, passed: usize| passed as f32 - outside as f32;
-    let corner = Point::new(corner(outside_x, passed_x), corner(outside_y, passed_y));
-    (window, corner)
+    let (x, y) = (axis(middle.x), axis(middle.y));
+    let window = picture.part((x, y), (side, side));
+    let window = window.expect("the side is that of a picture");
+    (window, Point::new(x as f32, y as f32))
 }
 
 #[cfg(test)]

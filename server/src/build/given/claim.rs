@@ -1,13 +1,12 @@
 //! Who each given identity is in the collection.
 
 use super::super::BuildError;
-use super::pass::{Pass, metadata_key};
+use super::pass::Pass;
 use crate::core::{Catalog, CatalogError, Core, FactQuery, SYSTEM, name_key};
-use crate::pb::{Identity, IdentityState};
+use crate::pb::IdentityState;
 use crate::repair::said_of;
 use rollcall_ingest::cluster::repair::Said;
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Facts read at once.
@@ -20,22 +19,15 @@ impl Pass<'_> {
     ///
     /// Moving tracks of a given identity to who it is changes nothing about that: a build that was broken off goes on
     /// with the same people.
-    pub(super) fn claim(&mut self, catalog: &Catalog) -> Result<(), BuildError> {
-        let key = metadata_key(&self.given.path);
+    pub(super) fn claim(&mut self, bearers: &HashMap<u64, Option<Bearer>>) {
         let mut shares: BTreeMap<(u64, u64), usize> = BTreeMap::new();
         for (label, person) in &self.people {
             for track in &person.tracks {
                 *shares.entry((*label, self.owners[track])).or_default() += 1;
             }
         }
-        let mut bearers: HashMap<u64, Option<Bearer>> = HashMap::new();
         let mut pairs = Vec::with_capacity(shares.len());
         for ((label, identity), share) in shares {
-            if let Entry::Vacant(place) = bearers.entry(identity) {
-                let identity = catalog.identity(identity)?;
-                let bearer = identity.map(|it| Bearer::of(catalog, &it, &key));
-                place.insert(bearer.transpose()?);
-            }
             let Some(bearer) = &bearers[&identity] else {
                 continue;
             };
@@ -62,38 +54,38 @@ impl Pass<'_> {
                 person.target = Some(identity);
             }
         }
-        Ok(())
     }
 }
 
 /// Somebody of the collection who may be a given identity.
-struct Bearer {
+pub(super) struct Bearer {
     /// As names are compared.
     name: String,
     /// As whom they were given before, in this file.
     label: Option<String>,
     said: Said,
+    /// They stay so: nothing comes to them, and nothing leaves them.
+    pub(super) hidden: bool,
 }
 
 impl Bearer {
-    fn of(catalog: &Catalog, identity: &Identity, key: &str) -> Result<Self, CatalogError> {
-        Ok(Self {
+    /// Who has this id, `key` being that of the file's labels; `None` if nobody has it.
+    pub(super) fn of(catalog: &Catalog, id: u64, key: &str) -> Result<Option<Self>, CatalogError> {
+        let Some(identity) = catalog.identity(id)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
             name: name_key(&identity.name),
             label: identity.metadata.get(key).cloned(),
-            said: said_of(catalog, identity)?,
-        })
+            said: said_of(catalog, &identity)?,
+            hidden: identity.state() != IdentityState::Active,
+        }))
     }
 
     /// Whether a given identity may be them, who has the `most` of its tracks or not.
     fn is_free(&self, most: bool) -> bool {
         self.label.is_none() && (most || self.said == Said::Nothing)
     }
-}
-
-/// Whether somebody is hidden. They stay so: nothing comes to them, and nothing leaves them.
-pub(super) fn is_hidden(catalog: &Catalog, identity: u64) -> Result<bool, CatalogError> {
-    let identity = catalog.identity(identity)?;
-    Ok(identity.is_some_and(|identity| identity.state() != IdentityState::Active))
 }
 
 /// Tracks that people have put somewhere, or of which they have said whose they are or are not.

@@ -1,7 +1,7 @@
 //! Making it so: one given identity after the other, then notes and names, several at once.
 
-use super::super::{BuildError, Step, request_id};
-use super::claim::{is_hidden, said_by_people};
+use super::super::{BuildError, Step, hex, request_id};
+use super::claim::{Bearer, said_by_people};
 use super::{Given, GivenOutcome};
 use crate::core::{
     CatalogError, Change, Core, Edit, MOVED_MAX, ProfileUpdate, SYSTEM, Target, WriteError,
@@ -59,7 +59,8 @@ impl<'a> Pass<'a> {
         };
         let catalog = core.catalog();
         let by_people = said_by_people(core)?;
-        let mut hidden: HashMap<u64, bool> = HashMap::new();
+        let label_key = metadata_key(&given.path);
+        let mut bearers: HashMap<u64, Option<Bearer>> = HashMap::new();
         let mut said: BTreeMap<u64, String> = BTreeMap::new();
         for source in &given.sources {
             let Some(id) = catalog.source_of_request(&source.request_id)? else {
@@ -70,10 +71,13 @@ impl<'a> Pass<'a> {
                     continue;
                 };
                 let person = pass.people.entry(*label).or_default();
-                let hidden = match hidden.entry(identity) {
-                    Entry::Occupied(known) => *known.get(),
-                    Entry::Vacant(place) => *place.insert(is_hidden(catalog, identity)?),
+                let bearer = match bearers.entry(identity) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => {
+                        place.insert(Bearer::of(catalog, identity, &label_key)?)
+                    }
                 };
+                let hidden = bearer.as_ref().is_some_and(|bearer| bearer.hidden);
                 if hidden || by_people.contains(&track) {
                     pass.kept += 1;
                 } else {
@@ -90,7 +94,7 @@ impl<'a> Pass<'a> {
             person.id = request_id(&format!("given {label}"), &said);
             person.done = catalog.edit_of_request(&person.id)?.is_some();
         }
-        pass.claim(catalog)?;
+        pass.claim(&bearers);
         Ok(pass)
     }
 
@@ -397,13 +401,12 @@ fn updated(identity_id: u64, etag: Option<String>, update: ProfileUpdate) -> Cha
 }
 
 /// `label:FILE#PATH`: its name, and eight hexadecimal digits of a hash of where it is.
-pub(super) fn metadata_key(path: &Path) -> String {
+fn metadata_key(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let shown = file.chars().filter(|character| !character.is_control());
     let shown: String = shown.take(FILE_CHARS_MAX).collect();
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    let [a, b, c, d, ..] = <[u8; 32]>::from(hash);
-    format!("label:{shown}#{a:02x}{b:02x}{c:02x}{d:02x}")
+    format!("label:{shown}#{}", hex(&hash[..4]))
 }
 
 /// Whether it is about this edit alone: others may still be made.
