@@ -3,11 +3,12 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 const ROOT: &str = "../server/proto";
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "rollcall/v1/types.proto",
     "rollcall/v1/search.proto",
     "rollcall/v1/identity.proto",
     "rollcall/v1/source.proto",
+    "rollcall/v1/privacy.proto",
     "rollcall/v1/sighting.proto",
     "rollcall/v1/watch.proto",
     "rollcall/v1/alert.proto",

@@ -2,11 +2,12 @@
 use prost::Message as _;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "rollcall/v1/types.proto",
     "rollcall/v1/search.proto",
     "rollcall/v1/identity.proto",
     "rollcall/v1/source.proto",
+    "rollcall/v1/privacy.proto",
     "rollcall/v1/sighting.proto",
     "rollcall/v1/watch.proto",
     "rollcall/v1/ingest.proto",

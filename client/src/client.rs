@@ -44,6 +44,7 @@ macro_rules! call {
 }
 
 mod alerts;
+mod privacy;
 
 impl Client {
     /// Connects to a server such as `http://127.0.0.1:50551`.

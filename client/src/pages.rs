@@ -218,6 +218,6 @@ impl Client {
 }
 
 /// As many as are still wanted, but 1 at least: 0 would ask for the server's default.
-fn page_size(wanted: usize) -> i32 {
+pub(crate) fn page_size(wanted: usize) -> i32 {
     i32::try_from(wanted.clamp(1, PAGE_SIZE)).unwrap_or(i32::MAX)
 }

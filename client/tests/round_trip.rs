@@ -1097,3 +1097,60 @@ async fn what_a_clustering_would_change_is_told_and_applied_by_its_sequence() {
         "{late:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_is_asked_about_and_waited_for() {
+    let (fake, endpoint) = fake::start().await;
+    // Nobody to ask: it must have been said.
+    let unsure = rollcall(&endpoint, &["erase", "person", "7"]).await;
+    assert_eq!(unsure.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unsure.stderr).contains("[NOT_CONFIRMED]"));
+    assert!(fake.0.erasures.lock().unwrap().is_empty());
+    let args = [
+        "erase", "person", "7", "--yes", "--reason", "a letter", "--format", "json",
+    ];
+    let done = rollcall(&endpoint, &args).await;
+    assert_eq!(done.status.code(), Some(0));
+    let told: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        (&told["id"], &told["state"], &told["tracks"]),
+        (&40.into(), &"done".into(), &12.into())
+    );
+    let args = [
+        "erase",
+        "source",
+        "3",
+        "--since",
+        "2026-01-31",
+        "-y",
+        "--no-wait",
+    ];
+    let begun = rollcall(&endpoint, &args).await;
+    assert!(String::from_utf8_lossy(&begun.stdout).contains("\"running\""));
+    let args = ["erase", "sightings", "--face", "5", "--yes"];
+    assert_eq!(rollcall(&endpoint, &args).await.status.code(), Some(0));
+    {
+        let asked = fake.0.erasures.lock().unwrap();
+        assert_eq!(
+            (asked[0].reason.as_str(), asked[0].request_id.len()),
+            ("a letter", 36)
+        );
+        let Some(pb::erase_request::What::Source(source)) = &asked[1].what else {
+            panic!("{asked:?}");
+        };
+        assert!(source.source_id == 3 && source.from.is_some() && source.to.is_none());
+        let Some(pb::erase_request::What::Tracks(tracks)) = &asked[2].what else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(
+            (tracks.track_ids.len(), tracks.exemplar_ids.as_slice()),
+            (0, &[5][..])
+        );
+    }
+    let list = rollcall(&endpoint, &["erase", "list", "--format", "table"]).await;
+    assert!(String::from_utf8_lossy(&list.stdout).contains("somebody"));
+    let missing = rollcall(&endpoint, &["erase", "show", "41"]).await;
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("[ERASURE_NOT_FOUND]"));
+    let both = ["erase", "sightings", "4", "--face", "5", "--yes"];
+    assert_eq!(rollcall(&endpoint, &both).await.status.code(), Some(2));
+}

@@ -91,9 +91,10 @@ impl<'a> Change<'a> {
             }
             Operation::Remove { face } => {
                 let slot = self.state.faces.slot(face).expect("checked: it is here");
+                let person = self.state.faces.get(slot).identity;
                 self.leave(slot);
                 self.state.faces.remove(slot);
-                self.close_slot(slot);
+                self.close_slot_of(person, slot);
             }
             Operation::Assign { track, identity } => {
                 let faces = self.state.faces.track(track);
@@ -304,11 +305,6 @@ impl<'a> Change<'a> {
     }
 
     /// Fills the hole that a face which left has made with the last face of the tail.
-    fn close_slot(&mut self, slot: u32) {
-        let person = self.state.faces.get(slot).identity;
-        self.close_slot_of(person, slot);
-    }
-
     fn close_slot_of(&mut self, person: u32, hole: u32) {
         let State { people, faces, .. } = &mut *self.state;
         let mut row = *people.get(person);

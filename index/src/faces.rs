@@ -211,6 +211,7 @@ impl Faces {
         } else {
             self.set_next_of_previous(&face, slot, face.next);
         }
+        *self.edit(slot) = Face::zeroed();
         self.plane.clear(at(slot));
     }
 
@@ -227,6 +228,7 @@ impl Faces {
         } else {
             self.set_next_of_previous(&face, from, to);
         }
+        *self.edit(from) = Face::zeroed();
         self.plane.clear(at(from));
     }
 

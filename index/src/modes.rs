@@ -137,6 +137,7 @@ impl Modes {
     pub(crate) fn remove(&mut self, mode: u32) -> u32 {
         let next = self.get(mode).next;
         let free = self.rows.give_back(mode);
+        self.modes.row_mut(at(mode)).fill(0);
         *self.edit(mode) = Mode {
             next: free,
             ..Mode::zeroed()

@@ -307,6 +307,8 @@ impl People {
         let next = self.rows.give_back(person);
         let gone = self.edit(person);
         (gone.faces, gone.tail) = (0, next);
+        (gone.id, gone.sources, gone.weight) = (0, 0, 0);
+        (gone.seen_first_us, gone.seen_last_us) = (0, 0);
     }
 
     /// The kept sum, if it is.
@@ -416,6 +418,8 @@ impl People {
     pub(crate) fn drop_sum(&mut self, person: u32) {
         let number = std::mem::replace(&mut self.edit(person).sum, NONE);
         if number != NONE {
+            // Nothing is left of it.
+            self.sums.row_mut(at(number)).fill(0);
             *self.sums.get_mut(at(number)) = self.sum_rows.give_back(number);
         }
     }

@@ -232,9 +232,16 @@ impl Plane {
         self.scales_mut(block)[lane] = scale;
     }
 
-    /// Takes the vector out of a slot.
+    /// Takes the vector out of a slot: nothing is left of it.
     pub(crate) fn clear(&mut self, slot: usize) {
-        self.scales_mut(slot / BLOCK)[slot % BLOCK] = f32::NAN;
+        let (block, lane) = (slot / BLOCK, slot % BLOCK);
+        let nothing = std::iter::repeat_n(0, self.padded / 4);
+        self.write_sketch(block, lane, nothing, f32::NAN);
+        let padded = self.padded;
+        let row = self.codes.row_mut(block);
+        let (codes, steps) = row.split_at_mut(padded * BLOCK);
+        codes[lane * padded..][..padded].fill(0);
+        bytemuck::cast_slice_mut::<u8, f32>(steps)[lane] = 0.0;
     }
 
     /// Is there a vector?

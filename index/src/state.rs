@@ -540,6 +540,22 @@ impl Index {
     /// # Errors
     /// [`StoreError`]; the state of the last checkpoint stays in the folder, the newest in memory.
     pub fn checkpoint(&mut self) -> Result<Checkpoint, StoreError> {
+        self.write(false)
+    }
+
+    /// As [`Index::checkpoint`], but every page is written anew and all earlier files are removed: what was taken out
+    /// of the index is in none of its files then. (Bytes of what is taken out are zeros at once; earlier files have
+    /// the pages as they were.)
+    ///
+    /// Cost: all of the index is read and written.
+    ///
+    /// # Errors
+    /// [`StoreError`], also if an earlier file cannot be removed.
+    pub fn rewrite(&mut self) -> Result<Checkpoint, StoreError> {
+        self.write(true)
+    }
+
+    fn write(&mut self, anew: bool) -> Result<Checkpoint, StoreError> {
         let Some(store) = &mut self.store else {
             return Ok(Checkpoint::default());
         };
@@ -548,7 +564,7 @@ impl Index {
             dimension,
             ..
         } = self.state;
-        let (parts, done) = store.checkpoint(sequence, dimension, &self.state.save())?;
+        let (parts, done) = store.checkpoint(sequence, dimension, &self.state.save(), anew)?;
         self.state = self.state.with(parts);
         Ok(done)
     }

@@ -4,7 +4,7 @@ use std::io;
 use crate::blobs::Growing;
 use crate::error::{OpenError, Trouble};
 use crate::format::header::{HEADER_BYTES, SegmentKind};
-use crate::format::{FormatError, blob};
+use crate::format::{FORMAT_VERSION, FormatError, blob};
 use crate::id::LogId;
 use crate::open::header_error;
 use crate::segment::{self, OpenSegment, SegmentError};
@@ -39,6 +39,7 @@ pub(crate) fn read_blobs(
     let Some(&number) = numbers.last() else {
         return Ok(tail);
     };
+    let mut outdated = false;
     let name = segment::name(SegmentKind::Blobs, number);
     match segment::open(storage, SegmentKind::Blobs, number, Access::Write) {
         Ok(opened) if opened.header.log == log => {
@@ -47,6 +48,8 @@ pub(crate) fn read_blobs(
             if walk_blobs(&opened, length).map_err(at("read"))? == length {
                 // What a killed process left unsynced lies before what comes next.
                 opened.file.sync().map_err(at("sync"))?;
+                // Sealed blobs do not belong into a segment of a version that knew none.
+                outdated = opened.header.version < FORMAT_VERSION;
                 tail.growing = Some(Growing {
                     segment: opened,
                     written: length,
@@ -58,7 +61,9 @@ pub(crate) fn read_blobs(
         Err(SegmentError::Damaged(what)) if !matches!(what, FormatError::Version { .. }) => {}
         Err(error) => return Err(header_error(storage, SegmentKind::Blobs, number, error)),
     }
-    if tail.growing.is_none() {
+    if outdated {
+        tail.growing = None;
+    } else if tail.growing.is_none() {
         tail.left = Some(storage.locate(&name));
     }
     Ok(tail)

@@ -65,7 +65,14 @@ impl BlobWriter {
     }
 
     /// Appends a blob, in memory at first, and says where it will lie.
-    pub(crate) fn put(&mut self, shared: &Shared, payload: &[u8]) -> Result<BlobRef, Trouble> {
+    ///
+    /// `key` seals the payload already; 0: it is not sealed.
+    pub(crate) fn put(
+        &mut self,
+        shared: &Shared,
+        payload: &[u8],
+        key: u64,
+    ) -> Result<BlobRef, Trouble> {
         let needed = (blob::BLOB_HEADER_BYTES + crate::format::padded(payload.len())) as u64;
         let fits = self.growing.as_ref().is_some_and(|growing| {
             let end = growing.written + self.gathered.len() as u64;
@@ -95,6 +102,7 @@ impl BlobWriter {
             offset,
             length,
             digest: digest.to_vec(),
+            key,
         })
     }
 
@@ -144,6 +152,7 @@ impl BlobWriter {
             log: shared.id,
             epoch: shared.epoch,
             number,
+            version: crate::format::FORMAT_VERSION,
         };
         let segment = segment::create(&*shared.storage, header)?;
         let written = HEADER_BYTES as u64;

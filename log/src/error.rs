@@ -109,6 +109,14 @@ pub enum AppendError {
         /// The limit.
         max: usize,
     },
+    /// A key cannot be had: it was destroyed, is missing, or damaged. Nothing changed.
+    #[error("{what}; the log stands at record {durable}")]
+    Key {
+        /// Which key, and what is wrong with it.
+        what: String,
+        /// The last durable sequence.
+        durable: u64,
+    },
     /// The record says nothing. Nothing changed.
     #[error("a record without a body")]
     NoBody,

@@ -37,21 +37,24 @@
 
 mod blob_tail;
 mod blobs;
+mod cipher;
 mod directory;
 mod error;
 mod format;
 mod id;
+mod keys;
 mod log;
 mod open;
 mod pending;
 mod reader;
 pub mod record;
+mod seal;
 mod segment;
 pub mod storage;
 mod walk;
 
 pub use error::{AppendError, BlobError, EraseError, OpenError, ReadError};
-pub use format::{BLOB_BYTES_MAX, FORMAT_VERSION, RECORD_BYTES_MAX};
+pub use format::{BLOB_BYTES_MAX, FORMAT_VERSION, FORMAT_VERSION_FIRST, RECORD_BYTES_MAX};
 pub use id::{LogId, LogIdError};
 pub use log::{Log, LogOptions, PENDING_RECORD_BYTES_MAX};
 pub use open::{OpenReport, TornTail};

@@ -1,19 +1,24 @@
 //! The writing side of the log.
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use prost::Message as _;
 
 use crate::blobs::BlobWriter;
+use crate::cipher::{self, Kind};
 use crate::directory::{Place, Segment, Shared};
 use crate::error::{AppendError, EraseError, OpenError, Trouble};
 use crate::format::entry::ENTRY_HEADER_BYTES;
 use crate::format::header::{HEADER_BYTES, SegmentHeader, SegmentKind};
-use crate::format::{BLOB_BYTES_MAX, RECORD_BYTES_MAX, blob, entry};
+use crate::format::{BLOB_BYTES_MAX, FORMAT_VERSION, RECORD_BYTES_MAX, blob, entry};
 use crate::id::LogId;
+use crate::keys::KeyWriter;
 use crate::open::{self, OpenReport};
 use crate::pending::Pending;
 use crate::reader::{LogReader, Target};
 use crate::record::{BlobRef, Record};
+use crate::seal::{self, SealError};
 use crate::segment::{self, OpenSegment};
 use crate::storage::{Access, Storage, StorageLock};
 
@@ -48,6 +53,7 @@ pub struct Log {
     options: LogOptions,
     active: Active,
     blobs: BlobWriter,
+    keys: KeyWriter,
     appended: u64,
     pending: Pending,
     poison: Option<String>,
@@ -68,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) active: Active,
     pub(crate) blobs: BlobWriter,
+    pub(crate) keys: KeyWriter,
     pub(crate) lock: Box<dyn StorageLock>,
 }
 
@@ -110,6 +117,7 @@ impl Log {
             shared,
             active,
             blobs,
+            keys,
             lock,
         } = parts;
         let (appended, pending) = (shared.read().durable, Pending::default());
@@ -119,11 +127,13 @@ impl Log {
             options,
             active,
             blobs,
+            keys,
             appended,
             pending,
             poison,
             _lock: lock,
         };
+        log.take_over_empty()?;
         log.mark();
         Ok((log, report))
     }
@@ -167,6 +177,9 @@ impl Log {
         }
         let sequence = self.appended + 1;
         record.sequence = sequence;
+        let (shared, keys) = (&self.shared, &mut self.keys);
+        let sealed = seal::seal(&mut record, &mut |number| keys.get(shared, number));
+        sealed.map_err(|error| self.unsealed(error))?;
         let (bytes, max) = (record.encoded_len(), RECORD_BYTES_MAX);
         if bytes > max {
             return Err(AppendError::RecordTooLarge { bytes, max });
@@ -187,13 +200,87 @@ impl Log {
     /// [`AppendError::BlobTooLarge`] changes nothing. [`AppendError::Full`] and
     /// [`AppendError::Io`] take the log back to its last sync, as there.
     pub fn put_blob(&mut self, bytes: &[u8]) -> Result<BlobRef, AppendError> {
+        self.put(bytes, 0)
+    }
+
+    /// As [`Log::put_blob`], but what is written is sealed with a key of [`Log::new_key`]: it can be read for as
+    /// long as that is not destroyed. Readers open it.
+    ///
+    /// # Errors
+    /// As [`Log::put_blob`]; [`AppendError::Key`] if the key cannot be had.
+    pub fn put_sealed(&mut self, key: u64, bytes: &[u8]) -> Result<BlobRef, AppendError> {
+        self.check_health()?;
+        if key == 0 {
+            return self.put(bytes, 0);
+        }
+        let found = self.keys.get(&self.shared, key).map_err(SealError::Key);
+        let found = found.map_err(|error| self.unsealed(error))?;
+        let sealed = cipher::seal(&found, Kind::Blob, bytes).map_err(SealError::Io);
+        let sealed = sealed.map_err(|error| self.unsealed(error))?;
+        self.put(&sealed, key)
+    }
+
+    fn put(&mut self, bytes: &[u8], key: u64) -> Result<BlobRef, AppendError> {
         self.check_health()?;
         if bytes.len() > BLOB_BYTES_MAX {
             let (bytes, max) = (bytes.len(), BLOB_BYTES_MAX);
             return Err(AppendError::BlobTooLarge { bytes, max });
         }
-        let put = self.blobs.put(&self.shared, bytes);
+        let put = self.blobs.put(&self.shared, bytes, key);
         put.map_err(|trouble| self.fail(trouble))
+    }
+
+    /// Returns a key that was never used, from 1: a number that records and blobs name. It is durable already. Cost: a
+    /// write and a sync for every 1024.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] and [`AppendError::Io`] take the log back to its last sync, as [`Log::sync`].
+    pub fn new_key(&mut self) -> Result<u64, AppendError> {
+        self.check_health()?;
+        let key = self.keys.next(&self.shared);
+        key.map_err(|trouble| self.fail(trouble))
+    }
+
+    /// Destroys keys for ever: what was sealed with them, here and in every copy that does not hold the keys too,
+    /// can be read no more. After a failure, or a crash before this returned, destroy them again. Numbers that were
+    /// never given out are passed over. Cost: one sync for every 65 536 keys in a row.
+    ///
+    /// Records that wait for a sync are made durable first.
+    ///
+    /// # Errors
+    /// Those of [`Log::sync`]; the log is poisoned if a key cannot be overwritten.
+    pub fn destroy_keys(&mut self, numbers: &[u64]) -> Result<(), AppendError> {
+        self.sync()?;
+        let destroyed = self.keys.destroy(&self.shared, numbers);
+        destroyed.map_err(|trouble| self.verdict(trouble))
+    }
+
+    /// Destroys all keys above `last` that were made before this log was opened. `last` is the highest that a record
+    /// names: what others may have sealed was lost with an unfinished commit.
+    ///
+    /// # Errors
+    /// As [`Log::destroy_keys`].
+    pub fn destroy_unused_keys(&mut self, last: u64) -> Result<(), AppendError> {
+        self.check_health()?;
+        let destroyed = self.keys.destroy_above(&self.shared, last);
+        destroyed.map_err(|trouble| self.verdict(trouble))
+    }
+
+    fn unsealed(&self, error: SealError) -> AppendError {
+        let what = error.to_string();
+        let durable = self.durable_sequence();
+        AppendError::Key { what, durable }
+    }
+
+    /// A segment of an earlier version that has no record yet becomes one of this version.
+    fn take_over_empty(&mut self) -> Result<(), OpenError> {
+        let header = self.active.segment.header;
+        if header.version < FORMAT_VERSION && self.active.end == HEADER_BYTES as u64 {
+            let version = FORMAT_VERSION;
+            let header = SegmentHeader { version, ..header };
+            self.active.segment = segment::create(&*self.shared.storage, header)?;
+        }
+        Ok(())
     }
 
     /// Makes everything appended so far durable, blobs before the records that may refer to them,
@@ -214,38 +301,41 @@ impl Log {
         }
     }
 
-    /// Erases a durable blob for ever: marks it, overwrites its payload with zeros, gives the
-    /// space back. References to it stay valid and yield [`BlobError::Erased`](crate::BlobError::Erased). After a failure,
-    /// or a crash before this returned, erase again. Cost: two syncs.
+    /// Erases durable blobs for ever: marks them, overwrites their payloads with zeros, gives the
+    /// space back. References to them stay valid and yield [`BlobError::Erased`](crate::BlobError::Erased). After a
+    /// failure, or a crash before this returned, erase again. Cost: two syncs for each blob segment that they lie in.
     ///
     /// Copies that the disk itself keeps (snapshots, copy on write, worn flash) are out of reach.
     ///
     /// # Errors
-    /// [`EraseError::Blob`] if there is no such blob, [`EraseError::Append`] if the storage fails;
-    /// the log is poisoned then, unless it was for want of space.
-    pub fn erase_blob(&mut self, reference: &BlobRef) -> Result<(), EraseError> {
+    /// [`EraseError::Blob`] if there is no such blob: nothing was changed then. [`EraseError::Append`] if the storage
+    /// fails; the log is poisoned then, unless it was for want of space.
+    pub fn erase_blobs(&mut self, references: &[BlobRef]) -> Result<(), EraseError> {
         self.check_health()?;
-        let target = Target::new(reference)?;
-        let segment = target.open(&self.shared, Access::Write)?;
-        target.read_header(&self.shared, &segment)?;
-        let path = || {
-            self.shared
-                .storage
-                .locate(&segment::name(SegmentKind::Blobs, target.segment))
-        };
-        let erased = (|| {
-            let file = &segment.file;
-            file.write_at(target.offset + blob::STATE as u64, &blob::STATE_ERASED)
-                .map_err(Trouble::at(path(), "mark the blob as erased"))?;
-            file.sync().map_err(Trouble::fatal(path(), "sync"))?;
+        let mut places: BTreeMap<u64, (OpenSegment, Vec<(u64, u64)>)> = BTreeMap::new();
+        for reference in references {
+            let target = Target::new(reference)?;
+            let (segment, ranges) = match places.entry(target.segment) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let segment = target.open(&self.shared, Access::Write)?;
+                    new.insert((segment, Vec::new()))
+                }
+            };
+            target.read_header(&self.shared, segment)?;
             let payload = target.offset + blob::BLOB_HEADER_BYTES as u64;
-            file.erase(payload, u64::from(reference.length))
-                .map_err(Trouble::fatal(path(), "overwrite the blob"))
-        })();
-        erased.map_err(|mut trouble: Trouble| {
-            trouble.fatal &= !trouble.is_full();
-            EraseError::Append(self.verdict(trouble))
-        })
+            ranges.push((payload, u64::from(reference.length)));
+        }
+        for (number, (segment, ranges)) in &places {
+            let name = segment::name(SegmentKind::Blobs, *number);
+            let path = self.shared.storage.locate(&name);
+            let erased = erase(&path, segment, ranges);
+            erased.map_err(|mut trouble| {
+                trouble.fatal &= !trouble.is_full();
+                EraseError::Append(self.verdict(trouble))
+            })?;
+        }
+        Ok(())
     }
 
     fn check_health(&self) -> Result<(), AppendError> {
@@ -266,7 +356,9 @@ impl Log {
         if !self.pending.is_empty() {
             let bytes = self.pending.iter().map(entry::record_bytes).sum::<usize>() as u64;
             let is_empty = self.active.end == HEADER_BYTES as u64;
-            if !is_empty && self.active.end + bytes > self.options.segment_bytes_max {
+            let outdated = self.active.segment.header.version < FORMAT_VERSION;
+            let full = self.active.end + bytes > self.options.segment_bytes_max;
+            if !is_empty && (full || outdated) {
                 self.next_segment()?;
             }
             self.write_records()?;
@@ -349,6 +441,7 @@ impl Log {
             log,
             epoch,
             number: first,
+            version: FORMAT_VERSION,
         };
         let segment = segment::create(&*shared.storage, header)?;
         let mut directory = shared.write();
@@ -412,4 +505,18 @@ impl Log {
         let name = segment::name(SegmentKind::Records, self.active.segment.header.number);
         self.shared.storage.locate(&name)
     }
+}
+
+/// Marks blobs of one segment as erased, then overwrites their payloads.
+fn erase(path: &str, segment: &OpenSegment, payloads: &[(u64, u64)]) -> Result<(), Trouble> {
+    let file = &segment.file;
+    let state = (blob::BLOB_HEADER_BYTES - blob::STATE) as u64;
+    for (payload, _) in payloads {
+        file.write_at(payload - state, &blob::STATE_ERASED)
+            .map_err(Trouble::at(path.to_owned(), "mark the blob as erased"))?;
+    }
+    file.sync()
+        .map_err(Trouble::fatal(path.to_owned(), "sync"))?;
+    file.erase(payloads)
+        .map_err(Trouble::fatal(path.to_owned(), "overwrite the blob"))
 }

@@ -8,10 +8,11 @@ use crate::directory::{Directory, Place, Segment, Shared};
 use crate::error::{OpenError, Trouble, WalkError};
 use crate::format::entry::{self, ENTRY_HEADER_BYTES, Entry};
 use crate::format::header::{HEADER_BYTES, SegmentHeader, SegmentKind};
-use crate::format::{FORMAT_VERSION, FormatError, Salt};
+use crate::format::{FORMAT_VERSION, FORMAT_VERSION_FIRST, FormatError, Salt};
 use crate::id::LogId;
+use crate::keys::KeyWriter;
 use crate::log::{Active, LogOptions, Parts};
-use crate::segment::{self, BLOBS, OpenSegment, RECORDS, SegmentError};
+use crate::segment::{self, BLOBS, KEYS, OpenSegment, RECORDS, SegmentError};
 use crate::storage::{Access, Storage, StorageFile};
 use crate::walk::Walk;
 
@@ -63,6 +64,7 @@ pub(crate) fn open(
     let mut report = OpenReport::default();
     let mut records = prepare(&*storage, SegmentKind::Records, RECORDS)?;
     let blobs = prepare(&*storage, SegmentKind::Blobs, BLOBS)?;
+    let keys = prepare(&*storage, SegmentKind::Keys, KEYS)?;
     if records.is_empty() {
         if !blobs.is_empty() {
             let what = "no record segment is left, though there are blobs";
@@ -77,6 +79,7 @@ pub(crate) fn open(
                 log,
                 epoch: 1,
                 number: 1,
+                version: FORMAT_VERSION,
             },
         )?;
         records.push(1);
@@ -113,11 +116,13 @@ pub(crate) fn open(
         blob_bytes: tail.bytes,
     };
     let shared = Arc::new(Shared::new(storage, log, epoch, directory));
+    let keys = KeyWriter::after(&shared, &keys)?;
     Ok((
         Parts {
             shared,
             active,
             blobs,
+            keys,
             lock,
         },
         report,
@@ -343,7 +348,7 @@ pub(crate) fn header_error(
             source,
         },
         SegmentError::Damaged(FormatError::Version { found }) => {
-            let reads = FORMAT_VERSION..=FORMAT_VERSION;
+            let reads = FORMAT_VERSION_FIRST..=FORMAT_VERSION;
             OpenError::UnsupportedVersion {
                 segment: path,
                 found,

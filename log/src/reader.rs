@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 
+use crate::cipher::{self, Forged, Kind};
 use crate::directory::Shared;
 use crate::error::{BlobError, ReadError, WalkError};
 use crate::format::blob::{self, BlobHeader, BlobState, Digest};
@@ -11,7 +12,9 @@ use crate::format::entry::Entry;
 use crate::format::header::{HEADER_BYTES, SegmentKind};
 use crate::format::{ALIGNMENT, BLOB_BYTES_MAX, FormatError};
 use crate::id::LogId;
+use crate::keys::{self, KeyError};
 use crate::record::{BlobRef, Record};
+use crate::seal;
 use crate::segment::{self, OpenSegment, SegmentError};
 use crate::storage::Access;
 use crate::walk::Walk;
@@ -99,12 +102,42 @@ impl LogReader {
         let read = segment.file.read_at(at, &mut payload);
         let read = read.map_err(|source| target.io(&self.shared, source))?;
         if read == header.length && blob::digest(&payload) == target.digest {
-            return Ok(payload);
+            return self.opened(&target, reference.key, payload);
         }
         // It may have been erased since the header was read.
         let header = target.read_header(&self.shared, &segment)?;
         target.check_state(&self.shared, header.state)?;
         Err(target.corrupt(&self.shared, "the digest does not match"))
+    }
+
+    /// Opens a payload that was sealed.
+    fn opened(&self, target: &Target, number: u64, payload: Vec<u8>) -> Result<Vec<u8>, BlobError> {
+        if number == 0 {
+            return Ok(payload);
+        }
+        let key = keys::read(&self.shared, number)?;
+        cipher::open(&key, Kind::Blob, payload)
+            .map_err(|Forged| target.corrupt(&self.shared, "it was sealed with another key"))
+    }
+
+    /// Returns whether a blob's payload was overwritten by an erasure.
+    ///
+    /// # Errors
+    /// Those of [`Self::blob`] but [`BlobError::Erased`].
+    pub fn is_overwritten(&self, reference: &BlobRef) -> Result<bool, BlobError> {
+        let target = Target::new(reference)?;
+        let segment = target.open(&self.shared, Access::Read)?;
+        let header = target.read_header(&self.shared, &segment)?;
+        Ok(header.state == BlobState::Erased)
+    }
+
+    /// Returns whether nothing is left of a key.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] if there never was such a key, [`BlobError::Corrupt`] and [`BlobError::Io`] if it
+    /// cannot be told.
+    pub fn is_destroyed(&self, key: u64) -> Result<bool, BlobError> {
+        Ok(keys::is_clean(&self.shared, key)?)
     }
 
     /// Returns the size of the files as far as they are durable. Cost: one step for each segment.
@@ -176,7 +209,7 @@ impl Records {
                         let found = FormatError::Sequence { found: sequence };
                         return Err(damaged(offset, found.to_string()));
                     }
-                    let record = Record::decode(payload)
+                    let mut record = Record::decode(payload)
                         .map_err(|error| damaged(offset, error.to_string()))?;
                     if record.sequence != wanted {
                         return Err(damaged(offset, "the record says another sequence".into()));
@@ -184,6 +217,10 @@ impl Records {
                     if record.body.is_none() {
                         return Err(ReadError::UnknownBody { sequence });
                     }
+                    let shared = &self.shared;
+                    let opened =
+                        seal::unseal(&mut record, &mut |number| keys::read(shared, number));
+                    opened.map_err(|error| damaged(offset, error.to_string()))?;
                     return Ok(record);
                 }
                 Ok(None) => self.walk = None,
@@ -251,6 +288,7 @@ impl Target {
             offset,
             length,
             digest,
+            key: _,
         } = reference;
         if *segment == 0 {
             return Err(bad("segment 0"));
@@ -352,6 +390,29 @@ impl Target {
             path: self.path(shared),
             action: "read",
             source,
+        }
+    }
+}
+
+impl From<KeyError> for BlobError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Gone => Self::Erased,
+            KeyError::Missing { segment, offset } => Self::Missing { segment, offset },
+            KeyError::Damaged {
+                segment,
+                offset,
+                what,
+            } => Self::Corrupt {
+                segment,
+                offset,
+                what: what.to_string(),
+            },
+            KeyError::Io { path, source } => Self::Io {
+                path,
+                action: "read",
+                source,
+            },
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::storage::{Access, Storage, StorageFile};
 pub(crate) const RECORDS: &str = "records";
 /// Folder of the blob segments.
 pub(crate) const BLOBS: &str = "blobs";
+/// Folder of the key segments.
+pub(crate) const KEYS: &str = "keys";
 /// What a file is called until it is whole.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
@@ -19,6 +21,7 @@ fn place(kind: SegmentKind) -> (&'static str, &'static str) {
     match kind {
         SegmentKind::Records => (RECORDS, ".seg"),
         SegmentKind::Blobs => (BLOBS, ".blob"),
+        SegmentKind::Keys => (KEYS, ".keys"),
     }
 }
 

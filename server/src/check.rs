@@ -77,23 +77,26 @@ pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
     read_all(&opened.log.reader(), &mut report)?;
     // The core opens it again.
     drop(opened.log);
+    let core = open_core(data, opened.contract)?;
+    let stats = core.view().index.verify()?;
+    report.identities = u64::try_from(stats.identities).unwrap_or(u64::MAX);
+    report.faces = u64::try_from(stats.faces).unwrap_or(u64::MAX);
+    Ok(report)
+}
+
+/// The collection of a data folder whose server does not run, to be read.
+pub(crate) fn open_core(data: &Path, contract: Contract) -> Result<Core, CheckError> {
     let options = CoreOptions {
         data: data.to_owned(),
-        contract: opened.contract.id,
-        dimension: opened.contract.dimension,
+        contract: contract.id,
+        dimension: contract.dimension,
         // Nothing is decided here.
         same_cosine: 1.0,
         assigner: Assigner::Evidence,
         writer_queue: 1,
     };
-    let core = Core::open(
-        options,
-        CoreMetrics::register(&prometheus::Registry::new())?,
-    )?;
-    let stats = core.view().index.verify()?;
-    report.identities = u64::try_from(stats.identities).unwrap_or(u64::MAX);
-    report.faces = u64::try_from(stats.faces).unwrap_or(u64::MAX);
-    Ok(report)
+    let metrics = CoreMetrics::register(&prometheus::Registry::new())?;
+    Ok(Core::open(options, metrics)?)
 }
 
 /// The log of a data folder whose server does not run, and what it says of itself.
@@ -180,6 +183,8 @@ fn references(record: &Record) -> Vec<&BlobRef> {
             | Body::SourceRunStarted(_)
             | Body::AlertRaised(_)
             | Body::AlertDelivered(_)
+            | Body::ErasureBegun(_)
+            | Body::ErasureEnded(_)
             | Body::ReviewProposed(_)
             | Body::MigrationStarted(_)
             | Body::MigrationSwitched(_)

@@ -4,6 +4,7 @@ use crate::calibration::Calibration;
 use crate::clustering::Plan;
 use crate::config::Config;
 use crate::core::{Catalog, CatalogError, Core, SourceRow};
+use crate::eraser::Eraser;
 use crate::error::ApiError;
 use crate::metrics::EdgeMetrics;
 use crate::migration::Migrations;
@@ -66,6 +67,8 @@ pub struct Edge {
     pub models: Arc<InService>,
     /// What goes over to another model.
     pub migrations: Migrations,
+    /// What goes on with erasures.
+    pub(crate) eraser: Eraser,
     /// The end of everything that runs long.
     pub shutdown: Shutdown,
     /// Places for watchers and followers.

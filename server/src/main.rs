@@ -6,7 +6,9 @@ use rollcall_index::MemoryBudget;
 use rollcall_index::vectors::SideFiles;
 use rollcall_server::build::{self, BuildInput, Built, GivenRule, Progress};
 use rollcall_server::config::{Flags, Loaded, load};
-use rollcall_server::{Health, Server, Vision, check, doctor, offline_index};
+use rollcall_server::{
+    Health, Server, Verified, Vision, check, doctor, offline_index, verify_erasures,
+};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,6 +79,11 @@ enum Command {
     /// Read everything in the data folder and say whether it is whole; the server must not be
     /// running
     Check,
+    /// What was erased
+    Erase {
+        #[command(subcommand)]
+        command: EraseCommand,
+    },
     /// Look whether everything is here that a server needs, and say what to do where it is not
     Doctor,
     /// Make, verify or describe the search index in the data folder; the server must not be running
@@ -129,6 +136,19 @@ fn cosine(text: &str) -> Result<f32, String> {
     inside
         .then_some(value)
         .ok_or_else(|| "a cosine lies between -1 and 1".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+enum EraseCommand {
+    /// Look for what was erased (keys, pictures, embeddings, rows, faces) and say whether it is gone; the server must
+    /// not be running. Exit code 2 if anything of it is left
+    Verify {
+        /// One erasure alone: its id
+        erasure: Option<u64>,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,9 +222,60 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             }
             print(&text)
         }
+        Command::Erase {
+            command: EraseCommand::Verify { erasure, json },
+        } => verify(&loaded.config.data, erasure, json),
         Command::Doctor => look(&loaded),
         Command::Index { command } => index(&loaded.config.data, &command),
     }
+}
+
+fn verify(data: &Path, erasure: Option<u64>, json: bool) -> anyhow::Result<()> {
+    let mut all = verify_erasures(data)?;
+    if let Some(wanted) = erasure {
+        all.retain(|verified| verified.erasure == wanted);
+        anyhow::ensure!(!all.is_empty(), "record {wanted} begins no erasure");
+    }
+    let gone = |verified: &Verified| verified.left.is_empty() && verified.receipt.is_some();
+    let mut text = String::new();
+    let mut shown = Vec::new();
+    for verified in &all {
+        let Verified {
+            erasure,
+            scope,
+            tracks,
+            keys,
+            receipt,
+            left,
+        } = verified;
+        let said = match receipt {
+            _ if !left.is_empty() => "NOT GONE",
+            None => "NOT THROUGH",
+            Some(_) => "gone",
+        };
+        text += &format!("erasure {erasure} ({scope}): {said}: {tracks} sightings, {keys} keys\n");
+        match receipt {
+            Some(receipt) => text += &format!("  receipt {receipt}\n"),
+            None => text += "  -> start the server: it goes on with it by itself\n",
+        }
+        for what in left {
+            text += &format!("  {what}\n");
+        }
+        shown.push(serde_json::json!({
+            "erasure": erasure, "scope": scope, "gone": gone(verified), "tracks": tracks, "keys": keys,
+            "receipt": receipt, "left": left,
+        }));
+    }
+    if json {
+        print(&format!("{}\n", serde_json::json!({ "erasures": shown })))?;
+    } else if all.is_empty() {
+        print("nothing was ever erased\n")?;
+    } else {
+        print(&text)?;
+    }
+    let left = all.iter().filter(|verified| !gone(verified)).count();
+    anyhow::ensure!(left == 0, "{left} of {} erasures are not gone", all.len());
+    Ok(())
 }
 
 fn look(loaded: &Loaded) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::core::{CatalogError, Contract, Core, CoreMetrics, CoreOptions, OpenError, Opening};
 use crate::disk;
 use crate::edge::Edge;
+use crate::eraser::{self, Eraser};
 use crate::grpc_layer::GrpcLayer;
 use crate::http::{HttpState, Readiness, router};
 use crate::metrics::EdgeMetrics;
@@ -13,7 +14,9 @@ use crate::pb;
 use crate::photo_pool::PhotoPool;
 use crate::pool::{PoolError, SearchPool};
 use crate::repair::{self, RepairMetrics};
-use crate::service::{Admin, Alerts, Identities, Ingest, Search, Sightings, SourceDoor, Watch};
+use crate::service::{
+    Admin, Alerts, Identities, Ingest, Privacy, Search, Sightings, SourceDoor, Watch,
+};
 use crate::shutdown::{Shutdown, ShutdownSwitch, shutdown};
 use crate::source_uri::SourceRules;
 use crate::sources::Sources;
@@ -54,6 +57,7 @@ const HEALTH_NAMES: &[&str] = &[
     pb::alert_service_server::SERVICE_NAME,
     pb::ingest_service_server::SERVICE_NAME,
     pb::admin_service_server::SERVICE_NAME,
+    pb::privacy_service_server::SERVICE_NAME,
 ];
 
 /// Why the server did not start.
@@ -130,6 +134,7 @@ pub struct Server {
     alert_task: JoinHandle<()>,
     migration_task: JoinHandle<()>,
     repair_task: JoinHandle<()>,
+    eraser_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -148,6 +153,7 @@ impl Server {
         let core_metrics = CoreMetrics::register(&registry)?;
         let migrations = Migrations::new(vision.clone(), &registry)?;
         let repair_metrics = RepairMetrics::register(&registry)?;
+        let eraser = Eraser::new(&registry)?;
         let (settings, load) = (config.clone(), vision.clone());
         let open = move || open(&settings, &load, core_metrics);
         let (core, models) = blocking(open).await??;
@@ -200,6 +206,7 @@ impl Server {
             rule_news: RuleNews::new(),
             models,
             migrations,
+            eraser,
             shutdown: signal.clone(),
             subscribers: Arc::new(Semaphore::new(subscribers)),
             started_us: now_us(),
@@ -218,6 +225,7 @@ impl Server {
         let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
         let migration_task = tokio::spawn(migration::run(Arc::clone(&edge)));
         let repair_task = tokio::spawn(repair::keep(Arc::clone(&edge), repair_metrics));
+        let eraser_task = tokio::spawn(eraser::run(Arc::clone(&edge)));
         set_health(&health, ServingStatus::Serving).await;
         if let Some(site) = site {
             site.open(Arc::clone(&edge));
@@ -236,6 +244,7 @@ impl Server {
             alert_task,
             migration_task,
             repair_task,
+            eraser_task,
         })
     }
 
@@ -278,6 +287,7 @@ impl Server {
         let _ = self.alert_task.await;
         let _ = self.migration_task.await;
         let _ = self.repair_task.await;
+        let _ = self.eraser_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;
@@ -441,6 +451,11 @@ async fn serve_grpc(
             admin_service_server,
             AdminServiceServer,
             Admin(edge())
+        ))
+        .add_service(sized!(
+            privacy_service_server,
+            PrivacyServiceServer,
+            Privacy(edge())
         ));
     // Without it small replies wait for the other side's delayed acknowledgement.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

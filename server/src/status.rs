@@ -325,6 +325,16 @@ fn write_error(error: &WriteError) -> Answer {
         } => answer(Code::FailedPrecondition, "BUILT_UPON")
             .resource("edit", *sequence)
             .with("edits", listed(edits)),
+        WriteError::NothingToErase => answer(Code::NotFound, "NOTHING_TO_ERASE"),
+        WriteError::FaceNotFound { id } => {
+            answer(Code::NotFound, "FACE_NOT_FOUND").resource("exemplar", *id)
+        }
+        WriteError::ErasureNotFound { id } => {
+            answer(Code::NotFound, "ERASURE_NOT_FOUND").resource("erasure", *id)
+        }
+        WriteError::ErasureUnfinished { id, .. } => answer(Code::Unavailable, "ERASURE_UNFINISHED")
+            .resource("erasure", *id)
+            .retry(RETRY_LATER),
         WriteError::AlertRuleNotFound { id } => {
             answer(Code::NotFound, "ALERT_RULE_NOT_FOUND").resource("alert_rule", *id)
         }

@@ -7,6 +7,7 @@ use rollcall_client::ClientOptions;
 
 mod admin;
 mod alert;
+mod erase;
 mod export;
 mod identity;
 
@@ -14,6 +15,7 @@ pub(crate) use admin::{Admin, Migrate};
 pub(crate) use alert::{
     Alert, AlertAdd, AlertHistory, AlertKind, AlertSet, AlertSettings, Webhook,
 };
+pub(crate) use erase::{Erase, How};
 pub(crate) use export::{Export, ExportOf, ExportTimeline, ExportVideo, Form};
 pub(crate) use identity::{
     FactsList, Identity, IdentityCreate, IdentityEnrol, IdentityMerge, IdentitySet, IdentitySplit,
@@ -146,6 +148,9 @@ pub(crate) enum Command {
     Export(Export),
     /// Writes the picture of a face as JPEG.
     Thumbnail(Thumbnail),
+    /// Forgets people or sightings, for ever.
+    #[command(subcommand)]
+    Erase(Erase),
     /// What happens, as it happens.
     Watch(Watch),
     /// How the server is doing.

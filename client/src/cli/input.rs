@@ -85,7 +85,7 @@ pub(crate) fn parse_kind(text: &str) -> Result<EventKind, String> {
             "kinds are source_changed, identity_created, identity_changed, identity_absorbed, \
              sighting_started, sighting_changed, sighting_ended, track_reassigned, \
              sighting_retracted, identity_restored, tracks_moved, fact_changed, photos_changed, alert, \
-             migration_changed"
+             migration_changed, erased"
                 .to_owned()
         })
 }

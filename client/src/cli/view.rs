@@ -9,10 +9,12 @@ use super::format::enum_name;
 
 mod alert;
 mod edits;
+mod erasure;
 mod review;
 
 pub(crate) use alert::{Alert, AlertRule};
 pub(crate) use edits::{Edit, Explanation, Fact};
+pub(crate) use erasure::Erasure;
 pub(crate) use review::ReviewItem;
 
 /// Seconds of stream time.

@@ -20,8 +20,8 @@ mod rpc {
 }
 use rpc::{
     admin_service_server::*, alert_service_server::AlertServiceServer, identity_service_server::*,
-    search_service_server::*, sighting_service_server::*, source_service_server::*,
-    watch_service_server::*,
+    privacy_service_server::*, search_service_server::*, sighting_service_server::*,
+    source_service_server::*, watch_service_server::*,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -49,6 +49,7 @@ pub(crate) struct Seen {
     pub(crate) undoings: Mutex<Vec<pb::UndoEditRequest>>,
     pub(crate) adds: Mutex<Vec<pb::AddSourceRequest>>,
     pub(crate) watches: Mutex<Vec<pb::WatchRequest>>,
+    pub(crate) erasures: Mutex<Vec<pb::EraseRequest>>,
     pub(crate) faces: Mutex<Vec<pb::ListTrackFacesRequest>>,
 }
 
@@ -63,6 +64,7 @@ pub(crate) async fn start() -> (Fake, String) {
     let server = Server::builder()
         .add_service(AdminServiceServer::new(fake.clone()))
         .add_service(AlertServiceServer::new(fake.clone()))
+        .add_service(PrivacyServiceServer::new(fake.clone()))
         .add_service(IdentityServiceServer::new(fake.clone()).max_decoding_message_size(16 << 20))
         .add_service(SearchServiceServer::new(fake.clone()))
         .add_service(SightingServiceServer::new(fake.clone()))
@@ -674,6 +676,51 @@ impl SearchService for Fake {
             Ok(past),
             Ok(live),
         ]))))
+    }
+}
+
+fn erasure(id: u64, state: pb::ErasureState) -> pb::Erasure {
+    pb::Erasure {
+        id,
+        scope: pb::ErasureScope::Identity.into(),
+        state: state.into(),
+        author: "somebody".to_owned(),
+        identity_ids: vec![7],
+        identity_count: 1,
+        track_count: 12,
+        receipt: "ab".repeat(32),
+        ..Default::default()
+    }
+}
+
+#[tonic::async_trait]
+impl PrivacyService for Fake {
+    /// Under way at first.
+    async fn erase(&self, r: Request<pb::EraseRequest>) -> Answer<pb::Erasure> {
+        self.0.erasures.lock().unwrap().push(r.into_inner());
+        Ok(Response::new(erasure(40, pb::ErasureState::Running)))
+    }
+
+    async fn get_erasure(&self, r: Request<pb::GetErasureRequest>) -> Answer<pb::Erasure> {
+        let id = r.into_inner().id;
+        if id != 40 {
+            return Err(error(
+                Code::NotFound,
+                "ERASURE_NOT_FOUND",
+                "no such erasure",
+            ));
+        }
+        Ok(Response::new(erasure(id, pb::ErasureState::Done)))
+    }
+
+    async fn list_erasures(
+        &self,
+        _: Request<pb::ListErasuresRequest>,
+    ) -> Answer<pb::ListErasuresResponse> {
+        Ok(Response::new(pb::ListErasuresResponse {
+            erasures: vec![erasure(40, pb::ErasureState::Done)],
+            ..Default::default()
+        }))
     }
 }
 

@@ -5,6 +5,8 @@
 //! then replaces the manifest in one step: whoever opens the folder later finds the state of the
 //! last checkpoint that came to its end.
 
+#[cfg(test)]
+mod anew;
 mod disk;
 #[cfg(test)]
 mod hostile;
@@ -348,15 +350,18 @@ impl Store {
         self.folder.join(format!("segment-{number:016x}"))
     }
 
-    /// Writes what has changed, and returns the same parts with every page in a file.
+    /// Writes what has changed, and returns the same parts with every page in a file. `anew`: writes everything, and
+    /// sees to it that no earlier segment is left.
     pub(crate) fn checkpoint(
         &mut self,
         sequence: u64,
         dimension: usize,
         parts: &Parts,
+        anew: bool,
     ) -> Result<(Parts, Checkpoint), StoreError> {
         let sparse = sparse_segments(parts);
-        let lies_well = |page: &Arc<MappedPage>| !sparse.contains(&page.segment().number());
+        let lies_well =
+            |page: &Arc<MappedPage>| !anew && !sparse.contains(&page.segment().number());
         let stays = |page: &Page| page.file().is_some_and(lies_well);
         let all = || parts.columns.iter().flat_map(Column::pages);
         let written = all().filter(|page| !stays(page)).count();
@@ -420,6 +425,9 @@ impl Store {
         self.write_manifest(&manifest)?;
         let numbers: Vec<u64> = manifest.segments.iter().map(|segment| segment.0).collect();
         self.sweep(&numbers);
+        if anew {
+            self.check_swept(&numbers)?;
+        }
         let done = Checkpoint {
             pages: written,
             bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
@@ -486,19 +494,40 @@ impl Store {
     }
 
     /// Deletes segments that no manifest names. What cannot be deleted is tried again next time.
+    /// Fails if there is a segment that is not to be kept.
+    fn check_swept(&self, keep: &[u64]) -> Result<(), StoreError> {
+        let io = |source| StoreError::Io {
+            path: self.folder.clone(),
+            source,
+        };
+        for entry in std::fs::read_dir(&self.folder).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            if segment_number(&entry).is_some_and(|number| !keep.contains(&number)) {
+                let path = entry.path();
+                let source = io::Error::other("this file cannot be removed");
+                return Err(StoreError::Io { path, source });
+            }
+        }
+        self.disk.sync_folder(&self.folder).map_err(io)
+    }
+
     fn sweep(&self, keep: &[u64]) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else {
             return;
         };
         for entry in entries.flatten() {
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("segment-"));
-            let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
-            if number.is_some_and(|number| !keep.contains(&number)) {
+            if segment_number(&entry).is_some_and(|number| !keep.contains(&number)) {
                 let _ = self.disk.remove(&entry.path());
             }
         }
     }
+}
+
+/// The number of the segment that a file of the folder is.
+fn segment_number(entry: &std::fs::DirEntry) -> Option<u64> {
+    let name = entry.file_name();
+    let number = name.to_str()?.strip_prefix("segment-")?;
+    u64::from_str_radix(number, 16).ok()
 }
 
 /// Segments of which little is in use.

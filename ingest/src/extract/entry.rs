@@ -83,6 +83,7 @@ impl TrackEntry {
             exemplar_count: u32::try_from(self.exemplars.len()).unwrap_or(u32::MAX),
             joined_similarity: 0.0,
             attributes: self.attributes.clone(),
+            ..TrackObserved::default()
         })
     }
 

@@ -1,5 +1,5 @@
-//! The 64 bytes at the start of every segment, of records or of blobs.
-use super::{FORMAT_VERSION, FormatError, Salt, array};
+//! The 64 bytes at the start of every segment, of records, blobs or keys.
+use super::{FORMAT_VERSION, FORMAT_VERSION_FIRST, FormatError, Salt, array};
 use crate::id::LogId;
 
 const MAGIC: usize = 0;
@@ -22,6 +22,7 @@ const _: () = assert!(HEADER_BYTES == HEADER_BYTES_U32 as usize && HEADER_BYTES.
 pub(crate) enum SegmentKind {
     Records,
     Blobs,
+    Keys,
 }
 
 impl SegmentKind {
@@ -29,6 +30,7 @@ impl SegmentKind {
         match self {
             Self::Records => *b"RollcRec",
             Self::Blobs => *b"RollcBlb",
+            Self::Keys => *b"RollcKey",
         }
     }
 }
@@ -39,8 +41,10 @@ pub(crate) struct SegmentHeader {
     pub(crate) kind: SegmentKind,
     pub(crate) log: LogId,
     pub(crate) epoch: u64,
-    /// The first sequence (records) or the segment's number (blobs), from 1.
+    /// The first sequence (records) or the segment's number (blobs, keys), from 1.
     pub(crate) number: u64,
+    /// The format of what it holds.
+    pub(crate) version: u16,
 }
 
 impl SegmentHeader {
@@ -48,7 +52,7 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> ([u8; HEADER_BYTES], Salt) {
         let mut bytes = [0; HEADER_BYTES];
         bytes[MAGIC..VERSION].copy_from_slice(&self.kind.magic());
-        bytes[VERSION..RESERVED_A].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[VERSION..RESERVED_A].copy_from_slice(&self.version.to_le_bytes());
         bytes[HEADER_LENGTH..LOG_ID].copy_from_slice(&HEADER_BYTES_U32.to_le_bytes());
         bytes[LOG_ID..EPOCH].copy_from_slice(&self.log.to_bytes());
         bytes[EPOCH..NUMBER].copy_from_slice(&self.epoch.to_le_bytes());
@@ -78,7 +82,7 @@ impl SegmentHeader {
         if crc32c::crc32c(&bytes[..CHECKSUM]) != checksum {
             return Err(FormatError::Checksum);
         }
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_FIRST..=FORMAT_VERSION).contains(&version) {
             return Err(FormatError::Version { found: version });
         }
         if u32::from_le_bytes(fixed(bytes, HEADER_LENGTH)) != HEADER_BYTES_U32 {
@@ -96,6 +100,7 @@ impl SegmentHeader {
             log: LogId::from_bytes(fixed(bytes, LOG_ID)),
             epoch: u64::from_le_bytes(fixed(bytes, EPOCH)),
             number: u64::from_le_bytes(fixed(bytes, NUMBER)),
+            version,
         };
         if header.epoch == 0 || header.number == 0 {
             return Err(FormatError::Field {
@@ -123,6 +128,7 @@ mod tests {
             log,
             epoch: 3,
             number: 41,
+            version: FORMAT_VERSION,
         }
     }
 
@@ -141,21 +147,21 @@ mod tests {
     #[test]
     fn a_newer_version_is_told_from_a_damaged_one() {
         let (mut bytes, _) = header().encode();
-        bytes[VERSION] = 2;
+        bytes[VERSION] = 3;
         let damaged = SegmentHeader::decode(&bytes, SegmentKind::Records);
         assert_eq!(damaged, Err(FormatError::Checksum));
         let checksum = crc32c::crc32c(&bytes[..CHECKSUM]);
         bytes[CHECKSUM..].copy_from_slice(&checksum.to_le_bytes());
         let newer = SegmentHeader::decode(&bytes, SegmentKind::Records);
-        assert_eq!(newer, Err(FormatError::Version { found: 2 }));
+        assert_eq!(newer, Err(FormatError::Version { found: 3 }));
     }
 
     proptest! {
         #[test]
-        fn decode_after_encode(log: [u8; 16], epoch in 1u64.., number in 1u64..) {
-            for kind in [SegmentKind::Records, SegmentKind::Blobs] {
+        fn decode_after_encode(log: [u8; 16], epoch in 1u64.., number in 1u64.., version in 1..=FORMAT_VERSION) {
+            for kind in [SegmentKind::Records, SegmentKind::Blobs, SegmentKind::Keys] {
                 let log = LogId::from_bytes(log);
-                let header = SegmentHeader { kind, log, epoch, number };
+                let header = SegmentHeader { kind, log, epoch, number, version };
                 let (bytes, salt) = header.encode();
                 prop_assert_eq!(SegmentHeader::decode(&bytes, kind), Ok((header, salt)));
             }

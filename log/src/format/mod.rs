@@ -2,9 +2,13 @@
 pub(crate) mod blob;
 pub(crate) mod entry;
 pub(crate) mod header;
+pub(crate) mod key;
 
-/// The format that this build writes.
-pub const FORMAT_VERSION: u16 = 1;
+/// The format that this build writes. It reads all from [`FORMAT_VERSION_FIRST`] on.
+pub const FORMAT_VERSION: u16 = 2;
+
+/// The first format.
+pub const FORMAT_VERSION_FIRST: u16 = 1;
 
 /// Largest encoded record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;

@@ -159,20 +159,24 @@ impl StorageFile for RealFile {
         self.0.sync_data()
     }
 
-    fn erase(&self, offset: u64, length: u64) -> io::Result<()> {
-        let mut done = 0;
-        while done < length {
-            let part = usize::try_from(length - done)
-                .unwrap_or(usize::MAX)
-                .min(ZEROS.len());
-            self.0.write_all_at(&ZEROS[..part], offset + done)?;
-            done += part as u64;
+    fn erase(&self, ranges: &[(u64, u64)]) -> io::Result<()> {
+        for &(offset, length) in ranges {
+            let mut done = 0;
+            while done < length {
+                let part = usize::try_from(length - done)
+                    .unwrap_or(usize::MAX)
+                    .min(ZEROS.len());
+                self.0.write_all_at(&ZEROS[..part], offset + done)?;
+                done += part as u64;
+            }
         }
         self.0.sync_data()?;
         // The zeros are what counts. Space is given back where the file system can; not every one
         // can, and an empty range is no error of ours.
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let _ = rustix::fs::fallocate(&self.0, flags, offset, length);
+        for &(offset, length) in ranges {
+            let _ = rustix::fs::fallocate(&self.0, flags, offset, length);
+        }
         Ok(())
     }
 }
@@ -198,7 +202,7 @@ mod tests {
             io::ErrorKind::AlreadyExists
         );
         file.write_at(0, &[7; 300_000]).unwrap();
-        file.erase(1000, 200_000).unwrap();
+        file.erase(&[(1000, 200_000)]).unwrap();
         assert_eq!(file.len().unwrap(), 300_000);
         let mut bytes = vec![1; 300_100];
         assert_eq!(file.read_at(0, &mut bytes).unwrap(), 300_000);

@@ -375,11 +375,13 @@ impl StorageFile for MemoryFile {
         })
     }
 
-    fn erase(&self, offset: u64, length: u64) -> io::Result<()> {
+    fn erase(&self, ranges: &[(u64, u64)]) -> io::Result<()> {
         self.change(|inner| {
             inner.change(true)?;
-            let zeros = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-            Self::put(inner.file(self.file)?, offset, &zeros)?;
+            for &(offset, length) in ranges {
+                let zeros = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+                Self::put(inner.file(self.file)?, offset, &zeros)?;
+            }
             let content = inner.file(self.file)?;
             content.durable = content.now.clone();
             Ok(())

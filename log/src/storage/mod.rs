@@ -119,10 +119,10 @@ pub trait StorageFile: Send + Sync {
     /// others, "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
     fn sync(&self) -> io::Result<()>;
 
-    /// Overwrites `length` bytes at `offset` with zeros, durably, and gives their space back where
+    /// Overwrites ranges, each an offset and a length in bytes, with zeros, durably, and gives their space back where
     /// the storage can. The file keeps its length.
     ///
     /// # Errors
     /// What the system says; any part may still be there then.
-    fn erase(&self, offset: u64, length: u64) -> io::Result<()>;
+    fn erase(&self, ranges: &[(u64, u64)]) -> io::Result<()>;
 }

@@ -244,12 +244,12 @@ fn a_newer_format_is_refused_by_its_number() {
         let name = names(&files, folder).pop().unwrap();
         let mut newer = files.clone();
         let bytes = newer.get_mut(&name).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let checksum = crc32c::crc32c(&bytes[..60]).to_le_bytes();
         bytes[60..64].copy_from_slice(&checksum);
         match open(&storage(&newer)).err().unwrap() {
             OpenError::UnsupportedVersion { found, reads, .. } => {
-                assert_eq!((found, reads), (2, 1..=1));
+                assert_eq!((found, reads), (3, 1..=2));
             }
             other => panic!("{other}"),
         }

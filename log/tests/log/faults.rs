@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use rollcall_log::record::Record;
+use rollcall_log::record::BlobRef;
+use rollcall_log::record::{Body, Record};
 use rollcall_log::storage::{Fault, Survival};
-use rollcall_log::{AppendError, Log, MemoryStorage};
+use rollcall_log::{AppendError, BlobError, Log, MemoryStorage};
 
 use super::{all, blobs_of, named, observed, open};
 
@@ -26,10 +27,12 @@ impl Known {
     fn commit(&mut self, log: &mut Log, commit: u64) -> Result<(), AppendError> {
         self.attempts += 1;
         for part in 0..1 + commit % 3 {
+            // Some are sealed.
+            let key = if part % 2 == 0 { log.new_key()? } else { 0 };
             let mut blobs = Vec::new();
             for number in 0..(commit + part) % 3 {
                 let payload = format!("{}/{commit}/{part}/{number}", self.attempts).repeat(30);
-                let reference = log.put_blob(payload.as_bytes())?;
+                let reference = log.put_sealed(key, payload.as_bytes())?;
                 let place = (reference.segment, reference.offset);
                 self.payloads.insert(place, payload.into_bytes());
                 blobs.push(reference);
@@ -38,6 +41,9 @@ impl Known {
                 true => named(&format!("{}/{commit}/{part}", self.attempts), 40),
                 false => observed(commit * 10 + part, &blobs),
             };
+            if let Some(Body::TrackObserved(track)) = &mut record.body {
+                track.key = key;
+            }
             // Tells one attempt from the next, should a lost one turn up again.
             record.request_id = self.attempts.to_string();
             record.sequence = log.append(record.clone())?;
@@ -268,4 +274,58 @@ fn drop_unopened(storage: &MemoryStorage, at: u64, fault: Fault) -> bool {
     assert_eq!(log.durable_sequence(), 0);
     assert!(storage.contents().is_empty());
     failed
+}
+
+/// Keys are destroyed while the power is cut at every operation: each is whole or gone, the others are whole, and
+/// what was acknowledged as destroyed is.
+#[test]
+fn a_destroyed_key_stays_destroyed_and_harms_no_other() {
+    let blob = |log: &mut Log| {
+        let key = log.new_key().unwrap();
+        (key, log.put_sealed(key, b"payload").unwrap())
+    };
+    for survival in [Survival::Dropped, Survival::Torn, Survival::Reordered] {
+        for seed in 0..20 {
+            for cut in 0..4 {
+                let storage = MemoryStorage::new();
+                let (mut log, _) = open(&storage).unwrap();
+                let blobs: Vec<_> = (0..12).map(|_| blob(&mut log)).collect();
+                log.sync().unwrap();
+                let gone = [blobs[3].0, blobs[7].0];
+                storage.fail_after(cut, Fault::Dead);
+                let acknowledged = log.destroy_keys(&gone).is_ok();
+                drop(log);
+                storage.cut_power(survival, seed);
+                let (mut log, _) = open(&storage).unwrap();
+                let state = |log: &Log, (key, blob): &(u64, BlobRef)| match log.reader().blob(blob)
+                {
+                    Ok(bytes) => bytes == b"payload",
+                    Err(BlobError::Erased) => gone.contains(key),
+                    // Torn in the middle of its state: it is destroyed again.
+                    Err(_) => gone.contains(key) && !acknowledged,
+                };
+                assert!(blobs.iter().all(|it| state(&log, it)));
+                if acknowledged {
+                    assert!(
+                        gone.iter()
+                            .all(|key| log.reader().is_destroyed(*key).unwrap())
+                    );
+                }
+                log.destroy_keys(&gone).unwrap();
+                for (key, blob) in &blobs {
+                    let is_gone = matches!(log.reader().blob(blob), Err(BlobError::Erased));
+                    assert_eq!(is_gone, gone.contains(key));
+                    assert_eq!(log.reader().is_destroyed(*key).unwrap(), gone.contains(key));
+                }
+                // What earlier lives made and nobody used is gone too, and what is used next is new.
+                log.destroy_unused_keys(12).unwrap();
+                assert!(
+                    log.reader().is_destroyed(13).unwrap()
+                        && !log.reader().is_destroyed(12).unwrap()
+                );
+                let next = log.new_key().unwrap();
+                assert!(next > 1024 && !log.reader().is_destroyed(next).unwrap());
+            }
+        }
+    }
 }

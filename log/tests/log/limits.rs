@@ -73,7 +73,7 @@ fn an_erased_blob_is_gone_from_the_bytes() {
     let gone = log.put_blob(secret).unwrap();
     let kept = log.put_blob(other).unwrap();
     assert!(matches!(
-        log.erase_blob(&gone),
+        log.erase_blobs(std::slice::from_ref(&gone)),
         Err(EraseError::Blob(BlobError::Missing { .. }))
     ));
     log.sync().unwrap();
@@ -84,7 +84,7 @@ fn an_erased_blob_is_gone_from_the_bytes() {
     };
     assert!(held(secret));
     for _ in 0..2 {
-        log.erase_blob(&gone).unwrap();
+        log.erase_blobs(std::slice::from_ref(&gone)).unwrap();
         assert!(!held(secret) && held(other));
         assert!(matches!(log.reader().blob(&gone), Err(BlobError::Erased)));
         assert_eq!(log.reader().blob(&kept).unwrap(), other);
@@ -108,7 +108,7 @@ fn an_erasure_that_fails_can_be_repeated() {
             let blob = log.put_blob(b"payload").unwrap();
             log.sync().unwrap();
             storage.fail_after(at, fault);
-            if log.erase_blob(&blob).is_ok() {
+            if log.erase_blobs(std::slice::from_ref(&blob)).is_ok() {
                 assert_eq!(
                     (at, fault),
                     (1, Fault::Full),
@@ -118,7 +118,7 @@ fn an_erasure_that_fails_can_be_repeated() {
             storage.clear_fault();
             drop(log);
             let (mut log, _) = open(&storage).unwrap();
-            log.erase_blob(&blob).unwrap();
+            log.erase_blobs(std::slice::from_ref(&blob)).unwrap();
             assert!(matches!(log.reader().blob(&blob), Err(BlobError::Erased)));
         }
     }

@@ -143,7 +143,7 @@ proptest! {
                     if !blobs.is_empty() {
                         let at = index.index(blobs.len());
                         let (reference, payload) = &mut blobs[at];
-                        log.erase_blob(reference).unwrap();
+                        log.erase_blobs(std::slice::from_ref(reference)).unwrap();
                         *payload = None;
                     }
                     Ok(())
@@ -203,7 +203,7 @@ proptest! {
         if let Ok((log, _)) = open(&storage) {
             let (segment, offset, length) = reference;
             let digest = vec![0; 16];
-            let _ = log.reader().blob(&BlobRef { segment, offset: offset * 8, length, digest });
+            let _ = log.reader().blob(&BlobRef { segment, offset: offset * 8, length, digest, key: 0 });
             let _ = log.reader().blob(&good);
             let _ = log.reader().read_after(0).count();
         }

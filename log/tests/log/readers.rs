@@ -35,7 +35,7 @@ fn readers_run_while_the_log_is_written() {
             }
             if key % 100 == 0 {
                 log.sync().unwrap();
-                log.erase_blob(&blob).unwrap();
+                log.erase_blobs(std::slice::from_ref(&blob)).unwrap();
             }
         }
     });
@@ -169,8 +169,8 @@ impl StorageFile for CountingFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync()
     }
-    fn erase(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.0.erase(offset, length)
+    fn erase(&self, ranges: &[(u64, u64)]) -> io::Result<()> {
+        self.0.erase(ranges)
     }
 }
 

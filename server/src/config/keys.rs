@@ -13,6 +13,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Sizes for the detector, as in `640,1280`.
     Sizes,
+    /// How long something is kept, as in `30d` or `never`.
+    Age,
+    /// A list of sources with how long what they saw is kept, as in `7=2d/30d`.
+    Ages,
     /// A list of texts; in the environment and in flags separated by commas.
     List,
 }
@@ -68,6 +72,10 @@ pub const KEYS: &[Key] = &[
     key("migration.share_percent", Kind::Number(1, 100)),
     key("repair.mode", Kind::Choice(&["merge", "propose", "off"])),
     key("repair.share_percent", Kind::Number(1, 100)),
+    key("retention.unknown", Kind::Age),
+    key("retention.named", Kind::Age),
+    key("retention.sources", Kind::Ages),
+    key("retention.every_s", Kind::Number(1, 86_400)),
     key("watch.subscribers_max", Kind::Number(1, 100_000)),
     key("watch.heartbeat_ms", Kind::Number(10, 3_600_000)),
     key("watch.buffer_max", Kind::Number(1, 100_000)),

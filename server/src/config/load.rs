@@ -1,6 +1,6 @@
 //! Lays the layers over one another and checks each value where it comes from.
 
-use super::{Config, Key, Kind, keys};
+use super::{Config, Key, Kind, keys, retention};
 use rollcall_ingest::DetectSizes;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -181,14 +181,14 @@ fn set_text(
             .trim()
             .parse()
             .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
-        Some(Kind::List) => Value::Array(
+        Some(Kind::List | Kind::Ages) => Value::Array(
             text.split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty())
                 .map(|item| Value::String(item.to_owned()))
                 .collect(),
         ),
-        Some(Kind::Text | Kind::Address | Kind::Choice(_) | Kind::Sizes) | None => {
+        Some(Kind::Text | Kind::Address | Kind::Choice(_) | Kind::Sizes | Kind::Age) | None => {
             Value::String(text.to_owned())
         }
     };
@@ -247,6 +247,8 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
             Err(why) => Err(why.to_string()),
         },
         (Kind::Sizes, _) => Err(format!("must be a text such as \"640,1280\", not {found}")),
+        (Kind::Age, Value::String(text)) => retention::age(text).map(|_| ()),
+        (Kind::Age, _) => Err(format!("must be a text such as \"30d\", not {found}")),
         (Kind::Number(least, most), Value::Integer(number)) => {
             if (least..=most).contains(number) {
                 Ok(())
@@ -260,14 +262,20 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
             "\"{text}\" is not a whole number from {least} to {most}"
         )),
         (Kind::Number(..), _) => Err(format!("must be a whole number, not {found}")),
-        (Kind::List, Value::Array(items)) => match items.iter().find(|item| !item.is_str()) {
-            Some(item) => Err(format!(
-                "must be a list of texts, but has {}",
-                item.type_str()
-            )),
-            None => Ok(()),
-        },
-        (Kind::List, _) => Err(format!("must be a list of texts, not {found}")),
+        (Kind::Ages, Value::Array(items)) if items.iter().all(Value::is_str) => {
+            let mut texts = items.iter().filter_map(Value::as_str);
+            texts.try_for_each(|text| retention::of_source(text).map(|_| ()))
+        }
+        (Kind::List | Kind::Ages, Value::Array(items)) => {
+            match items.iter().find(|item| !item.is_str()) {
+                Some(item) => Err(format!(
+                    "must be a list of texts, but has {}",
+                    item.type_str()
+                )),
+                None => Ok(()),
+            }
+        }
+        (Kind::List | Kind::Ages, _) => Err(format!("must be a list of texts, not {found}")),
     }
 }
 

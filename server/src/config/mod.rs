@@ -2,10 +2,12 @@
 
 mod keys;
 mod load;
+mod retention;
 mod show;
 
 pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
+pub use retention::{Kept, Retention};
 
 use rollcall_ingest::DetectSizes;
 use rollcall_ingest::Provider;
@@ -41,6 +43,8 @@ pub struct Config {
     pub migration: Migration,
     /// Looking at identities again.
     pub repair: Repair,
+    /// How long sightings are kept.
+    pub retention: Retention,
     /// Live updates.
     pub watch: Watch,
     /// Telling of people who appear.
@@ -296,6 +300,12 @@ impl Default for Config {
             repair: Repair {
                 mode: RepairMode::Merge,
                 share_percent: 25,
+            },
+            retention: Retention {
+                unknown: "never".to_owned(),
+                named: "never".to_owned(),
+                sources: Vec::new(),
+                every_s: 3600,
             },
             watch: Watch {
                 subscribers_max: 64,

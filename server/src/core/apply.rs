@@ -1,6 +1,7 @@
 //! The writer's state: log, index and catalog, changed by records and nothing else.
 
 use super::catalog::{CatalogError, CatalogWriter};
+use super::erase::assign_keys;
 use super::index_folder::checkpoint;
 use super::marks::{Marks, mark};
 use super::{View, alert, edit, hri};
@@ -49,6 +50,7 @@ impl Truth {
         mut record: Record,
         embeddings: Vec<Embedding>,
     ) -> Result<u64, Failure> {
+        assign_keys(self, &mut record)?;
         let sequence = self.log.append(record.clone())?;
         record.sequence = sequence;
         self.catalog.apply(&record)?;
@@ -95,6 +97,8 @@ impl Truth {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureBegun(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_)
                 | Body::ExemplarsReembedded(_),
@@ -155,6 +159,13 @@ pub(crate) fn index_operations(
             return edit::operations(index.newest(), edited, embeddings, marks);
         }
         Some(Body::ExemplarsReembedded(batch)) => return reembedded(batch, embeddings, marks),
+        Some(Body::ErasureBegun(begun)) => {
+            let tracks = begun.track_ids.iter();
+            let faces = tracks.flat_map(|id| index.newest().track_faces(TrackId::new(*id)));
+            return faces
+                .map(|face| Operation::Remove { face: face.face })
+                .collect();
+        }
         Some(
             Body::CollectionOpened(_)
             | Body::SourceAdded(_)
@@ -165,6 +176,7 @@ pub(crate) fn index_operations(
             | Body::AlertRuleChanged(_)
             | Body::AlertRaised(_)
             | Body::AlertDelivered(_)
+            | Body::ErasureEnded(_)
             | Body::ReviewProposed(_)
             | Body::MigrationStarted(_)
             | Body::MigrationSwitched(_)

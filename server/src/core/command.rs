@@ -2,6 +2,7 @@
 
 use super::alert::AlertCommand;
 use super::edit::Edit;
+use super::erase::EraseCommand;
 use super::migrate::Step;
 use crate::pb;
 use rollcall_log::record::ReviewProposed;
@@ -304,6 +305,29 @@ pub enum WriteError {
         /// What it stands for.
         sequence: u64,
     },
+    /// Nothing matches what an erasure is about.
+    #[error("there is nothing to erase: no sighting matches")]
+    NothingToErase,
+    /// No such face, or one that no longer counts.
+    #[error("there is no face {id}")]
+    FaceNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// No such erasure.
+    #[error("record {id} begins no erasure")]
+    ErasureNotFound {
+        /// As asked for.
+        id: u64,
+    },
+    /// Something could not be removed yet.
+    #[error("erasure {id} is not through: {what}; it is gone on with by itself")]
+    ErasureUnfinished {
+        /// Which one.
+        id: u64,
+        /// What stands in the way.
+        what: String,
+    },
     /// A migration is on.
     #[error(
         "a migration to {embedder} is on, number {number}: finish it, roll it back or cancel it first"
@@ -390,6 +414,7 @@ pub(crate) enum Action {
         run: u64,
     },
     Migrate(Step),
+    Erase(EraseCommand),
     Close,
 }
 

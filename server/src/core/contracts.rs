@@ -120,6 +120,8 @@ impl Contracts {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureBegun(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_)
                 | Body::ExemplarsReembedded(_),
             )
@@ -188,6 +190,8 @@ impl Contracts {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureBegun(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_)
                 | Body::ExemplarsReembedded(_),
             )

@@ -6,12 +6,15 @@ use crate::pb::{self, watch_event::Event};
 use crate::time::{duration, timestamp};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rollcall_log::record::{
-    Body, Decision, DecisionKind, MigrationOutcome, Record, SourceState, SourceStateChanged,
-    TrackObserved,
+    Body, Decision, DecisionKind, ErasureBegun, MigrationOutcome, Record, SourceState,
+    SourceStateChanged, TrackObserved,
 };
 use rollcall_log::{Log, LogReader, ReadError};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+
+/// Identities, or tracks, of one event that tells that they were erased.
+const ERASED_TOLD_AT_ONCE: usize = 1000;
 
 /// A place between two events of one log. Opaque to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,8 +120,10 @@ impl EventSource {
                 | Body::SourceRunStarted(_)
                 | Body::AlertRuleChanged(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_),
             ) => Vec::new(),
+            Some(Body::ErasureBegun(begun)) => erased(record.sequence, begun),
             Some(Body::SourceAdded(added)) => vec![Event::SourceChanged(pb::SourceChanged {
                 source_id: added.source_id,
                 name: added.name.clone(),
@@ -186,6 +191,13 @@ impl EventSource {
     fn track(&self, track: &TrackObserved) -> Vec<Event> {
         let none = Decision::default();
         let decision = track.decision.as_ref().unwrap_or(&none);
+        if track.erased {
+            return vec![Event::SightingErased(pb::SightingErased {
+                track_id: track.track_id,
+                identity_id: decision.identity_id,
+                source_id: track.source_id,
+            })];
+        }
         let sighting = self.sighting(track, decision.identity_id);
         let moved = decision.previous_identity_id != 0
             && decision.previous_identity_id != decision.identity_id;
@@ -276,6 +288,21 @@ impl EventSource {
     }
 }
 
+/// What watchers are told of an erasure: in parts, none too long.
+fn erased(erasure: u64, begun: &ErasureBegun) -> Vec<Event> {
+    let part = |identities: &[u64], tracks: &[u64]| {
+        Event::Erased(pb::Erased {
+            erasure_id: erasure,
+            identity_ids: identities.to_vec(),
+            track_ids: tracks.to_vec(),
+        })
+    };
+    let people = begun.identity_ids.chunks(ERASED_TOLD_AT_ONCE);
+    let tracks = begun.track_ids.chunks(ERASED_TOLD_AT_ONCE);
+    let people = people.map(|some| part(some, &[]));
+    people.chain(tracks.map(|some| part(&[], some))).collect()
+}
+
 /// What a record says of a migration. Of exemplars that were embedded again, each whole percent is told.
 fn migration(record: &Record) -> Option<pb::MigrationChanged> {
     let told = |migration: u64, state: pb::MigrationState| pb::MigrationChanged {
@@ -336,6 +363,8 @@ fn migration(record: &Record) -> Option<pb::MigrationChanged> {
         | Body::AlertRuleChanged(_)
         | Body::AlertRaised(_)
         | Body::AlertDelivered(_)
+        | Body::ErasureBegun(_)
+        | Body::ErasureEnded(_)
         | Body::ReviewProposed(_) => None,
     }
 }

@@ -107,6 +107,15 @@ impl Replay {
                 self.mark(rename.identity_id, marks);
             }
             Some(Body::ExemplarsReembedded(batch)) => self.reembedded(batch),
+            Some(Body::ErasureBegun(begun)) => {
+                begun
+                    .track_ids
+                    .iter()
+                    .for_each(|track| self.retracted(*track));
+                for identity in &begun.identity_ids {
+                    self.marks.remove(identity);
+                }
+            }
             Some(Body::MigrationSwitched(_)) => self.in_service = 1 - self.in_service,
             Some(Body::MigrationEnded(ended)) => {
                 if ended.outcome() == MigrationOutcome::RolledBack {
@@ -126,6 +135,7 @@ impl Replay {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_),
             )

@@ -20,7 +20,7 @@ use rollcall_ingest::cluster::hri::{Hri, Label, Metric};
 use rollcall_ingest::cluster::{Choice, Near, Reason, Verdict};
 use rollcall_log::record::{BlobRef, Body, MigrationOutcome, Record, TrackObserved};
 use rollcall_log::{BlobError, LogReader, ReadError};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The tree, and whom its endnodes stand for.
 pub(crate) struct Tree {
@@ -245,6 +245,17 @@ impl Replay {
                     }
                 }
             }
+            Some(Body::ErasureBegun(begun)) => {
+                // Their nodes are gone, as if they had never been seen.
+                let tracks: HashSet<u64> = begun.track_ids.into_iter().collect();
+                for (founder, faces) in &mut self.tracks {
+                    if tracks.contains(&founder.track) {
+                        faces
+                            .iter_mut()
+                            .for_each(|face| face.embeddings = [None, None]);
+                    }
+                }
+            }
             Some(Body::MigrationSwitched(_)) => self.in_service = 1 - self.in_service,
             Some(Body::MigrationEnded(ended)) => {
                 if ended.outcome() == MigrationOutcome::RolledBack {
@@ -266,6 +277,7 @@ impl Replay {
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_),
             )

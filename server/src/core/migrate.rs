@@ -189,7 +189,8 @@ fn reembedded(truth: &mut Truth, number: u64, exemplars: Vec<Reembedding>) -> Re
             one.seen_us = face.seen_us;
             one.quality = face.quality;
             embeddings.push(checked(exemplar.exemplar, &bytes, dimension)?);
-            one.embedding = Some(truth.log.put_blob(&bytes)?);
+            let key = truth.catalog.track_key(one.track_id)?;
+            one.embedding = Some(truth.log.put_sealed(key, &bytes)?);
         }
         done.push(one);
     }

@@ -13,6 +13,7 @@ mod catalog;
 mod command;
 mod contracts;
 mod edit;
+mod erase;
 mod events;
 mod fact;
 mod fill;
@@ -39,15 +40,17 @@ pub(crate) use alert::{as_shown_alert, as_shown_rule, photo_of};
 pub(crate) use attributes::shown as shown_attributes;
 pub(crate) use catalog::name_key;
 pub use catalog::{
-    AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ExemplarRow,
-    FactQuery, IdentityQuery, Lost, Pending, Progress, Proposed, Recorded, ReviewItem, SightingKey,
-    SightingQuery, SourceRow,
+    AlertQuery, AlertRow, AlertRuleRow, Catalog, CatalogError, Counts, EditPlace, ErasurePlace,
+    ExemplarRow, FactQuery, IdentityQuery, Lost, Pending, Progress, Proposed, Recorded, ReviewItem,
+    SightingKey, SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
 pub(crate) use contracts::Side;
 pub use contracts::{Contract, Contracts, Migration, Phase};
 pub use edit::{Change, Edit, PHOTOS_MAX, Person, Photo, PhotoDigest, ProfileUpdate, Target};
 pub(crate) use edit::{METADATA_KEYS_MAX, MOVED_MAX, as_shown};
+pub(crate) use erase::scope_name;
+pub use erase::{Erasure, Outlived, Traces, TracesError, What, traces};
 pub use events::{Cursor, EventSource};
 pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};
 pub(crate) use index_folder::made_for;
@@ -61,6 +64,7 @@ use crate::config::Assigner;
 use crate::pb;
 use alert::AlertCommand;
 use command::{Action, Command, Done};
+use erase::EraseCommand;
 use observe::Scenes;
 
 /// Who writes what the server decides.
@@ -340,6 +344,19 @@ impl Core {
     /// Those of the step: see [`Step`].
     pub async fn migrate(&self, step: Step) -> Result<u64, WriteError> {
         self.sequence(Action::Migrate(step)).await
+    }
+
+    /// Begins an erasure and returns its record's sequence, from which on what it names counts for nothing. A
+    /// `request_id` seen before returns that of the erasure it began then. See [`Core::finish_erasure`].
+    ///
+    /// # Errors
+    /// Those of what is to be erased: see [`What`].
+    pub async fn erase(&self, erasure: Erasure) -> Result<u64, WriteError> {
+        self.erase_command(EraseCommand::Begin(erasure)).await
+    }
+
+    async fn erase_command(&self, command: EraseCommand) -> Result<u64, WriteError> {
+        self.sequence(Action::Erase(command)).await
     }
 
     /// The run's stream is over, however it ended: the source may begin another.

@@ -369,6 +369,10 @@ impl Runs {
         if let (Some(before), Some(active)) = (&before, self.active.get_mut(&source_id)) {
             active.unseen.remove(&before.id);
         }
+        if before.is_none() && truth.catalog.was_erased(source_id, keys, sent.track_key)? {
+            // Forgotten stays forgotten, however often the same material is read.
+            return Ok(());
+        }
         let recorded = match &before {
             Some(before) => before.revision,
             None => self.withheld(source_id)?.revision(sent.track_key),
@@ -776,9 +780,13 @@ fn observed(
     before: Option<&TrackRow>,
     sent: &pb::TrackObservation,
 ) -> Result<TrackObserved, Refusal> {
+    let key = match before.map_or(0, |before| before.seal) {
+        0 => truth.log.new_key()?,
+        key => key,
+    };
     let mut exemplars = Vec::with_capacity(sent.exemplars.len());
     for (next, exemplar) in (truth.catalog.ids().exemplar + 1..).zip(&sent.exemplars) {
-        exemplars.push(stored_exemplar(truth, next, exemplar)?);
+        exemplars.push(stored_exemplar(truth, key, next, exemplar)?);
     }
     Ok(TrackObserved {
         track_id,
@@ -801,12 +809,14 @@ fn observed(
             Some(before) if sent.attributes.is_empty() => before.attributes.clone(),
             Some(_) | None => attributes::recorded(&sent.attributes),
         },
+        key,
         ..TrackObserved::default()
     })
 }
 
 fn stored_exemplar(
     truth: &mut Truth,
+    key: u64,
     exemplar_id: u64,
     sent: &pb::ObservedExemplar,
 ) -> Result<Exemplar, Refusal> {
@@ -814,7 +824,7 @@ fn stored_exemplar(
         if bytes.is_empty() {
             Ok(None)
         } else {
-            truth.log.put_blob(bytes).map(Some)
+            truth.log.put_sealed(key, bytes).map(Some)
         }
     };
     Ok(Exemplar {
@@ -888,6 +898,7 @@ fn base(source_id: u64, track: &TrackRow) -> TrackObserved {
         exemplar_count: track.exemplars,
         joined_similarity: track.joined,
         attributes: track.attributes.clone(),
+        key: track.seal,
         ..TrackObserved::default()
     }
 }

@@ -113,9 +113,11 @@ impl Opening {
             source,
         })?;
         let storage = FileStorage::open(data.join(LOG_FOLDER))?;
-        let (log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
+        let (mut log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
         tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
         let catalog = catch_up(&log, data)?;
+        log.destroy_unused_keys(catalog.ids().key)
+            .map_err(Failure::Log)?;
         if log.durable_sequence() > 0 && catalog.contracts().in_service().id.is_empty() {
             return Err(OpenError::Write {
                 path: data.to_owned(),

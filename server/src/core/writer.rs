@@ -6,6 +6,7 @@ use super::catalog::{Earlier, RequestKind};
 use super::command::{Action, Command, Done, NewSource, SourceChange, WriteError, WriteState};
 use super::contracts::Contracts;
 use super::edit;
+use super::erase;
 use super::index_folder;
 use super::migrate;
 use super::observe::Runs;
@@ -193,6 +194,9 @@ impl Writer {
             Action::Migrate(step) => {
                 migrate::carry_out(truth, &mut self.runs, &mut self.options, step)
                     .map(Done::Sequence)
+            }
+            Action::Erase(command) => {
+                erase::carry_out(truth, &self.options, command).map(Done::Sequence)
             }
             Action::Close => {
                 self.closing = true;

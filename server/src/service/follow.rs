@@ -128,7 +128,14 @@ impl Follower {
                 self.told.remove(&retracted.track_id);
                 return None;
             }
+            Event::Erased(erased) => {
+                for track in &erased.track_ids {
+                    self.told.remove(track);
+                }
+                return None;
+            }
             Event::Started(_)
+            | Event::SightingErased(_)
             | Event::Heartbeat(_)
             | Event::Gap(_)
             | Event::SourceChanged(_)

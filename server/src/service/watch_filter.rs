@@ -30,6 +30,8 @@ pub(super) struct About {
     /// A track whose source is not in the event.
     track: Option<u64>,
     identities: [u64; 2],
+    /// It concerns every watcher of its kind.
+    everybody: bool,
 }
 
 impl About {
@@ -42,6 +44,7 @@ impl About {
                 sighting.as_ref().map_or(0, |sighting| sighting.identity_id),
                 0,
             ],
+            everybody: false,
         };
         match event {
             Event::Started(_) | Event::Heartbeat(_) | Event::Gap(_) => Self::default(),
@@ -94,10 +97,22 @@ impl About {
                 Self {
                     kind: EventKind::Alert,
                     source: Some(alert.source_id),
-                    track: None,
                     identities: [alert.identity_id, 0],
+                    ..Self::default()
                 }
             }
+            // Whoever erases says nothing of which source: everybody is to forget.
+            Event::Erased(_) => Self {
+                kind: EventKind::Erased,
+                everybody: true,
+                ..Self::default()
+            },
+            Event::SightingErased(erased) => Self {
+                kind: EventKind::Erased,
+                source: Some(erased.source_id),
+                identities: [erased.identity_id, 0],
+                ..Self::default()
+            },
             Event::MigrationChanged(_) => Self {
                 kind: EventKind::MigrationChanged,
                 ..Self::default()
@@ -112,8 +127,8 @@ impl About {
             Event::SightingRetracted(retracted) => Self {
                 kind: EventKind::SightingRetracted,
                 source: Some(retracted.source_id),
-                track: None,
                 identities: [retracted.identity_id, 0],
+                ..Self::default()
             },
         }
     }
@@ -152,6 +167,9 @@ impl Filter {
                 .identities
                 .iter()
                 .any(|identity| self.identities.contains(identity));
+        if kind && about.everybody {
+            return Passes::Yes;
+        }
         if !kind || !identity {
             return Passes::No;
         }

@@ -123,7 +123,7 @@ pub(super) fn row(core: &Core, event: &pb::WatchEvent) -> Result<Option<Row>, Ap
                 ..row
             })
         }
-        Event::MigrationChanged(_) => None,
+        Event::MigrationChanged(_) | Event::Erased(_) | Event::SightingErased(_) => None,
         Event::SightingRetracted(gone) => {
             let key = track_key(gone.track_id);
             let text = "was not seen there after all".to_owned();

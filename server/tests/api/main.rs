@@ -22,6 +22,7 @@ mod migration;
 mod offline_index;
 mod page;
 mod people;
+mod privacy;
 mod repair;
 mod review;
 mod sources;

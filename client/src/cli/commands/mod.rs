@@ -5,6 +5,7 @@ mod alert;
 mod cluster;
 mod edit;
 mod enrol;
+mod erase;
 mod explain;
 mod export;
 mod facts;
@@ -36,6 +37,7 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<Outcome, Failure> 
         Command::Sightings(sightings) => sightings::run(args, sightings, out).await,
         Command::Export(export) => export::run(args, export, out).await,
         Command::Thumbnail(thumbnail) => thumbnail::run(args, thumbnail, out).await,
+        Command::Erase(erase) => erase::run(args, erase, out).await,
         Command::Watch(watch) => watch::run(args, watch, out).await,
         Command::Status => status::run(args, out).await,
         Command::Top(top) => top::run(args, top, out).await,

@@ -96,6 +96,8 @@ fn what(event: &pb::WatchEvent) -> &'static str {
         Some(Event::TracksMoved(_)) => "tracks_moved",
         Some(Event::AlertRaised(_)) => "alert",
         Some(Event::MigrationChanged(_)) => "migration_changed",
+        Some(Event::Erased(_)) => "erased",
+        Some(Event::SightingErased(_)) => "sighting_erased",
         Some(Event::FactChanged(_)) => "fact_changed",
         Some(Event::PhotosChanged(_)) => "photos_changed",
         // A newer server's kind.
@@ -192,6 +194,14 @@ fn body(event: &Event) -> Value {
         Event::SightingRetracted(e) => json!({
             "track_id": e.track_id, "identity_id": e.identity_id, "source_id": e.source_id,
         }),
+        Event::Erased(e) => json!({
+            "erasure_id": e.erasure_id,
+            "identity_ids": e.identity_ids,
+            "track_ids": e.track_ids,
+        }),
+        Event::SightingErased(e) => json!({
+            "track_id": e.track_id, "identity_id": e.identity_id, "source_id": e.source_id,
+        }),
         Event::IdentityRestored(e) => {
             json!({ "identity_id": e.identity_id, "from_identity_id": e.from_identity_id })
         }
@@ -275,6 +285,15 @@ fn sentence(event: &pb::WatchEvent) -> String {
         }
         Some(Event::SightingRetracted(e)) => {
             format!("track {} of identity {}", e.track_id, e.identity_id)
+        }
+        Some(Event::Erased(e)) => format!(
+            "{} identities, {} tracks: forget them (erasure {})",
+            e.identity_ids.len(),
+            e.track_ids.len(),
+            e.erasure_id
+        ),
+        Some(Event::SightingErased(e)) => {
+            format!("track {} was erased since", e.track_id)
         }
         Some(Event::IdentityRestored(e)) => {
             format!(

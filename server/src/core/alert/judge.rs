@@ -114,6 +114,7 @@ impl Sighting<'_> {
             best_exemplar_id: track.best_exemplar,
             appeared_sequence: 0,
             expects_left: says.tell_left,
+            ..AlertRaised::default()
         }))
     }
 

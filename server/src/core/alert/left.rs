@@ -62,6 +62,7 @@ fn has_left(
         best_exemplar_id: last.map_or(0, |last| last.best_exemplar),
         appeared_sequence: alert.sequence,
         expects_left: false,
+        ..AlertRaised::default()
     }))
 }
 

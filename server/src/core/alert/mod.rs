@@ -245,7 +245,8 @@ fn plan(
                     let (found, expected) = (photo.contract.clone(), expected.clone());
                     return Err(WriteError::ContractGone { found, expected }.into());
                 }
-                photo.embeddings = stored(truth, &photos)?;
+                rule.key = truth.log.new_key()?;
+                photo.embeddings = stored(truth, rule.key, &photos)?;
             }
             let id = truth.catalog.last_rule()? + 1;
             Ok((changed(id, None, Some(*rule)), photos))
@@ -267,10 +268,10 @@ fn plan(
     }
 }
 
-fn stored(truth: &mut Truth, photos: &[Embedding]) -> Result<Vec<BlobRef>, Failure> {
+fn stored(truth: &mut Truth, key: u64, photos: &[Embedding]) -> Result<Vec<BlobRef>, Failure> {
     let photos = photos.iter().map(Embedding::to_f16_bytes);
     photos
-        .map(|bytes| Ok(truth.log.put_blob(&bytes)?))
+        .map(|bytes| Ok(truth.log.put_sealed(key, &bytes)?))
         .collect()
 }
 

@@ -118,6 +118,8 @@ impl Watchlist {
                 | Body::SourceRunStarted(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureBegun(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_)
                 | Body::ExemplarsReembedded(_)

@@ -26,6 +26,11 @@ fn state_column(state: IdentityState) -> i32 {
 
 /// What records change.
 impl CatalogWriter {
+    /// Nothing is said of an identity any more.
+    pub(super) fn forget_marks(&mut self, identity: u64) {
+        self.note_marks(identity, Marks::default());
+    }
+
     pub(super) fn load_marks(&mut self) -> Result<(), CatalogError> {
         let text =
             "SELECT id, state = ?1, name <> '' FROM identities WHERE state = ?1 OR name <> ''";
@@ -76,7 +81,7 @@ impl CatalogWriter {
             ..self.marks(rename.identity_id)
         };
         self.note_marks(rename.identity_id, marks);
-        self.note_edit(record, 0, &[rename.identity_id])
+        self.note_edit(record, (0, 0), &[rename.identity_id])
     }
 
     pub(super) fn edited(&mut self, record: &Record, edited: &Edited) -> Result<(), CatalogError> {
@@ -111,7 +116,7 @@ impl CatalogWriter {
         named.sort_unstable();
         named.dedup();
         named.retain(|id| *id != 0);
-        self.note_edit(record, edited.undoes, &named)
+        self.note_edit(record, (edited.undoes, edited.key), &named)
     }
 
     fn change_profile(
@@ -127,7 +132,7 @@ impl CatalogWriter {
         self.db
             .prepare_cached(
                 "UPDATE identities SET name = ?2, name_key = ?3, external_id = ?4, state = ?5, \
-                 confirmed = ?6 WHERE id = ?1",
+                 confirmed = ?6, seal = max(seal, ?7) WHERE id = ?1",
             )?
             .execute(params![
                 sql(id),
@@ -135,7 +140,8 @@ impl CatalogWriter {
                 name_key(&after.name),
                 after.external_id,
                 state_column(after.state()),
-                after.confirmed
+                after.confirmed,
+                sql(change.key)
             ])?;
         self.db
             .prepare_cached("DELETE FROM metadata WHERE identity_id = ?1")?
@@ -200,11 +206,11 @@ impl CatalogWriter {
         Ok(())
     }
 
-    /// Notes the edit in the history of everybody whom it names, and that it takes another back.
+    /// Notes the edit in the history of everybody whom it names, that it takes another back, and the key of its reason.
     fn note_edit(
         &mut self,
         record: &Record,
-        undoes: u64,
+        (undoes, seal): (u64, u64),
         identities: &[u64],
     ) -> Result<(), CatalogError> {
         let sequence = sql(record.sequence);
@@ -217,8 +223,8 @@ impl CatalogWriter {
                 .execute([sql(*identity), sequence])?;
         }
         self.db
-            .prepare_cached("INSERT INTO edits VALUES (?1, ?2, NULL)")?
-            .execute([sequence, sql(undoes)])?;
+            .prepare_cached("INSERT INTO edits VALUES (?1, ?2, NULL, ?3)")?
+            .execute([sequence, sql(undoes), sql(seal)])?;
         // What is taken back may itself have taken something back, which is in effect again; and so on.
         let (mut by, mut edit, mut in_effect) = (sequence, sql(undoes), false);
         while edit != 0 {

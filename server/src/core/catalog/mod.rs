@@ -5,6 +5,7 @@
 mod alert_read;
 mod alerts;
 mod edits;
+mod erasures;
 mod facts;
 mod history;
 mod migration;
@@ -20,6 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use alert_read::{AlertQuery, AlertRow, AlertRuleRow};
 pub(crate) use alerts::{Confirm, Near, OpenAlert, RuleRow, Seen};
 pub(crate) use edits::name_key;
+pub(crate) use erasures::Doomed;
+pub use erasures::ErasurePlace;
 pub use facts::FactQuery;
 pub use history::{EditPlace, Recorded};
 pub use migration::{Lost, Pending, Progress};
@@ -30,7 +33,7 @@ pub(crate) use write::{
 };
 
 /// Raised whenever the tables change: an older catalog is made again.
-pub(crate) const SCHEMA_VERSION: i64 = 6;
+pub(crate) const SCHEMA_VERSION: i64 = 7;
 /// Idle read connections kept.
 const READERS_KEPT_MAX: usize = 16;
 
@@ -40,7 +43,7 @@ CREATE TABLE meta (
   log_id TEXT NOT NULL, epoch INTEGER NOT NULL, applied_sequence INTEGER NOT NULL,
   last_source_id INTEGER NOT NULL, last_track_id INTEGER NOT NULL,
   last_identity_id INTEGER NOT NULL, last_exemplar_id INTEGER NOT NULL,
-  last_fact_id INTEGER NOT NULL);
+  last_fact_id INTEGER NOT NULL, last_key INTEGER NOT NULL);
 CREATE TABLE sources (
   id INTEGER PRIMARY KEY, uri TEXT NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
   realtime INTEGER NOT NULL, state INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
@@ -55,14 +58,15 @@ CREATE TABLE identities (
   cover_exemplar_id INTEGER NOT NULL, cover_quality REAL NOT NULL,
   name_key TEXT NOT NULL DEFAULT '', external_id TEXT NOT NULL DEFAULT '',
   state INTEGER NOT NULL DEFAULT 1, confirmed INTEGER NOT NULL DEFAULT 0,
-  photo_count INTEGER NOT NULL DEFAULT 0);
+  photo_count INTEGER NOT NULL DEFAULT 0, seal INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX identities_name ON identities (name_key) WHERE name_key <> '';
 CREATE INDEX identities_external ON identities (external_id) WHERE external_id <> '';
 CREATE TABLE metadata (
   identity_id INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
   PRIMARY KEY (identity_id, key)) WITHOUT ROWID;
 CREATE TABLE edits (
-  sequence INTEGER PRIMARY KEY, undoes INTEGER NOT NULL, undone_by INTEGER);
+  sequence INTEGER PRIMARY KEY, undoes INTEGER NOT NULL, undone_by INTEGER,
+  seal INTEGER NOT NULL);
 CREATE TABLE edit_identities (
   identity_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
   PRIMARY KEY (identity_id, sequence)) WITHOUT ROWID;
@@ -91,11 +95,18 @@ CREATE TABLE tracks (
   end_us INTEGER NOT NULL, start_frame INTEGER NOT NULL, end_frame INTEGER NOT NULL,
   wall_start_us INTEGER NOT NULL, identity_id INTEGER NOT NULL, best_exemplar_id INTEGER NOT NULL,
   exemplar_count INTEGER NOT NULL, joined REAL NOT NULL, attributes BLOB,
-  decided_sequence INTEGER NOT NULL, face_count INTEGER NOT NULL);
+  decided_sequence INTEGER NOT NULL, face_count INTEGER NOT NULL, seal INTEGER NOT NULL);
 CREATE UNIQUE INDEX tracks_key ON tracks (source_id, run, key);
 CREATE INDEX tracks_identity ON tracks (identity_id, wall_start_us, start_us, id);
 CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);
 CREATE INDEX tracks_source ON tracks (source_id, start_us);
+CREATE TABLE erased_tracks (
+  track_id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL,
+  key INTEGER NOT NULL);
+CREATE INDEX erased_tracks_key ON erased_tracks (source_id, run, key);
+CREATE TABLE erasures (
+  sequence INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, ended_sequence INTEGER);
+CREATE INDEX erasures_pending ON erasures (sequence) WHERE ended_sequence IS NULL;
 CREATE TABLE decisions (
   track_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
   PRIMARY KEY (track_id, sequence)) WITHOUT ROWID;

@@ -1,5 +1,6 @@
 //! The writer's connection: applies records, and answers what the writer must know to decide.
 
+use super::erasures::last_key;
 use super::{CatalogError, Progress, SCHEMA, SCHEMA_VERSION, sql, unsql};
 use crate::core::attributes;
 use crate::core::contracts::Contracts;
@@ -33,6 +34,8 @@ pub(crate) struct TrackRow {
     pub(crate) attributes: Vec<Attribute>,
     /// Faces seen on it, kept or not.
     pub(crate) faces: u32,
+    /// Its key; 0: it was recorded before there were any.
+    pub(crate) seal: u64,
 }
 
 /// A source as the writer needs it.
@@ -73,6 +76,7 @@ pub(crate) enum RequestKind {
     CancelMigration,
     RollBackMigration,
     FinishMigration,
+    Erase,
 }
 
 impl RequestKind {
@@ -80,6 +84,7 @@ impl RequestKind {
         match body {
             Some(Body::SourceAdded(_)) => Some(Self::AddSource),
             Some(Body::IdentityRenamed(_)) => Some(Self::Edit(EditKind::Update)),
+            Some(Body::ErasureBegun(_)) => Some(Self::Erase),
             Some(Body::Edited(edited)) => Some(Self::Edit(edited.kind())),
             Some(Body::AlertRuleChanged(change)) => Some(match (&change.before, &change.after) {
                 (None, _) => Self::CreateAlertRule,
@@ -108,6 +113,7 @@ impl RequestKind {
                 | Body::SourceRunStarted(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_),
             ) => None,
         }
@@ -125,6 +131,7 @@ impl RequestKind {
             Self::CancelMigration => 102,
             Self::RollBackMigration => 103,
             Self::FinishMigration => 104,
+            Self::Erase => 105,
         }
     }
 }
@@ -147,6 +154,8 @@ pub(crate) struct LastIds {
     pub(crate) identity: u64,
     pub(crate) exemplar: u64,
     pub(crate) fact: u64,
+    /// The highest that any record has named.
+    pub(crate) key: u64,
 }
 
 /// Where a track is.
@@ -203,7 +212,7 @@ impl CatalogWriter {
             "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
         ))?;
         db.execute(
-            "INSERT INTO meta VALUES (1, ?1, ?2, 0, 0, 0, 0, 0, 0)",
+            "INSERT INTO meta VALUES (1, ?1, ?2, 0, 0, 0, 0, 0, 0, 0)",
             params![log_id, sql(epoch)],
         )?;
         db.execute_batch("COMMIT")?;
@@ -277,7 +286,7 @@ impl CatalogWriter {
         self.db
             .prepare_cached(
                 "UPDATE meta SET applied_sequence = ?1, last_source_id = ?2, last_track_id = ?3, \
-                 last_identity_id = ?4, last_exemplar_id = ?5, last_fact_id = ?6",
+                 last_identity_id = ?4, last_exemplar_id = ?5, last_fact_id = ?6, last_key = ?7",
             )?
             .execute(params![
                 sql(sequence),
@@ -285,7 +294,8 @@ impl CatalogWriter {
                 sql(ids.track),
                 sql(ids.identity),
                 sql(ids.exemplar),
-                sql(ids.fact)
+                sql(ids.fact),
+                sql(ids.key)
             ])?;
         self.db.execute_batch("COMMIT")?;
         self.open = false;
@@ -298,8 +308,8 @@ impl CatalogWriter {
 
     fn load_ids(&mut self) -> Result<(), CatalogError> {
         self.ids = self.db.query_row(
-            "SELECT last_source_id, last_track_id, last_identity_id, last_exemplar_id, last_fact_id \
-             FROM meta",
+            "SELECT last_source_id, last_track_id, last_identity_id, last_exemplar_id, last_fact_id, \
+             last_key FROM meta",
             [],
             |row| {
                 Ok(LastIds {
@@ -308,6 +318,7 @@ impl CatalogWriter {
                     identity: unsql(row.get(2)?),
                     exemplar: unsql(row.get(3)?),
                     fact: unsql(row.get(4)?),
+                    key: unsql(row.get(5)?),
                 })
             },
         )?;
@@ -340,7 +351,10 @@ impl CatalogWriter {
             Some(Body::AlertRaised(raised)) => self.alert_raised(record, raised)?,
             Some(Body::AlertDelivered(delivered)) => self.alert_delivered(delivered)?,
             Some(Body::ReviewProposed(proposed)) => self.review_proposed(record, proposed)?,
+            Some(Body::ErasureBegun(begun)) => self.erasure_begun(record, begun)?,
+            Some(Body::ErasureEnded(ended)) => self.erasure_ended(record, ended)?,
         }
+        self.ids.key = self.ids.key.max(last_key(record));
         let kind = RequestKind::of(record.body.as_ref());
         if let Some(kind) = kind.filter(|_| !record.request_id.is_empty()) {
             let result = match &record.body {
@@ -507,11 +521,11 @@ impl CatalogWriter {
         self.db
             .prepare_cached(
                 "INSERT INTO tracks VALUES \
-                 (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,ifnull(?17,0),?18) \
+                 (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,ifnull(?17,0),?18,?19) \
                  ON CONFLICT (id) DO UPDATE SET revision = ?5, closed = ?6, end_us = ?8, \
                  end_frame = ?10, identity_id = ?12, best_exemplar_id = ?13, exemplar_count = ?14, \
                  joined = ?15, attributes = ?16, decided_sequence = ifnull(?17, decided_sequence), \
-                 face_count = face_count + ?18",
+                 face_count = face_count + ?18, seal = max(seal, ?19)",
             )?
             .execute(params![
                 sql(track.track_id),
@@ -531,7 +545,8 @@ impl CatalogWriter {
                 track.joined_similarity,
                 attributes::to_column(&track.attributes),
                 decided.map(sql),
-                i64::try_from(track.boxes.len()).unwrap_or(i64::MAX)
+                i64::try_from(track.boxes.len()).unwrap_or(i64::MAX),
+                sql(track.key)
             ])?;
         Ok(())
     }
@@ -835,7 +850,7 @@ impl CatalogWriter {
 }
 
 const TRACK: &str = "SELECT id, revision, closed, start_us, end_us, start_frame, end_frame, \
-    wall_start_us, identity_id, best_exemplar_id, exemplar_count, joined, key, attributes, face_count \
+    wall_start_us, identity_id, best_exemplar_id, exemplar_count, joined, key, attributes, face_count, seal \
     FROM tracks";
 
 fn track_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TrackRow> {
@@ -855,6 +870,7 @@ fn track_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TrackRow> {
         key: unsql(row.get(12)?),
         attributes: attributes::from_column(row.get(13)?),
         faces: row.get(14)?,
+        seal: unsql(row.get(15)?),
     })
 }
 
@@ -875,6 +891,9 @@ fn connect(path: &Path) -> Result<Connection, CatalogError> {
     let db = Connection::open(path)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
     db.set_prepared_statement_cache_capacity(64);
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+    // What is deleted is overwritten: the catalog holds names.
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;",
+    )?;
     Ok(db)
 }

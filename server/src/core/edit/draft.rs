@@ -39,6 +39,7 @@ impl<'a> Draft<'a> {
             created: true,
             before: None,
             after: Some(after),
+            ..ProfileChange::default()
         });
         identity_id
     }

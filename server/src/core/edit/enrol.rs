@@ -222,6 +222,10 @@ pub(super) fn store(
     let mut embeddings = Vec::new();
     for track in &mut planned.enrolled {
         let photo = photos.get(&track.track_key);
+        if track.key == 0 && photo.is_some() {
+            track.key = truth.log.new_key().map_err(Failure::Log)?;
+        }
+        let key = track.key;
         for exemplar in &mut track.exemplars {
             let bytes = match (&exemplar.embedding, photo) {
                 (Some(reference), _) => truth.log.reader().blob(reference).map_err(|error| {
@@ -230,7 +234,8 @@ pub(super) fn store(
                     WriteError::Embedding { what }
                 })?,
                 (None, Some(photo)) => {
-                    let mut blob = |bytes: &[u8]| truth.log.put_blob(bytes).map_err(Failure::Log);
+                    let mut blob =
+                        |bytes: &[u8]| truth.log.put_sealed(key, bytes).map_err(Failure::Log);
                     exemplar.embedding = Some(blob(&photo.embedding)?);
                     exemplar.crop = Some(blob(&photo.crop)?);
                     exemplar.loose_crop = Some(blob(&photo.loose_crop)?);

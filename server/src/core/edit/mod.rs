@@ -11,7 +11,7 @@ mod shown;
 mod undo;
 
 use super::apply::Truth;
-use super::catalog::RequestKind;
+use super::catalog::{CatalogWriter, RequestKind};
 use super::command::WriteError;
 use super::writer::{Refusal, record, repeated};
 use rollcall_log::record::{Body, EditKind, Edited};
@@ -285,6 +285,15 @@ pub(super) fn carry_out(truth: &mut Truth, edit: Edit) -> Result<u64, Refusal> {
     let embeddings = enrol::store(truth, &mut planned, &photos)?;
     let body = Body::Edited(planned);
     Ok(truth.write(record(&edit.author, &edit.request_id, body), embeddings)?)
+}
+
+/// Whom an id resolves to, if that is somebody who can be edited and, where one is given, has the etag still.
+pub(crate) fn editable_identity(
+    catalog: &CatalogWriter,
+    id: u64,
+    etag: Option<String>,
+) -> Result<u64, Refusal> {
+    plan::editable(catalog, id, etag).map(|(id, _)| id)
 }
 
 fn planned(truth: &Truth, change: Change) -> Result<Edited, Refusal> {

@@ -21,6 +21,7 @@ pub(super) fn create(
             created: true,
             before: None,
             after: Some(updated(&blank(), update)?),
+            ..ProfileChange::default()
         }],
         ..Edited::default()
     };
@@ -135,6 +136,7 @@ pub(super) fn changed(identity_id: u64, before: Profile, after: Profile) -> Prof
         created: false,
         before: Some(before),
         after: Some(after),
+        ..ProfileChange::default()
     }
 }
 

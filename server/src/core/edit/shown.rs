@@ -156,6 +156,8 @@ pub(crate) fn edit(record: &Record, undone_by: Option<u64>) -> Option<pb::Edit> 
         | Body::AlertRuleChanged(_)
         | Body::AlertRaised(_)
         | Body::AlertDelivered(_)
+        | Body::ErasureBegun(_)
+        | Body::ErasureEnded(_)
         | Body::ReviewProposed(_)
         | Body::MigrationStarted(_)
         | Body::ExemplarsReembedded(_)

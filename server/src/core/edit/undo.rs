@@ -415,6 +415,8 @@ fn as_edited(truth: &Truth, sequence: u64) -> Result<Option<Edited>, Failure> {
             | Body::AlertRuleChanged(_)
             | Body::AlertRaised(_)
             | Body::AlertDelivered(_)
+            | Body::ErasureBegun(_)
+            | Body::ErasureEnded(_)
             | Body::ReviewProposed(_)
             | Body::MigrationStarted(_)
             | Body::ExemplarsReembedded(_)

@@ -390,7 +390,7 @@ async fn what_was_erased_is_not_in_the_tree_of_hri_from_the_next_start_on() {
     drop(core);
     let storage = Arc::new(FileStorage::open(folder.path().join("log")).unwrap());
     let (mut log, _) = Log::open(storage, LogOptions::default()).unwrap();
-    log.erase_blob(&first).unwrap();
+    log.erase_blobs(std::slice::from_ref(&first)).unwrap();
     drop(log);
     let core = open(folder.path(), Assigner::Hri);
     let mut stage = Stage {

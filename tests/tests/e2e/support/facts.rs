@@ -189,6 +189,8 @@ fn tracks(records: &[Record], reader: &LogReader) -> BTreeMap<(u64, u64), Track>
                 | Body::AlertRuleChanged(_)
                 | Body::AlertRaised(_)
                 | Body::AlertDelivered(_)
+                | Body::ErasureBegun(_)
+                | Body::ErasureEnded(_)
                 | Body::ReviewProposed(_)
                 | Body::MigrationStarted(_)
                 | Body::ExemplarsReembedded(_)

@@ -61,7 +61,9 @@ impl Undoing<'_> {
         for photo in back {
             let id = owner(&photo);
             refuse_erased(id, &catalog.profile(id)?.unwrap_or_default())?;
-            let way = if let Some(into) = catalog.absorber(id)? {
+            let way = if catalog.is_erased_track(photo.track_id)? {
+                Some(format!("photo {} was erased", photo.track_id))
+            } else if let Some(into) = catalog.absorber(id)? {
                 Some(part_of(id, into))
             } else if let Some((again, _)) = catalog.photo(photo.track_key)? {
                 Some(format!(

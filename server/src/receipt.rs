@@ -1,0 +1,135 @@
+//! An erasure's receipt: what it comes to, so that two people can tell that they speak of the same; and whether it is
+//! true.
+
+use crate::check::{CheckError, OpenedLog, open_core};
+use crate::core::{Core, OpenError, TracesError, scope_name, traces};
+use prost::Message as _;
+use rollcall_index::TrackId;
+use rollcall_log::record::{Body, ErasureBegun, Record};
+use rollcall_log::{BlobError, LogId, LogReader};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// SHA-256 over the log's id and the records that began and ended an erasure, in 64 hex digits.
+pub(crate) fn receipt(log: &LogId, begun: &Record, ended: &Record) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"rollcall erasure 1");
+    hash.update(log.to_string());
+    for record in [begun, ended] {
+        let bytes = record.encode_to_vec();
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What `rollcalld erase verify` finds of one erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The record that began it.
+    pub erasure: u64,
+    /// `identity`, `tracks`, `source` or `retention`.
+    pub scope: &'static str,
+    /// Sightings and photos that it names.
+    pub tracks: usize,
+    /// Keys that it was to destroy.
+    pub keys: usize,
+    /// As the server gives it; `None` while the erasure is not through.
+    pub receipt: Option<String>,
+    /// What is still there; empty: nothing.
+    pub left: Vec<String>,
+}
+
+/// Looks for what was erased from a data folder whose server does not run: keys, payloads, rows of the catalog, faces
+/// of the index. Reads the log from the first record about what an erasure names, for each.
+///
+/// # Errors
+/// [`CheckError`]: the folder cannot be read, or is in use.
+pub fn verify_erasures(data: &Path) -> Result<Vec<Verified>, CheckError> {
+    let opened = OpenedLog::of(data)?;
+    let log = opened.log.reader();
+    let mut begun: BTreeMap<u64, (Record, Option<Record>)> = BTreeMap::new();
+    for record in log.read_after(0) {
+        let record = record?;
+        match &record.body {
+            Some(Body::ErasureBegun(_)) => {
+                begun.insert(record.sequence, (record, None));
+            }
+            Some(Body::ErasureEnded(ended)) => {
+                if let Some(entry) = begun.get_mut(&ended.erasure) {
+                    entry.1 = Some(record);
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+    let mut all = Vec::with_capacity(begun.len());
+    for (begun, ended) in begun.values() {
+        all.push(in_log(&log, begun, ended.as_ref())?);
+    }
+    // The core opens the log again.
+    drop((log, opened.log));
+    let core = open_core(data, opened.contract)?;
+    for ((begun, _), verified) in begun.values().zip(&mut all) {
+        if let Some(Body::ErasureBegun(what)) = &begun.body {
+            verified.left.extend(in_views(&core, what)?);
+        }
+    }
+    Ok(all)
+}
+
+fn in_log(log: &LogReader, begun: &Record, ended: Option<&Record>) -> Result<Verified, CheckError> {
+    let none = ErasureBegun::default();
+    let what = match &begun.body {
+        Some(Body::ErasureBegun(what)) => what,
+        Some(_) | None => &none,
+    };
+    let mut left = Vec::new();
+    for key in &what.keys {
+        match log.is_destroyed(*key) {
+            Ok(true) | Err(BlobError::Missing { .. }) => {}
+            Ok(false) => left.push(format!("key {key} can still be read")),
+            Err(error) => left.push(format!("key {key}: {error}")),
+        }
+    }
+    let found = traces(log, begun.sequence).map_err(|error| match error {
+        TracesError::Read(error) => CheckError::Read(error),
+        TracesError::NotFound(_) => CheckError::NoContract,
+    })?;
+    for blob in found.blobs.iter().filter(|blob| log.blob(blob).is_ok()) {
+        let (segment, offset) = (blob.segment, blob.offset);
+        left.push(format!(
+            "blob segment {segment}, byte {offset} can still be read"
+        ));
+    }
+    Ok(Verified {
+        erasure: begun.sequence,
+        scope: scope_name(what.scope()),
+        tracks: what.track_ids.len(),
+        keys: what.keys.len(),
+        receipt: ended.map(|ended| receipt(&log.id(), begun, ended)),
+        left,
+    })
+}
+
+fn in_views(core: &Core, what: &ErasureBegun) -> Result<Vec<String>, CheckError> {
+    let mut left = Vec::new();
+    let index = core.view();
+    for track in &what.track_ids {
+        if index
+            .index
+            .track_faces(TrackId::new(*track))
+            .next()
+            .is_some()
+        {
+            left.push(format!("faces of track {track} are in the index"));
+        }
+    }
+    let rows = core.catalog().left_of(what).map_err(OpenError::from)?;
+    if rows > 0 {
+        left.push(format!("{rows} rows are in the catalog"));
+    }
+    Ok(left)
+}
