@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Reason,
     Profile,
     RuleName,
+    Alert,
+    Face,
 }
 
 impl Kind {
@@ -27,6 +29,8 @@ impl Kind {
             Self::Reason => b"rollcall reason",
             Self::Profile => b"rollcall profile",
             Self::RuleName => b"rollcall rule name",
+            Self::Alert => b"rollcall alert",
+            Self::Face => b"rollcall face",
         }
     }
 }
@@ -52,8 +56,7 @@ pub(crate) fn seal(key: &KeyBytes, kind: Kind, message: &[u8]) -> io::Result<Vec
     let mut sealed = Vec::with_capacity(message.len() + OVERHEAD_BYTES);
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(message);
-    let (head, body) = sealed.split_at_mut(NONCE_LEN);
-    debug_assert_eq!(head, nonce);
+    let (_, body) = sealed.split_at_mut(NONCE_LEN);
     let nonce = Nonce::assume_unique_for_key(nonce);
     let tag = cipher(key)
         .seal_in_place_separate_tag(nonce, Aad::from(kind.label()), body)

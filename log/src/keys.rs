@@ -1,5 +1,5 @@
 //! The keys: made ahead of their use, so that using one costs no sync; destroyed one by one.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use crate::cipher;
@@ -123,6 +123,11 @@ impl KeyWriter {
         })
     }
 
+    /// Keys that were ever made.
+    pub(crate) fn made(&self) -> u64 {
+        self.made
+    }
+
     /// A key that was never used.
     pub(crate) fn next(&mut self, shared: &Shared) -> Result<u64, Trouble> {
         if self.fresh.is_empty() {
@@ -218,7 +223,8 @@ impl KeyWriter {
         for number in numbers {
             self.remembered.remove(number);
         }
-        self.fresh.retain(|(number, _)| !numbers.contains(number));
+        let gone: HashSet<u64> = numbers.iter().copied().collect();
+        self.fresh.retain(|(number, _)| !gone.contains(number));
         Ok(())
     }
 

@@ -259,9 +259,19 @@ impl Log {
     /// names: what others may have sealed was lost with an unfinished commit.
     ///
     /// # Errors
-    /// As [`Log::destroy_keys`].
+    /// As [`Log::destroy_keys`]; [`AppendError::Key`] if there are not as many keys: some of the folder are missing, and
+    /// would be given out twice.
     pub fn destroy_unused_keys(&mut self, last: u64) -> Result<(), AppendError> {
         self.check_health()?;
+        let made = self.keys.made();
+        if last > made {
+            let folder = self.shared.storage.locate(segment::KEYS);
+            let durable = self.durable_sequence();
+            let what = format!(
+                "records name keys up to {last}, {folder} ends with {made}: restore it from the backup of the keys"
+            );
+            return Err(AppendError::Key { what, durable });
+        }
         let destroyed = self.keys.destroy_above(&self.shared, last);
         destroyed.map_err(|trouble| self.verdict(trouble))
     }

@@ -120,7 +120,7 @@ impl LogReader {
             .map_err(|Forged| target.corrupt(&self.shared, "it was sealed with another key"))
     }
 
-    /// Returns whether a blob's payload was overwritten by an erasure.
+    /// Returns whether a blob's payload was overwritten by an erasure: it is marked as erased, and nothing of it is left.
     ///
     /// # Errors
     /// Those of [`Self::blob`] but [`BlobError::Erased`].
@@ -128,7 +128,14 @@ impl LogReader {
         let target = Target::new(reference)?;
         let segment = target.open(&self.shared, Access::Read)?;
         let header = target.read_header(&self.shared, &segment)?;
-        Ok(header.state == BlobState::Erased)
+        if header.state != BlobState::Erased {
+            return Ok(false);
+        }
+        let mut payload = vec![0; header.length];
+        let at = target.offset + blob::BLOB_HEADER_BYTES as u64;
+        let read = segment.file.read_at(at, &mut payload);
+        let read = read.map_err(|source| target.io(&self.shared, source))?;
+        Ok(read == header.length && payload.iter().all(|byte| *byte == 0))
     }
 
     /// Returns whether nothing is left of a key.

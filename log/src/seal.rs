@@ -10,7 +10,8 @@ use crate::cipher::{self, Forged, Kind};
 use crate::format::key::KeyBytes;
 use crate::keys::KeyError;
 use crate::record::{
-    AlertRaised, AlertRule, Body, Decision, Edited, Profile, Record, TrackObserved,
+    AlertRaised, AlertRule, AlertRuleChanged, Body, Decision, Edited, Profile, Record, Reembedded,
+    TrackObserved,
 };
 
 /// Why a record cannot be sealed or opened.
@@ -41,12 +42,12 @@ pub(crate) fn seal(record: &mut Record, keys: &mut dyn Keys) -> Result<(), SealE
     match &mut record.body {
         Some(Body::TrackObserved(track)) => seal_track(track, keys),
         Some(Body::Edited(edited)) => seal_edited(edited, keys),
-        Some(Body::AlertRuleChanged(change)) => {
-            let rules = [&mut change.before, &mut change.after];
-            let mut rules = rules.into_iter().flatten();
-            rules.try_for_each(|rule| seal_rule(rule, keys))
-        }
+        Some(Body::AlertRuleChanged(change)) => seal_change(change, keys),
         Some(Body::AlertRaised(raised)) => seal_raised(raised, keys),
+        Some(Body::ExemplarsReembedded(batch)) => {
+            let mut exemplars = batch.exemplars.iter_mut();
+            exemplars.try_for_each(|exemplar| seal_reembedded(exemplar, keys))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -56,21 +57,11 @@ pub(crate) fn unseal(record: &mut Record, keys: &mut dyn Keys) -> Result<(), Sea
     match &mut record.body {
         Some(Body::TrackObserved(track)) => open_track(track, keys),
         Some(Body::Edited(edited)) => open_edited(edited, keys),
-        Some(Body::AlertRuleChanged(change)) => {
-            let rules = [&mut change.before, &mut change.after];
-            let mut rules = rules.into_iter().flatten();
-            rules.try_for_each(|rule| {
-                if let Some(name) = open(rule.key, &mut rule.sealed, Kind::RuleName, keys)? {
-                    rule.name = text(name, "a rule's name")?;
-                }
-                Ok(())
-            })
-        }
-        Some(Body::AlertRaised(raised)) => {
-            if let Some(name) = open(raised.key, &mut raised.sealed, Kind::RuleName, keys)? {
-                raised.rule_name = text(name, "a rule's name")?;
-            }
-            Ok(())
+        Some(Body::AlertRuleChanged(change)) => open_change(change, keys),
+        Some(Body::AlertRaised(raised)) => open_raised(raised, keys),
+        Some(Body::ExemplarsReembedded(batch)) => {
+            let mut exemplars = batch.exemplars.iter_mut();
+            exemplars.try_for_each(|exemplar| open_reembedded(exemplar, keys))
         }
         Some(_) | None => Ok(()),
     }
@@ -84,7 +75,11 @@ fn seal_track(track: &mut TrackObserved, keys: &mut dyn Keys) -> Result<(), Seal
     let clear = TrackObserved {
         track_id: track.track_id,
         source_id: track.source_id,
-        track_key: track.track_key,
+        // Of a photo it is a digest of it.
+        track_key: match track.source_id {
+            0 => track.track_id,
+            _ => track.track_key,
+        },
         revision: track.revision,
         closed: track.closed,
         decision: decided.map(|decision| Decision {
@@ -184,6 +179,39 @@ fn open_profile(
     Ok(true)
 }
 
+fn rule_key(change: &AlertRuleChanged) -> u64 {
+    let rules = [&change.after, &change.before].into_iter().flatten();
+    rules
+        .map(|rule| rule.key)
+        .find(|key| *key != 0)
+        .unwrap_or(0)
+}
+
+fn seal_change(change: &mut AlertRuleChanged, keys: &mut dyn Keys) -> Result<(), SealError> {
+    let key = rule_key(change);
+    if key != 0 && !change.reason.is_empty() {
+        change.sealed = sealed(key, Kind::Reason, change.reason.as_bytes(), keys)?;
+        change.reason.clear();
+    }
+    let rules = [&mut change.before, &mut change.after];
+    let mut rules = rules.into_iter().flatten();
+    rules.try_for_each(|rule| seal_rule(rule, keys))
+}
+
+fn open_change(change: &mut AlertRuleChanged, keys: &mut dyn Keys) -> Result<(), SealError> {
+    if let Some(reason) = open(rule_key(change), &mut change.sealed, Kind::Reason, keys)? {
+        change.reason = text(reason, "a reason")?;
+    }
+    let rules = [&mut change.before, &mut change.after];
+    let mut rules = rules.into_iter().flatten();
+    rules.try_for_each(|rule| {
+        if let Some(name) = open(rule.key, &mut rule.sealed, Kind::RuleName, keys)? {
+            rule.name = text(name, "a rule's name")?;
+        }
+        Ok(())
+    })
+}
+
 fn seal_rule(rule: &mut AlertRule, keys: &mut dyn Keys) -> Result<(), SealError> {
     if rule.key != 0 {
         rule.sealed = sealed(rule.key, Kind::RuleName, rule.name.as_bytes(), keys)?;
@@ -201,6 +229,65 @@ fn seal_raised(raised: &mut AlertRaised, keys: &mut dyn Keys) -> Result<(), Seal
             keys,
         )?;
         raised.rule_name.clear();
+    }
+    if raised.track_key != 0 {
+        let sighting = AlertRaised {
+            source_id: std::mem::take(&mut raised.source_id),
+            at_us: std::mem::take(&mut raised.at_us),
+            position_us: std::mem::take(&mut raised.position_us),
+            similarity: std::mem::take(&mut raised.similarity),
+            best_exemplar_id: std::mem::take(&mut raised.best_exemplar_id),
+            ..AlertRaised::default()
+        };
+        let message = sighting.encode_to_vec();
+        raised.sealed_sighting = sealed(raised.track_key, Kind::Alert, &message, keys)?;
+    }
+    Ok(())
+}
+
+fn open_raised(raised: &mut AlertRaised, keys: &mut dyn Keys) -> Result<(), SealError> {
+    if let Some(name) = open(raised.key, &mut raised.sealed, Kind::RuleName, keys)? {
+        raised.rule_name = text(name, "a rule's name")?;
+    }
+    let is_sealed = !raised.sealed_sighting.is_empty();
+    let opened = open(
+        raised.track_key,
+        &mut raised.sealed_sighting,
+        Kind::Alert,
+        keys,
+    )?;
+    let Some(message) = opened else {
+        raised.erased = is_sealed;
+        return Ok(());
+    };
+    let sighting = AlertRaised::decode(message.as_slice());
+    let sighting = sighting.map_err(|_| SealError::Forged { what: "an alert" })?;
+    raised.source_id = sighting.source_id;
+    raised.at_us = sighting.at_us;
+    raised.position_us = sighting.position_us;
+    raised.similarity = sighting.similarity;
+    raised.best_exemplar_id = sighting.best_exemplar_id;
+    Ok(())
+}
+
+fn seal_reembedded(exemplar: &mut Reembedded, keys: &mut dyn Keys) -> Result<(), SealError> {
+    if exemplar.key != 0 {
+        let face = Reembedded {
+            seen_us: std::mem::take(&mut exemplar.seen_us),
+            quality: std::mem::take(&mut exemplar.quality),
+            ..Reembedded::default()
+        };
+        exemplar.sealed = sealed(exemplar.key, Kind::Face, &face.encode_to_vec(), keys)?;
+    }
+    Ok(())
+}
+
+fn open_reembedded(exemplar: &mut Reembedded, keys: &mut dyn Keys) -> Result<(), SealError> {
+    let opened = open(exemplar.key, &mut exemplar.sealed, Kind::Face, keys)?;
+    if let Some(message) = opened {
+        let face = Reembedded::decode(message.as_slice());
+        let face = face.map_err(|_| SealError::Forged { what: "a face" })?;
+        (exemplar.seen_us, exemplar.quality) = (face.seen_us, face.quality);
     }
     Ok(())
 }

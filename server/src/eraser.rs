@@ -12,8 +12,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// After a failure an erasure is tried again so much later.
+/// After a failure an erasure is tried again so much later; twice as much after each further one, up to the longest.
 const RETRY: Duration = Duration::from_secs(10);
+const RETRY_LONGEST: Duration = Duration::from_secs(600);
+/// So often it is looked whether something was begun that nobody has told of.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Says that something is to be erased, and counts.
 #[derive(Debug)]
@@ -38,6 +41,7 @@ impl Eraser {
             ErasureScope::Tracks,
             ErasureScope::Source,
             ErasureScope::Retention,
+            ErasureScope::Rule,
         ] {
             let _ = done.with_label_values(&[crate::core::scope_name(scope)]);
         }
@@ -80,6 +84,17 @@ pub(crate) async fn run(edge: Arc<Edge>) {
         .iter()
         .any(|rule| rule.unknown_s.or(rule.named_s).is_some());
     let mut look_at = Instant::now();
+    let mut retry = RETRY / 2;
+    let restored = Erasure {
+        what: What::KeysGone,
+        author: SYSTEM.to_owned(),
+        reason: "erased after this copy of the log was made".to_owned(),
+        request_id: String::new(),
+    };
+    match edge.core.erase(restored).await {
+        Ok(_) | Err(WriteError::NothingToErase) => {}
+        Err(error) => tracing::error!(%error, "what was erased since cannot be erased again"),
+    }
     while !edge.shutdown.is_set() {
         if limited && Instant::now() >= look_at {
             look_at = match retain(&edge.core, &rules).await {
@@ -93,27 +108,23 @@ pub(crate) async fn run(edge: Arc<Edge>) {
             };
         }
         let through = go_through(&edge).await;
-        let mut wait = if limited {
-            look_at.saturating_duration_since(Instant::now())
+        let mut wait = LOOK;
+        if limited {
+            wait = wait.min(look_at.saturating_duration_since(Instant::now()));
+        }
+        retry = if through {
+            RETRY
         } else {
-            Duration::MAX
+            (retry * 2).min(RETRY_LONGEST)
         };
         if !through {
-            wait = wait.min(RETRY);
+            wait = wait.min(retry);
         }
         tokio::select! {
             () = edge.eraser.begun.notified() => {}
-            () = sleep(wait) => {}
+            () = tokio::time::sleep(wait) => {}
             () = edge.shutdown.wait() => {}
         }
-    }
-}
-
-async fn sleep(wait: Duration) {
-    if wait == Duration::MAX {
-        std::future::pending().await
-    } else {
-        tokio::time::sleep(wait).await;
     }
 }
 

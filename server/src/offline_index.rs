@@ -2,8 +2,8 @@
 
 use crate::check::{CheckError, OpenedLog};
 use crate::core::{
-    FACES_AT_ONCE, Marks, OpenError, Side, Survivor, Survivors, contracts_of, fill_index, made_for,
-    survivors,
+    FACES_AT_ONCE, Marks, NEW_FOLDER, OpenError, Side, Survivor, Survivors, contracts_of,
+    fill_index, made_for, survivors,
 };
 use rayon::prelude::*;
 use rollcall_index::{
@@ -13,8 +13,6 @@ use rollcall_log::LogReader;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// Where an index is built before it takes the other's place.
-const NEW_FOLDER: &str = "index.new";
 /// The least cosine of an index's face, of 8 bits a value, to its embedding in the log.
 const SAME_FACE: f32 = 0.999;
 /// What to do about an index, whatever is wrong with it.

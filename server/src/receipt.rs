@@ -42,8 +42,9 @@ pub struct Verified {
     pub left: Vec<String>,
 }
 
-/// Looks for what was erased from a data folder whose server does not run: keys, payloads, rows of the catalog, faces
-/// of the index. Reads the log from the first record about what an erasure names, for each.
+/// Looks for what was erased from a data folder whose server does not run: keys, rows of the catalog, faces of the
+/// index; and payloads, where a key is there or there were none yet (without its key a payload cannot be told from
+/// others any more).
 ///
 /// # Errors
 /// [`CheckError`]: the folder cannot be read, or is in use.
@@ -89,29 +90,46 @@ fn in_log(log: &LogReader, begun: &Record, ended: Option<&Record>) -> Result<Ver
     let mut left = Vec::new();
     for key in &what.keys {
         match log.is_destroyed(*key) {
-            Ok(true) | Err(BlobError::Missing { .. }) => {}
+            Ok(true) => {}
             Ok(false) => left.push(format!("key {key} can still be read")),
             Err(error) => left.push(format!("key {key}: {error}")),
         }
+    }
+    // Payloads whose keys are gone cannot be found any more, nor read; others are from before there were keys.
+    if left.is_empty() && what.keys.len() >= what.track_ids.len() {
+        return Ok(verified(log, (begun, ended), what, left));
     }
     let found = traces(log, begun.sequence).map_err(|error| match error {
         TracesError::Read(error) => CheckError::Read(error),
         TracesError::NotFound(_) => CheckError::NoContract,
     })?;
-    for blob in found.blobs.iter().filter(|blob| log.blob(blob).is_ok()) {
+    for blob in &found.blobs {
         let (segment, offset) = (blob.segment, blob.offset);
-        left.push(format!(
-            "blob segment {segment}, byte {offset} can still be read"
-        ));
+        match log.is_overwritten(blob) {
+            Ok(true) | Err(BlobError::Missing { .. }) => {}
+            Ok(false) => left.push(format!(
+                "blob segment {segment}, byte {offset} is still there"
+            )),
+            Err(error) => left.push(error.to_string()),
+        }
     }
-    Ok(Verified {
+    Ok(verified(log, (begun, ended), what, left))
+}
+
+fn verified(
+    log: &LogReader,
+    (begun, ended): (&Record, Option<&Record>),
+    what: &ErasureBegun,
+    left: Vec<String>,
+) -> Verified {
+    Verified {
         erasure: begun.sequence,
         scope: scope_name(what.scope()),
         tracks: what.track_ids.len(),
         keys: what.keys.len(),
         receipt: ended.map(|ended| receipt(&log.id(), begun, ended)),
         left,
-    })
+    }
 }
 
 fn in_views(core: &Core, what: &ErasureBegun) -> Result<Vec<String>, CheckError> {

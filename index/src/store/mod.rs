@@ -378,6 +378,10 @@ impl Store {
                 source,
             };
             let mut file = self.disk.create(&path).map_err(io)?;
+            let unfinished = Unfinished {
+                disk: &*self.disk,
+                path: &path,
+            };
             for page in all().filter(|page| !stays(page)) {
                 let page: &[u8] = bytemuck::cast_slice(page.words());
                 places.push((bytes, crc32c::crc32c(page)));
@@ -388,6 +392,7 @@ impl Store {
             }
             file.sync().map_err(io)?;
             self.disk.sync_folder(&self.folder).map_err(io)?;
+            std::mem::forget(unfinished);
             segment = Some(Arc::new(
                 Segment::open(number, &path, &self.damage).map_err(io)?,
             ));
@@ -493,7 +498,6 @@ impl Store {
         self.disk.sync_folder(&self.folder).map_err(io)
     }
 
-    /// Deletes segments that no manifest names. What cannot be deleted is tried again next time.
     /// Fails if there is a segment that is not to be kept.
     fn check_swept(&self, keep: &[u64]) -> Result<(), StoreError> {
         let io = |source| StoreError::Io {
@@ -511,6 +515,7 @@ impl Store {
         self.disk.sync_folder(&self.folder).map_err(io)
     }
 
+    /// Deletes segments that no manifest names. What cannot be deleted is tried again next time.
     fn sweep(&self, keep: &[u64]) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else {
             return;
@@ -520,6 +525,19 @@ impl Store {
                 let _ = self.disk.remove(&entry.path());
             }
         }
+    }
+}
+
+/// A segment that is being written; if that fails, the room that it takes is given back.
+struct Unfinished<'a> {
+    disk: &'a dyn Disk,
+    path: &'a Path,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        // If it cannot be removed now, the next checkpoint does.
+        let _ = self.disk.remove(self.path);
     }
 }
 

@@ -1,4 +1,6 @@
 //! The slots of a key segment.
+use std::fmt;
+
 use super::{FormatError, Salt, array};
 
 const STATE: usize = 0;
@@ -23,11 +25,21 @@ pub(crate) const KEYS_PER_SEGMENT: u64 = 65_536;
 pub(crate) type KeyBytes = [u8; KEY_BYTES];
 
 /// What a slot says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
     Live(KeyBytes),
     /// Destroyed, for ever.
     Gone,
+}
+
+impl fmt::Debug for Slot {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Live(_) => "Live(..)",
+            Self::Gone => "Gone",
+        })
+    }
 }
 
 /// The segment of a key and the offset of its slot there. Keys are numbered from 1.

@@ -147,6 +147,13 @@ impl EventSource {
                 })]
             }
             Some(Body::Edited(edited)) => edit::events(edited),
+            Some(Body::AlertRaised(raised)) if raised.erased => {
+                vec![Event::SightingErased(pb::SightingErased {
+                    track_id: raised.track_id,
+                    identity_id: raised.identity_id,
+                    source_id: 0,
+                })]
+            }
             Some(Body::AlertRaised(raised)) => vec![Event::AlertRaised(pb::AlertRaised {
                 alert: Some(pb::Alert {
                     source_name: self.source_name(raised.source_id),

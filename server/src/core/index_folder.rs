@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// The folder of the index of a collection's first contract, in the data folder.
 pub(crate) const INDEX_FOLDER: &str = "index";
 
+/// Where `rollcalld index build` makes a new one; what is left of one that was broken off is of no use.
+pub(crate) const NEW_FOLDER: &str = "index.new";
+
 /// Which marks identities have in it: raised whenever there are others, so that older ones are made anew.
 const MARKS: u32 = 2;
 
@@ -127,6 +130,19 @@ fn in_memory(folder: &Path, error: &BuildError) {
     tracing::warn!(%error, "the index lives in memory alone");
     // What is left of it takes room that the log may need.
     delete(folder);
+}
+
+/// Deletes the indexes that the data folder does not need, half-made ones among them, or says which one cannot be.
+pub(crate) fn sweep(data: &Path, contracts: &Contracts) -> Result<(), String> {
+    let mut folders = unneeded(data, contracts);
+    folders.push(data.join(NEW_FOLDER));
+    for folder in folders {
+        delete(&folder);
+        if folder.exists() {
+            return Err(format!("{} cannot be deleted", folder.display()));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn delete(folder: &Path) {

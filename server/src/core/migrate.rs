@@ -190,6 +190,7 @@ fn reembedded(truth: &mut Truth, number: u64, exemplars: Vec<Reembedding>) -> Re
             one.quality = face.quality;
             embeddings.push(checked(exemplar.exemplar, &bytes, dimension)?);
             let key = truth.catalog.track_key(one.track_id)?;
+            one.key = key;
             one.embedding = Some(truth.log.put_sealed(key, &bytes)?);
         }
         done.push(one);

@@ -53,7 +53,7 @@ pub(crate) use erase::scope_name;
 pub use erase::{Erasure, Outlived, Traces, TracesError, What, traces};
 pub use events::{Cursor, EventSource};
 pub(crate) use fill::{FACES_AT_ONCE, Survivor, Survivors, fill_index, survivors};
-pub(crate) use index_folder::made_for;
+pub(crate) use index_folder::{NEW_FOLDER, made_for};
 pub(crate) use marks::{Marks, states};
 pub use metrics::CoreMetrics;
 pub use migrate::{Asked, NewMigration, Reembedding, Step};

@@ -6,13 +6,14 @@ use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, CatalogWriter};
 use super::contracts::{Contract, Contracts, Side};
 use super::hri::Tree;
-use super::index_folder::{delete, open_index, unneeded};
+use super::index_folder::{open_index, sweep};
 use crate::time::now_us;
 #[cfg(test)]
 use rollcall_index::Index;
 use rollcall_index::{ApplyError, BuildError, Embedding};
 use rollcall_log::record::{BlobRef, Body, CollectionOpened, Record};
 use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
+use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,7 +116,9 @@ impl Opening {
         let storage = FileStorage::open(data.join(LOG_FOLDER))?;
         let (mut log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
         tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
-        let catalog = catch_up(&log, data)?;
+        let (catalog, gone) = catch_up(&log, data)?;
+        // Whoever put older keys back has not brought back what was erased since.
+        log.destroy_keys(&gone).map_err(Failure::Log)?;
         log.destroy_unused_keys(catalog.ids().key)
             .map_err(Failure::Log)?;
         if log.durable_sequence() > 0 && catalog.contracts().in_service().id.is_empty() {
@@ -164,8 +167,8 @@ impl Opening {
             }
         }
         let Self { data, log, catalog } = self;
-        for folder in unneeded(&data, catalog.contracts()) {
-            delete(&folder);
+        if let Err(what) = sweep(&data, catalog.contracts()) {
+            tracing::warn!(what, "an index that is not needed stays");
         }
         let open = |side| open_index(&log, &data, &catalog, side);
         let (index, other) = (open(Side::InService)?, open(Side::Other)?);
@@ -215,16 +218,30 @@ impl std::fmt::Debug for Opening {
     }
 }
 
-fn catch_up(log: &Log, data: &Path) -> Result<CatalogWriter, OpenError> {
+/// The catalog, brought up to the log; and keys of erasures that came on the way, are through, and are there all the same.
+fn catch_up(log: &Log, data: &Path) -> Result<(CatalogWriter, Vec<u64>), OpenError> {
     let path = data.join(CATALOG_FILE);
     let durable = log.durable_sequence();
     let (mut catalog, applied) =
         CatalogWriter::open(&path, &log.id().to_string(), log.epoch(), durable)?;
-    for record in log.reader().read_after(applied) {
-        catalog.apply(&record?)?;
+    let reader = log.reader();
+    let (mut begun, mut gone) = (HashMap::new(), Vec::new());
+    for record in reader.read_after(applied) {
+        let record = record?;
+        catalog.apply(&record)?;
+        match record.body {
+            Some(Body::ErasureBegun(erasure)) => {
+                begun.insert(record.sequence, erasure.keys);
+            }
+            Some(Body::ErasureEnded(ended)) => {
+                gone.extend(begun.remove(&ended.erasure).unwrap_or_default());
+            }
+            Some(_) | None => {}
+        }
     }
     catalog.commit(durable)?;
-    Ok(catalog)
+    gone.retain(|key| matches!(reader.is_destroyed(*key), Ok(false)));
+    Ok((catalog, gone))
 }
 
 /// The contracts of a log after record `sequence`, by its records alone. Cost: all up to there are read.

@@ -153,6 +153,8 @@ impl Alerts {
             request_id,
         };
         let made = self.0.core.edit_alert_rule(edit).await?;
+        // A rule that is deleted leaves its photos to be erased.
+        self.0.eraser.nudge();
         self.0.rule_news.tell();
         Ok(made)
     }

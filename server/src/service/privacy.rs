@@ -200,6 +200,7 @@ fn told(begun: &Record, what: &ErasureBegun) -> pb::Erasure {
             ErasureScope::Tracks => pb::ErasureScope::Tracks,
             ErasureScope::Source => pb::ErasureScope::Source,
             ErasureScope::Retention => pb::ErasureScope::Retention,
+            ErasureScope::Rule => pb::ErasureScope::Rule,
         }
         .into(),
         state: pb::ErasureState::Running.into(),

@@ -12,6 +12,7 @@ use super::SYSTEM;
 use super::apply::{Failure, Truth};
 use super::catalog::{RequestKind, RuleRow, etag};
 use super::command::{Done, WriteError};
+use super::erase;
 use super::writer::{Refusal, record, repeated};
 use rollcall_index::Embedding;
 use rollcall_log::record::{
@@ -214,8 +215,14 @@ fn edit_rule(truth: &mut Truth, edit: RuleEdit) -> Result<Done, Refusal> {
     let (mut changed, photos) = plan(truth, change)?;
     let (id, created) = (changed.rule_id, changed.before.is_none());
     changed.reason = reason;
+    let watched = changed.before.as_ref().and_then(|rule| rule.photo.clone());
+    let forgotten = watched.filter(|_| changed.after.is_none());
     let body = Body::AlertRuleChanged(changed);
     let sequence = truth.write(record(&author, &request_id, body), photos)?;
+    if let Some(photo) = forgotten {
+        // Nobody needs to know any more what they look like.
+        erase::photos(truth, id, photo.embeddings)?;
+    }
     Ok(if created {
         Done::Id(id)
     } else {
@@ -231,7 +238,7 @@ fn plan(
         rule_id,
         before,
         after,
-        reason: String::new(),
+        ..AlertRuleChanged::default()
     };
     match change {
         RuleChange::Create { mut rule, photos } => {
@@ -245,8 +252,8 @@ fn plan(
                     let (found, expected) = (photo.contract.clone(), expected.clone());
                     return Err(WriteError::ContractGone { found, expected }.into());
                 }
-                rule.key = truth.log.new_key()?;
-                photo.embeddings = stored(truth, rule.key, &photos)?;
+                let key = truth.log.new_key()?;
+                photo.embeddings = stored(truth, key, &photos)?;
             }
             let id = truth.catalog.last_rule()? + 1;
             Ok((changed(id, None, Some(*rule)), photos))

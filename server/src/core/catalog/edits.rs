@@ -183,6 +183,10 @@ impl CatalogWriter {
     fn enrolled(&mut self, record: &Record, photo: &TrackObserved) -> Result<(), CatalogError> {
         let identity = photo.decision.as_ref().map_or(0, |it| it.identity_id);
         self.ids.track = self.ids.track.max(photo.track_id);
+        // It may be back, by an undo.
+        self.db
+            .prepare_cached("DELETE FROM retracted_tracks WHERE track_id = ?1")?
+            .execute([sql(photo.track_id)])?;
         self.put_track(photo, identity, Some(record.sequence))?;
         for exemplar in &photo.exemplars {
             self.ids.exemplar = self.ids.exemplar.max(exemplar.exemplar_id);

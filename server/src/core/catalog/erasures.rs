@@ -30,9 +30,16 @@ pub(crate) struct Doomed {
     pub(crate) track: u64,
     pub(crate) identity: u64,
     pub(crate) key: u64,
+    /// It counts; one that was retracted does not.
+    pub(crate) live: bool,
 }
 
-const DOOMED: &str = "SELECT id, identity_id, seal FROM tracks";
+/// Tracks that count, and those that were retracted.
+const DOOMED: &str = "SELECT id, identity_id, seal, live FROM (\
+    SELECT id, source_id, identity_id, seal, wall_start_us, \
+    wall_start_us + end_us - start_us AS wall_end_us, 1 AS live FROM tracks UNION ALL \
+    SELECT track_id, source_id, identity_id, seal, wall_start_us, wall_end_us, 0 \
+    FROM retracted_tracks)";
 
 /// The highest key that a record names; 0: it names none.
 pub(super) fn last_key(record: &Record) -> u64 {
@@ -103,8 +110,12 @@ impl CatalogWriter {
     fn erase_track(&mut self, track: u64) -> Result<(), CatalogError> {
         self.delete_exemplars("track_id = ?1", track)?;
         for text in [
-            "INSERT OR IGNORE INTO erased_tracks SELECT id, source_id, run, key FROM tracks \
-             WHERE id = ?1",
+            // Of a photo the key is a digest.
+            "INSERT OR IGNORE INTO erased_tracks SELECT id, source_id, run, \
+             iif(source_id = 0, id, key) FROM tracks WHERE id = ?1",
+            "INSERT OR IGNORE INTO erased_tracks SELECT track_id, source_id, run, \
+             iif(source_id = 0, track_id, key) FROM retracted_tracks WHERE track_id = ?1",
+            "DELETE FROM retracted_tracks WHERE track_id = ?1",
             "DELETE FROM proposals WHERE sequence IN \
              (SELECT sequence FROM decisions WHERE track_id = ?1)",
             "DELETE FROM proposal_tracks WHERE track_id = ?1",
@@ -217,19 +228,24 @@ impl CatalogWriter {
         Ok(self.doomed("id = ?1", params![sql(id)])?.pop())
     }
 
-    /// The tracks of a source that lie whole within the time, or overlap its end or beginning, by id; no photos.
+    /// Tracks whose keys are gone although no erasure names them: they were erased after this copy of the log was made.
+    pub(crate) fn doomed_already(&self) -> Result<Vec<Doomed>, CatalogError> {
+        self.doomed("id IN (SELECT id FROM tracks WHERE erased = 1)", &[])
+    }
+
+    /// The tracks of a source that overlap the time, by id.
     pub(crate) fn doomed_of_source(
         &self,
         source: u64,
         (from_us, to_us): (i64, i64),
     ) -> Result<Vec<Doomed>, CatalogError> {
         self.doomed(
-            "source_id = ?1 AND wall_start_us < ?3 AND wall_start_us + end_us - start_us >= ?2",
+            "source_id = ?1 AND wall_start_us < ?3 AND wall_end_us >= ?2",
             params![sql(source), from_us, to_us],
         )
     }
 
-    /// Closed tracks that ended before `before_us`, at most `limit`, oldest first: those of people who have a name, or
+    /// Closed tracks, and retracted ones, that ended before `before_us`, at most `limit`, oldest first: those of people who have a name, or
     /// those of people who have none; of one source, or, if that is 0, of all but those in `but`.
     pub(crate) fn outlived(
         &self,
@@ -250,11 +266,20 @@ impl CatalogWriter {
             ),
             source => format!("t.source_id = {source}"),
         };
+        let part = |tracks: &str, id: &str, end: &str, live: u8| {
+            format!(
+                "SELECT t.{id} AS id, t.identity_id AS identity_id, t.seal AS seal, {live} AS live, \
+                 t.wall_start_us AS wall_start_us FROM {tracks} t JOIN identities i ON \
+                 i.id = t.identity_id WHERE {which} AND (i.name <> '') = ?1 AND \
+                 t.wall_start_us < ?2 AND {end} < ?2"
+            )
+        };
+        let end = "t.closed = 1 AND t.wall_start_us + t.end_us - t.start_us";
+        let live = part("tracks", "id", end, 1);
+        let retracted = part("retracted_tracks", "track_id", "t.wall_end_us", 0);
         let text = format!(
-            "SELECT t.id, t.identity_id, t.seal FROM tracks t JOIN identities i ON \
-             i.id = t.identity_id WHERE {which} AND t.closed = 1 AND (i.name <> '') = ?1 AND \
-             t.wall_start_us < ?2 AND t.wall_start_us + t.end_us - t.start_us < ?2 \
-             ORDER BY t.wall_start_us, t.start_us, t.id LIMIT ?3"
+            "SELECT id, identity_id, seal, live FROM ({live} UNION ALL {retracted}) \
+             ORDER BY wall_start_us, id LIMIT ?3"
         );
         let mut statement = self.db.prepare(&text)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -302,6 +327,23 @@ impl CatalogWriter {
         Ok((keys, first))
     }
 
+    /// The edits that name any of these people.
+    pub(crate) fn edits_of(
+        &self,
+        identities: &BTreeSet<u64>,
+    ) -> Result<BTreeSet<u64>, CatalogError> {
+        let text = "SELECT sequence FROM edit_identities WHERE identity_id = ?1";
+        let mut statement = self.db.prepare_cached(text)?;
+        let mut all = BTreeSet::new();
+        for identity in identities {
+            let rows = statement.query_map([sql(*identity)], |row| row.get(0).map(unsql))?;
+            for row in rows {
+                all.insert(row?);
+            }
+        }
+        Ok(all)
+    }
+
     /// The first record that decided about a track.
     pub(crate) fn first_decision(&self, track: u64) -> Result<Option<u64>, CatalogError> {
         let text = "SELECT min(sequence) FROM decisions WHERE track_id = ?1";
@@ -324,6 +366,14 @@ impl CatalogWriter {
         identities.iter().map(count).collect()
     }
 
+    /// The record that ended an erasure; `None` if there is none.
+    pub(crate) fn erasure_end(&self, sequence: u64) -> Result<Option<u64>, CatalogError> {
+        let text = "SELECT ended_sequence FROM erasures WHERE sequence = ?1";
+        let mut statement = self.db.prepare_cached(text)?;
+        let found = statement.query_row([sql(sequence)], |row| row.get::<_, Option<i64>>(0));
+        Ok(found.optional()?.flatten().map(unsql))
+    }
+
     /// Erasures under way, oldest first.
     pub(crate) fn erasures_pending(&self) -> Result<Vec<ErasurePlace>, CatalogError> {
         pending(&self.db)
@@ -334,11 +384,13 @@ impl CatalogWriter {
         left_of(&self.db, begun)
     }
 
-    /// Writes everything into the one file, so that nothing of what was deleted lingers in the journal. Deleted rows
-    /// are overwritten when they are deleted. Waits for readers, which are quick.
+    /// Writes the tables anew into the one file, so that nothing of what was deleted lingers in its pages or in the
+    /// journal; whether the journal could be emptied. What is deleted is overwritten at once, but cells that had moved to
+    /// another page may have left copies behind. Waits for readers, which are quick. Not while a transaction is open.
     ///
-    /// Not while a transaction is open.
+    /// Cost: the catalog is read and written twice.
     pub(crate) fn scrub(&self) -> Result<bool, CatalogError> {
+        self.db.execute_batch("VACUUM")?;
         let busy: i64 = self
             .db
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
@@ -360,11 +412,13 @@ fn left_of(db: &Connection, begun: &ErasureBegun) -> Result<u64, CatalogError> {
     let people = "SELECT 1 FROM identities WHERE id = ?1 AND (name <> '' OR external_id <> '' \
                   OR track_count + photo_count > 0 OR EXISTS \
                   (SELECT 1 FROM metadata WHERE identity_id = ?1))";
-    Ok(
-        count("SELECT 1 FROM tracks WHERE id = ?1", &begun.track_ids)?
-            + count(exemplars, &begun.track_ids)?
-            + count(people, &begun.identity_ids)?,
-    )
+    let retracted = "SELECT 1 FROM retracted_tracks WHERE track_id = ?1";
+    let alerts = "SELECT 1 FROM alerts WHERE track_id = ?1";
+    Ok(count(retracted, &begun.track_ids)?
+        + count(alerts, &begun.track_ids)?
+        + count("SELECT 1 FROM tracks WHERE id = ?1", &begun.track_ids)?
+        + count(exemplars, &begun.track_ids)?
+        + count(people, &begun.identity_ids)?)
 }
 
 fn doomed_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Doomed> {
@@ -372,6 +426,7 @@ fn doomed_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Doomed> {
         track: unsql(row.get(0)?),
         identity: unsql(row.get(1)?),
         key: unsql(row.get(2)?),
+        live: row.get(3)?,
     })
 }
 

@@ -86,20 +86,30 @@ CREATE TABLE proposals (
   cosine REAL NOT NULL, decided INTEGER NOT NULL,
   PRIMARY KEY (identity_id, candidate_id)) WITHOUT ROWID;
 CREATE INDEX proposals_sequence ON proposals (sequence);
+CREATE INDEX proposals_candidate ON proposals (candidate_id);
 CREATE TABLE proposal_tracks (
   sequence INTEGER NOT NULL, track_id INTEGER NOT NULL,
   PRIMARY KEY (sequence, track_id)) WITHOUT ROWID;
+CREATE INDEX proposal_tracks_track ON proposal_tracks (track_id);
 CREATE TABLE tracks (
   id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL, key INTEGER NOT NULL,
   revision INTEGER NOT NULL, closed INTEGER NOT NULL, start_us INTEGER NOT NULL,
   end_us INTEGER NOT NULL, start_frame INTEGER NOT NULL, end_frame INTEGER NOT NULL,
   wall_start_us INTEGER NOT NULL, identity_id INTEGER NOT NULL, best_exemplar_id INTEGER NOT NULL,
   exemplar_count INTEGER NOT NULL, joined REAL NOT NULL, attributes BLOB,
-  decided_sequence INTEGER NOT NULL, face_count INTEGER NOT NULL, seal INTEGER NOT NULL);
+  decided_sequence INTEGER NOT NULL, face_count INTEGER NOT NULL, seal INTEGER NOT NULL,
+  erased INTEGER NOT NULL);
+CREATE INDEX tracks_erased ON tracks (id) WHERE erased = 1;
 CREATE UNIQUE INDEX tracks_key ON tracks (source_id, run, key);
 CREATE INDEX tracks_identity ON tracks (identity_id, wall_start_us, start_us, id);
 CREATE INDEX tracks_wall ON tracks (wall_start_us, start_us, id);
 CREATE INDEX tracks_source ON tracks (source_id, start_us);
+CREATE TABLE retracted_tracks (
+  track_id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL,
+  key INTEGER NOT NULL, identity_id INTEGER NOT NULL, seal INTEGER NOT NULL,
+  wall_start_us INTEGER NOT NULL, wall_end_us INTEGER NOT NULL);
+CREATE INDEX retracted_tracks_identity ON retracted_tracks (identity_id);
+CREATE INDEX retracted_tracks_source ON retracted_tracks (source_id, wall_start_us);
 CREATE TABLE erased_tracks (
   track_id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, run INTEGER NOT NULL,
   key INTEGER NOT NULL);

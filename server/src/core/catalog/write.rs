@@ -521,11 +521,12 @@ impl CatalogWriter {
         self.db
             .prepare_cached(
                 "INSERT INTO tracks VALUES \
-                 (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,ifnull(?17,0),?18,?19) \
+                 (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,ifnull(?17,0),?18,?19,?20) \
                  ON CONFLICT (id) DO UPDATE SET revision = ?5, closed = ?6, end_us = ?8, \
                  end_frame = ?10, identity_id = ?12, best_exemplar_id = ?13, exemplar_count = ?14, \
                  joined = ?15, attributes = ?16, decided_sequence = ifnull(?17, decided_sequence), \
-                 face_count = face_count + ?18, seal = max(seal, ?19)",
+                 face_count = face_count + ?18, seal = max(seal, ?19), \
+                 erased = max(erased, ?20)",
             )?
             .execute(params![
                 sql(track.track_id),
@@ -546,7 +547,8 @@ impl CatalogWriter {
                 attributes::to_column(&track.attributes),
                 decided.map(sql),
                 i64::try_from(track.boxes.len()).unwrap_or(i64::MAX),
-                sql(track.key)
+                sql(track.key),
+                track.erased
             ])?;
         Ok(())
     }
@@ -633,6 +635,14 @@ impl CatalogWriter {
         identity: u64,
     ) -> Result<(), CatalogError> {
         self.delete_exemplars("track_id = ?1", track)?;
+        // It counts no longer, and may have to be erased all the same.
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO retracted_tracks SELECT id, source_id, run, key, \
+                 identity_id, seal, wall_start_us, wall_start_us + end_us - start_us FROM tracks \
+                 WHERE id = ?1",
+            )?
+            .execute([sql(track)])?;
         self.db
             .prepare_cached("DELETE FROM decisions WHERE track_id = ?1")?
             .execute([sql(track)])?;
@@ -717,7 +727,7 @@ impl CatalogWriter {
         let row = self
             .db
             .prepare_cached(
-                "SELECT name <> '' OR external_id <> '' OR confirmed OR state <> 1 OR photo_count > 0, \
+                "SELECT name <> '' OR external_id <> '' OR confirmed OR state = 2 OR photo_count > 0, \
                  track_count + photo_count, edit_sequence, created_us FROM identities WHERE id = ?1",
             )?
             .query_row([sql(id)], |row| {

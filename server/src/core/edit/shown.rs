@@ -30,7 +30,14 @@ pub(crate) fn events(edited: &Edited) -> Vec<Event> {
             from_identity_id: change.before,
         })
     }));
-    events.extend(edited.profiles.iter().map(changed));
+    events.extend(edited.profiles.iter().map(|change| match change.erased {
+        // A tombstone: whoever comes so late is to forget.
+        true => Event::Erased(pb::Erased {
+            identity_ids: vec![change.identity_id],
+            ..pb::Erased::default()
+        }),
+        false => changed(change),
+    }));
     events.extend(edited.moves.iter().map(|moved| {
         let tracks = &moved.track_ids;
         Event::TracksMoved(pb::TracksMoved {

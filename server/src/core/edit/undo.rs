@@ -79,6 +79,11 @@ impl Undoing<'_> {
         refuse_erased(id, &now)?;
         let before = change.before.clone().unwrap_or_else(blank);
         let after = change.after.clone().unwrap_or_default();
+        if change.erased {
+            let what = format!("what was said of identity {id} then was erased");
+            self.blocked(id, "PROFILE", what);
+            return Ok(());
+        }
         if before == after && !change.created {
             // Said again what was said already: there is nothing to take back.
             return Ok(());

@@ -82,7 +82,15 @@ fn erase(truth: &mut Truth) -> (Option<u64>, bool) {
 fn go_on(truth: &mut Truth, begun: u64) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let found = traces(&truth.log.reader(), begun).unwrap();
-    finish(truth, &options(folder.path()), begun, &found).is_ok() && truth.log.sync().is_ok()
+    let blobs = to_overwrite(&truth.log.reader(), &found.blobs).unwrap();
+    let overwrite = EraseCommand::Overwrite {
+        erasure: begun,
+        blobs,
+    };
+    let options = options(folder.path());
+    carry_out(truth, &options, overwrite).is_ok()
+        && finish(truth, &options, begun, &found).is_ok()
+        && truth.log.sync().is_ok()
 }
 
 #[test]
@@ -125,6 +133,8 @@ fn cut_off_anywhere_it_is_gone_on_with_and_harms_nobody_else() {
                     "{survival:?} {operations} {number}"
                 );
             }
+            // Where its key went first, nobody can find the other one's payload any more, nor read it.
+            assert_eq!(reader.is_overwritten(&blobs[2]).unwrap(), erased);
             assert_eq!(reader.is_destroyed(blobs[0].key).unwrap(), erased);
             assert!(!reader.is_destroyed(blobs[1].key).unwrap());
             reopened.index.newest().verify().unwrap();

@@ -1,4 +1,5 @@
-//! Which key seals what: one for each track, for what is said of each identity, for each edit's reason, for each rule.
+//! Which key seals what: one for each track, for what is said of each identity, for each edit's reason, for each rule
+//! and for its photos.
 
 use super::super::apply::{Failure, Truth};
 use rollcall_log::record::{Body, Edited, Record};
@@ -21,6 +22,7 @@ pub(crate) fn assign_keys(truth: &mut Truth, record: &mut Record) -> Result<(), 
         Some(Body::AlertRaised(raised)) => {
             let rule = truth.catalog.rule_at(raised.rule_id)?;
             raised.key = rule.map_or(0, |row| row.rule.key);
+            raised.track_key = truth.catalog.track_key(raised.track_id)?;
             Ok(())
         }
         Some(
@@ -50,7 +52,7 @@ fn of_edit(truth: &mut Truth, edited: &mut Edited) -> Result<(), Failure> {
         edited.key = truth.log.new_key()?;
     }
     let mut known: HashMap<u64, u64> = HashMap::new();
-    for change in &mut edited.profiles {
+    for change in edited.profiles.iter_mut().filter(|change| change.key == 0) {
         let profiles = [&change.before, &change.after].into_iter().flatten();
         let mut profiles = profiles.filter(|profile| {
             let texts = [&profile.name, &profile.external_id];

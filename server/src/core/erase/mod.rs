@@ -14,11 +14,14 @@ use super::apply::{Failure, Truth};
 use super::catalog::RequestKind;
 use super::command::WriteError;
 use super::writer::{Refusal, record, repeated};
-use super::{Core, SYSTEM, hri};
+use super::{Core, SYSTEM, hri, index_folder};
 use crate::core::CoreOptions;
 use rollcall_index::TrackId;
-use rollcall_log::record::{AlertRuleChanged, Body, ErasureBegun, ErasureEnded, ErasureScope};
-use rollcall_log::{BlobError, EraseError, LogReader};
+use rollcall_log::record::{
+    AlertRuleChanged, BlobRef, Body, EditKind, Edited, ErasureBegun, ErasureEnded, ErasureScope,
+    ProfileChange,
+};
+use rollcall_log::{AppendError, BlobError, EraseError, LogReader};
 
 pub(crate) use keys::assign_keys;
 pub use traces::{Traces, TracesError, traces};
@@ -64,6 +67,8 @@ pub enum What {
     },
     /// What is older than it may be kept.
     Outlived(Vec<Outlived>),
+    /// What was erased after this copy of the log was made: its keys are gone.
+    KeysGone,
 }
 
 /// What of some sources may be kept no longer.
@@ -83,12 +88,20 @@ pub struct Outlived {
 #[derive(Clone, Debug)]
 pub(crate) enum EraseCommand {
     Begin(Erasure),
-    /// Goes on with one that was begun: `traces` are what its tracks have in the log.
+    /// Payloads of an erasure that was begun are overwritten.
+    Overwrite {
+        erasure: u64,
+        blobs: Vec<BlobRef>,
+    },
+    /// The rest of it is removed; its payloads are overwritten.
     Finish {
         erasure: u64,
         traces: Traces,
     },
 }
+
+/// Payloads that are overwritten at a time: others have their turn in between.
+const OVERWRITTEN_AT_ONCE: usize = 1000;
 
 /// Carries out a command: the record that began an erasure, or the one that ended it.
 pub(super) fn carry_out(
@@ -98,6 +111,11 @@ pub(super) fn carry_out(
 ) -> Result<u64, Refusal> {
     match command {
         EraseCommand::Begin(erasure) => begin(truth, erasure),
+        EraseCommand::Overwrite { erasure, blobs } => {
+            let erased = truth.log.erase_blobs(&blobs);
+            erased.map_err(|error| not_erased(erasure, error))?;
+            Ok(erasure)
+        }
         EraseCommand::Finish { erasure, traces } => finish(truth, options, erasure, &traces),
     }
 }
@@ -120,11 +138,27 @@ fn begin(truth: &mut Truth, erasure: Erasure) -> Result<u64, Refusal> {
             before: Some(before),
             after,
             reason: "whom it watches for was erased".to_owned(),
+            ..AlertRuleChanged::default()
         };
-        truth.write(
-            record(SYSTEM, "", Body::AlertRuleChanged(changed)),
-            Vec::new(),
-        )?;
+        let body = Body::AlertRuleChanged(changed);
+        truth.write(record(SYSTEM, "", body), Vec::new())?;
+    }
+    // What is said of others by a merge that was undone is said anew, under a key that stays.
+    for (identity, profile) in plan::said_alike(truth, &planned)? {
+        planned.keys.push(truth.catalog.identity_key(identity)?);
+        let change = ProfileChange {
+            identity_id: identity,
+            before: Some(profile.clone()),
+            after: Some(profile),
+            key: truth.log.new_key()?,
+            ..ProfileChange::default()
+        };
+        let said = Edited {
+            kind: EditKind::Update.into(),
+            profiles: vec![change],
+            ..Edited::default()
+        };
+        truth.write(record(SYSTEM, "", Body::Edited(said)), Vec::new())?;
     }
     planned.reason = erasure.reason;
     let body = Body::ErasureBegun(planned);
@@ -134,6 +168,25 @@ fn begin(truth: &mut Truth, erasure: Erasure) -> Result<u64, Refusal> {
     )?)
 }
 
+/// Begins to erase the photos of an alert rule that was deleted.
+pub(super) fn photos(truth: &mut Truth, rule: u64, blobs: Vec<BlobRef>) -> Result<(), Refusal> {
+    let mut keys: Vec<u64> = blobs.iter().map(|blob| blob.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.retain(|key| *key != 0);
+    let begun = ErasureBegun {
+        scope: ErasureScope::Rule.into(),
+        keys,
+        blobs,
+        last_exemplar_id: truth.catalog.ids().exemplar,
+        first_sequence: truth.log.appended_sequence(),
+        reason: format!("alert rule {rule} was deleted"),
+        ..ErasureBegun::default()
+    };
+    truth.write(record(SYSTEM, "", Body::ErasureBegun(begun)), Vec::new())?;
+    Ok(())
+}
+
 /// Removes what is left on disk, looks for it, and writes down that it is gone.
 fn finish(
     truth: &mut Truth,
@@ -141,30 +194,32 @@ fn finish(
     erasure: u64,
     traces: &Traces,
 ) -> Result<u64, Refusal> {
-    let ended = truth.catalog.erasures_pending()?;
-    if !ended.iter().any(|place| place.sequence == erasure) {
-        return Ok(erasure);
+    let pending = truth.catalog.erasures_pending()?;
+    if !pending.iter().any(|place| place.sequence == erasure) {
+        let ended = truth.catalog.erasure_end(erasure)?;
+        return Ok(ended.ok_or(WriteError::ErasureNotFound { id: erasure })?);
     }
     let Some(begun) = begun_at(truth, erasure)? else {
         return Err(WriteError::ErasureNotFound { id: erasure }.into());
     };
-    // Everything else must be durable before anything is destroyed, and readers must not miss what is overwritten.
-    commit_before(truth)?;
-    overwrite(truth, traces)?;
-    truth.log.destroy_keys(&begun.keys).map_err(Failure::Log)?;
+    let unfinished = |what: String| WriteError::ErasureUnfinished { id: erasure, what };
+    // Everything else must be durable before anything is destroyed; the catalog cannot be scrubbed within a transaction.
+    let sequence = truth.log.sync().map_err(Failure::Log)?;
+    truth.catalog.commit(sequence)?;
+    let destroyed = truth.log.destroy_keys(&begun.keys);
+    destroyed.map_err(|error| not_erased(erasure, EraseError::Append(error)))?;
     for index in std::iter::once(&mut truth.index).chain(&mut truth.other) {
-        if let Err(error) = index.rewrite() {
-            let what = format!("the index cannot be written anew: {error}");
-            return Err(WriteError::ErasureUnfinished { id: erasure, what }.into());
-        }
+        let written = index.rewrite();
+        written
+            .map_err(|error| unfinished(format!("the index cannot be written anew: {error}")))?;
     }
+    index_folder::sweep(&options.data, truth.catalog.contracts()).map_err(unfinished)?;
     hri::go_over(truth, options)?;
     if !truth.catalog.scrub()? {
-        let what = "the catalog's journal is in use".to_owned();
-        return Err(WriteError::ErasureUnfinished { id: erasure, what }.into());
+        return Err(unfinished("the catalog's journal is in use".to_owned()).into());
     }
-    if let Some(what) = left(truth, &begun, traces)? {
-        return Err(WriteError::ErasureUnfinished { id: erasure, what }.into());
+    if let Some(what) = left(truth, &begun)? {
+        return Err(unfinished(what).into());
     }
     let count = |all: usize| u64::try_from(all).unwrap_or(u64::MAX);
     let body = Body::ErasureEnded(ErasureEnded {
@@ -178,6 +233,17 @@ fn finish(
     Ok(truth.write(record(SYSTEM, "", body), Vec::new())?)
 }
 
+/// Something could not be overwritten. After some failures the log must be opened again; after others it goes on.
+fn not_erased(erasure: u64, error: EraseError) -> Refusal {
+    match error {
+        EraseError::Append(error @ AppendError::Poisoned { .. }) => Refusal::Writer(error.into()),
+        EraseError::Append(_) | EraseError::Blob(_) => {
+            let what = error.to_string();
+            WriteError::ErasureUnfinished { id: erasure, what }.into()
+        }
+    }
+}
+
 fn begun_at(truth: &Truth, sequence: u64) -> Result<Option<ErasureBegun>, Failure> {
     let body = truth.record(sequence)?.and_then(|record| record.body);
     Ok(match body {
@@ -186,49 +252,15 @@ fn begun_at(truth: &Truth, sequence: u64) -> Result<Option<ErasureBegun>, Failur
     })
 }
 
-/// Commits what the commands before this one did: the log and the catalog cannot be scrubbed within a transaction.
-fn commit_before(truth: &mut Truth) -> Result<(), Failure> {
-    let sequence = truth.log.sync()?;
-    truth.catalog.commit(sequence)?;
-    Ok(())
-}
-
-fn overwrite(truth: &mut Truth, traces: &Traces) -> Result<(), Failure> {
+/// What is still there of what was to go, payloads apart.
+fn left(truth: &Truth, begun: &ErasureBegun) -> Result<Option<String>, Failure> {
     let reader = truth.log.reader();
-    let there: Vec<_> = traces
-        .blobs
-        .iter()
-        .filter(|blob| match reader.is_overwritten(blob) {
-            Ok(overwritten) => !overwritten,
-            // What lies there is not this blob any more: there is nothing to overwrite.
-            Err(error) => {
-                tracing::warn!(%error, "a blob to be erased is not there");
-                false
-            }
-        })
-        .cloned()
-        .collect();
-    match truth.log.erase_blobs(&there) {
-        Ok(()) => Ok(()),
-        Err(EraseError::Append(error)) => Err(error.into()),
-        Err(EraseError::Blob(error)) => {
-            tracing::warn!(%error, "a blob to be erased went away");
-            Ok(())
+    for key in &begun.keys {
+        match reader.is_destroyed(*key) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Some(format!("key {key} can still be read"))),
+            Err(error) => return Ok(Some(format!("key {key}: {error}"))),
         }
-    }
-}
-
-/// What is still there of what was to go.
-fn left(truth: &Truth, begun: &ErasureBegun, traces: &Traces) -> Result<Option<String>, Failure> {
-    let reader = truth.log.reader();
-    if let Some(key) = begun.keys.iter().find(|key| !is_gone(&reader, **key)) {
-        return Ok(Some(format!("key {key} can still be read")));
-    }
-    let readable = traces.blobs.iter().find(|blob| reader.blob(blob).is_ok());
-    if let Some(blob) = readable {
-        let (segment, offset) = (blob.segment, blob.offset);
-        let what = format!("blob segment {segment}, byte {offset} can still be read");
-        return Ok(Some(what));
     }
     for index in std::iter::once(&truth.index).chain(&truth.other) {
         let face = |track: &u64| index.newest().track_faces(TrackId::new(*track)).next();
@@ -242,30 +274,55 @@ fn left(truth: &Truth, begun: &ErasureBegun, traces: &Traces) -> Result<Option<S
     }
 }
 
-/// Whether nothing is left of a key. One that never was leaves nothing either.
-fn is_gone(reader: &LogReader, key: u64) -> bool {
-    match reader.is_destroyed(key) {
-        Ok(gone) => gone,
-        Err(BlobError::Missing { .. }) => true,
-        Err(error) => {
-            tracing::error!(key, %error, "whether a key is destroyed cannot be told");
-            false
+/// Those of some payloads that are not overwritten yet. One that is damaged, or whose file is missing, cannot be.
+fn to_overwrite(log: &LogReader, blobs: &[BlobRef]) -> Result<Vec<BlobRef>, BlobError> {
+    let mut there = Vec::new();
+    for blob in blobs {
+        match log.is_overwritten(blob) {
+            Ok(true) => {}
+            Ok(false) => there.push(blob.clone()),
+            Err(error @ (BlobError::Missing { .. } | BlobError::Corrupt { .. })) => {
+                tracing::warn!(%error, "a payload to be erased is not there");
+            }
+            Err(error) => return Err(error),
         }
     }
+    Ok(there)
 }
 
 impl Core {
     /// Goes through all that is left of an erasure that was begun, and returns the record that ended it. Reads the log
-    /// from the first record about whom it forgets. Blocking for that long.
+    /// from the first record about whom it forgets, and holds the writer for as long as it takes to write the index and
+    /// the catalog anew.
     ///
     /// # Errors
     /// [`WriteError::ErasureUnfinished`]: it stays under way, and can be gone on with.
     pub async fn finish_erasure(&self, erasure: u64) -> Result<u64, WriteError> {
-        let log = self.log();
-        let found = tokio::task::spawn_blocking(move || traces(&log, erasure)).await;
         let unfinished = |what: String| WriteError::ErasureUnfinished { id: erasure, what };
-        let traces = found.map_err(|error| unfinished(error.to_string()))?;
-        let traces = traces.map_err(|error| unfinished(error.to_string()))?;
+        let log = self.log();
+        let found = tokio::task::spawn_blocking(move || {
+            let traces = traces(&log, erasure).map_err(|error| error.to_string())?;
+            let there = to_overwrite(&log, &traces.blobs).map_err(|error| error.to_string())?;
+            Ok::<_, String>((traces, there))
+        });
+        let found = found.await.map_err(|error| unfinished(error.to_string()))?;
+        let (traces, there) = found.map_err(unfinished)?;
+        for some in there.chunks(OVERWRITTEN_AT_ONCE) {
+            let blobs = some.to_vec();
+            self.erase_command(EraseCommand::Overwrite { erasure, blobs })
+                .await?;
+        }
+        let log = self.log();
+        let left = tokio::task::spawn_blocking(move || to_overwrite(&log, &there)).await;
+        let left = left.map_err(|error| unfinished(error.to_string()))?;
+        let left = left.map_err(|error| unfinished(error.to_string()))?;
+        if let Some(BlobRef {
+            segment, offset, ..
+        }) = left.first()
+        {
+            let what = format!("blob segment {segment}, byte {offset} is still there");
+            return Err(unfinished(what));
+        }
         self.erase_command(EraseCommand::Finish { erasure, traces })
             .await
     }
@@ -279,6 +336,7 @@ pub(crate) fn scope_name(scope: ErasureScope) -> &'static str {
         ErasureScope::Tracks => "tracks",
         ErasureScope::Source => "source",
         ErasureScope::Retention => "retention",
+        ErasureScope::Rule => "rule",
     }
 }
 

@@ -1,12 +1,12 @@
 //! What an erasure comes to: planned from the catalog alone.
 
-use super::super::apply::Truth;
+use super::super::apply::{Failure, Truth};
 use super::super::catalog::{CatalogWriter, Doomed};
 use super::super::command::WriteError;
 use super::super::writer::Refusal;
 use super::{Outlived, What};
 use crate::core::edit::editable_identity;
-use rollcall_log::record::{AlertRule, ErasureBegun, ErasureScope};
+use rollcall_log::record::{AlertRule, Body, ErasureBegun, ErasureScope, IdentityState, Profile};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tracks of one erasure at most: they must fit a record.
@@ -21,7 +21,12 @@ pub(super) fn plan(truth: &Truth, what: &What) -> Result<ErasureBegun, Refusal> 
             planned.set_scope(ErasureScope::Identity);
             let id = editable_identity(catalog, *id, etag.clone())?;
             people.extend(catalog.parts_of(id)?);
-            catalog.doomed_of_identity(id)?
+            let mut all = Vec::new();
+            for part in &people {
+                // Retracted ones are whose they were then.
+                all.extend(catalog.doomed_of_identity(*part)?);
+            }
+            all
         }
         What::Tracks(ids) => {
             planned.set_scope(ErasureScope::Tracks);
@@ -45,6 +50,10 @@ pub(super) fn plan(truth: &Truth, what: &What) -> Result<ErasureBegun, Refusal> 
             planned.source_ids = vec![*id];
             (planned.from_us, planned.to_us) = (*from_us, *to_us);
             catalog.doomed_of_source(*id, (*from_us, *to_us))?
+        }
+        What::KeysGone => {
+            planned.set_scope(ErasureScope::Tracks);
+            catalog.doomed_already()?
         }
         What::Outlived(rules) => {
             planned.set_scope(ErasureScope::Retention);
@@ -99,7 +108,7 @@ fn fill(
     mut people: BTreeSet<u64>,
 ) -> Result<ErasureBegun, Refusal> {
     let mut leaving: BTreeMap<u64, usize> = BTreeMap::new();
-    for one in doomed {
+    for one in doomed.iter().filter(|one| one.live) {
         *leaving.entry(one.identity).or_default() += 1;
     }
     let touched: BTreeSet<u64> = leaving.keys().copied().collect();
@@ -160,4 +169,36 @@ pub(super) fn rules(
         changed.push((row.id, row.rule, after));
     }
     Ok(changed)
+}
+
+/// People who stay, and of whom may have been said what was said of somebody who goes: they were merged, with whatever
+/// names there were, and that was undone. With what is said of them now.
+pub(super) fn said_alike(
+    truth: &Truth,
+    planned: &ErasureBegun,
+) -> Result<Vec<(u64, Profile)>, Refusal> {
+    let gone: BTreeSet<u64> = planned.identity_ids.iter().copied().collect();
+    let mut alike = BTreeSet::new();
+    for sequence in truth.catalog.edits_of(&gone)? {
+        let body = truth
+            .record(sequence)
+            .map_err(Failure::Read)?
+            .and_then(|record| record.body);
+        let Some(Body::Edited(edited)) = body else {
+            continue;
+        };
+        if edited.redirects.is_empty() {
+            continue;
+        }
+        let others = edited.profiles.iter().map(|change| change.identity_id);
+        alike.extend(others.filter(|id| !gone.contains(id)));
+    }
+    let mut all = Vec::new();
+    for id in alike {
+        let profile = truth.catalog.profile(id)?.unwrap_or_default();
+        if profile.state() != IdentityState::Erased && truth.catalog.identity_key(id)? != 0 {
+            all.push((id, profile));
+        }
+    }
+    Ok(all)
 }

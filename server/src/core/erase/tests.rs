@@ -4,15 +4,15 @@ use super::*;
 use crate::core::alert::{RuleChange, RuleEdit};
 use crate::core::replay::{CATALOG_FILE, LOG_FOLDER};
 use crate::core::tests::{
-    CONTRACT, closed, exemplar, face, identities, open, sightings, track, two_people,
+    CONTRACT, closed, exemplar, face, identities, open, options, sightings, track, two_people,
 };
 use crate::core::{
-    Change, Edit, FactQuery, NewSource, Observed, Person, Photo, PhotoDigest, ProfileUpdate,
-    SightingQuery,
+    Change, CoreMetrics, Edit, FactQuery, NewSource, Observed, Person, Photo, PhotoDigest,
+    ProfileUpdate, SightingQuery,
 };
 use crate::pb;
 use crate::pb::watch_event::Event;
-use rollcall_log::record::{AlertRule, BlobRef, Exemplar, FaceBox, Record};
+use rollcall_log::record::{AlertRule, BlobRef, Exemplar, FaceBox, Record, WatchedPhoto};
 use rollcall_log::{FileStorage, Log, LogOptions};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -219,6 +219,16 @@ fn blobs(log: &LogReader, track: u64) -> Vec<BlobRef> {
         .collect()
 }
 
+/// A payload as it lies on disk, after the header of its blob.
+fn sealed(folder: &Path, blob: &BlobRef) -> Vec<u8> {
+    let path = folder
+        .join(LOG_FOLDER)
+        .join(format!("blobs/{:020}.blob", blob.segment));
+    let bytes = std::fs::read(path).unwrap();
+    let start = usize::try_from(blob.offset).unwrap() + 32;
+    bytes[start..][..usize::try_from(blob.length).unwrap()].to_vec()
+}
+
 fn reader(folder: &Path) -> (Log, LogReader) {
     let storage = Arc::new(FileStorage::open(folder.join(LOG_FOLDER)).unwrap());
     let (log, _) = Log::open(storage, LogOptions::default()).unwrap();
@@ -264,6 +274,9 @@ async fn a_person_is_first_found_on_disk_and_then_not() {
     assert_eq!(core.log().blob(&of_photo[1]).unwrap(), picture(3));
     let keys: Vec<u64> = own.iter().chain(&of_photo).map(|blob| blob.key).collect();
     assert!(keys.iter().all(|key| *key > 0));
+    // The bytes on disk are found where the log says, and nowhere afterwards.
+    let on_disk = sealed(folder.path(), &own[1]);
+    assert_eq!(holders(folder.path(), &on_disk).len(), 1);
     // Copies, with the keys and without.
     let copies = tempfile::tempdir().unwrap();
     let (with, without) = (copies.path().join("with"), copies.path().join("without"));
@@ -273,12 +286,19 @@ async fn a_person_is_first_found_on_disk_and_then_not() {
     let begun = core.erase(erasure(identity(1))).await.unwrap();
     assert_eq!(sightings(&core).len(), 1, "gone at once");
     let ended = core.finish_erasure(begun).await.unwrap();
-    assert!(ended > begun && core.finish_erasure(begun).await.unwrap() == begun);
+    assert!(ended > begun && core.finish_erasure(begun).await.unwrap() == ended);
     // The other rule is still called as it was: it watches for somebody else too.
     for secret in &SECRETS[..4] {
         let none: Vec<String> = Vec::new();
         assert_eq!(holders(folder.path(), secret.as_bytes()), none, "{secret}");
     }
+    // Nor does the log say any of it to whoever reads it.
+    let records: Vec<Record> = core.log().read_after(0).map(Result::unwrap).collect();
+    let records = format!("{records:?}");
+    for secret in &SECRETS[..4] {
+        assert!(!records.contains(secret), "{secret}");
+    }
+    assert_eq!(holders(folder.path(), &on_disk), Vec::<String>::new());
     for blob in own.iter().chain(&of_photo) {
         assert!(matches!(core.log().blob(blob), Err(BlobError::Erased)));
         assert!(
@@ -571,5 +591,252 @@ async fn a_source_of_its_own_time_is_kept_so_long() {
     core.finish_erasure(begun).await.unwrap();
     assert!(sightings(&core).iter().all(|seen| seen.identity_id == 1));
     assert_eq!(sightings(&core).len(), 3);
+    core.close().await;
+}
+
+#[tokio::test]
+async fn what_was_retracted_is_erased_with_the_person() {
+    for what in [
+        identity(1),
+        What::Source {
+            id: 1,
+            from_us: i64::MIN,
+            to_us: i64::MAX,
+        },
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let core = open(folder.path());
+        let (id, run) = two_people(&core).await;
+        core.end_run(id, run.id).await;
+        // Another pipeline: what came after the checkpoint counts no longer.
+        core.begin_run(id, "p2".into()).await.unwrap();
+        assert_eq!(sightings(&core).len(), 2);
+        let own = blobs(&core.log(), 3);
+        assert_eq!(core.log().blob(&own[1]).unwrap(), [1, 2, 3]);
+        let begun = core.erase(erasure(what)).await.unwrap();
+        core.finish_erasure(begun).await.unwrap();
+        for blob in &own {
+            assert!(
+                core.log().is_overwritten(blob).unwrap()
+                    && core.log().is_destroyed(blob.key).unwrap()
+            );
+        }
+        let before = views(&core, folder.path());
+        core.close().await;
+        drop(core);
+        std::fs::remove_file(folder.path().join(CATALOG_FILE)).unwrap();
+        let core = open(folder.path());
+        assert_eq!(views(&core, folder.path()), before);
+        core.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_of_another_by_a_merge_goes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    person(&core).await;
+    let merge = Change::Merge {
+        from: 1,
+        into: 2,
+        from_etag: None,
+        into_etag: None,
+    };
+    let merged = core.edit(edit(merge)).await.unwrap();
+    let undo = Change::Undo {
+        sequence: merged,
+        allow_duplicate_name: false,
+        partial: false,
+    };
+    core.edit(edit(undo)).await.unwrap();
+    let name = ProfileUpdate {
+        name: Some("Ford".to_owned()),
+        ..ProfileUpdate::default()
+    };
+    let change = Change::Update {
+        identity_id: 2,
+        etag: None,
+        update: name,
+        allow_duplicate_name: false,
+    };
+    let named = Edit {
+        reason: String::new(),
+        ..edit(change)
+    };
+    let named = core.edit(named).await.unwrap();
+    let begun = core.erase(erasure(identity(1))).await.unwrap();
+    core.finish_erasure(begun).await.unwrap();
+    let records: Vec<Record> = core.log().read_after(0).map(Result::unwrap).collect();
+    let records = format!("{records:?}");
+    for secret in &SECRETS[..4] {
+        assert!(!records.contains(secret), "{secret}");
+    }
+    // Who stays is called as before, also by the log alone; an edit whose words are gone is not taken back.
+    let undo = Change::Undo {
+        sequence: named,
+        allow_duplicate_name: false,
+        partial: false,
+    };
+    assert!(matches!(
+        core.edit(edit(undo)).await,
+        Err(WriteError::BuiltUpon { .. })
+    ));
+    let before = views(&core, folder.path());
+    assert!(before.contains("Ford"));
+    core.close().await;
+    drop(core);
+    std::fs::remove_file(folder.path().join(CATALOG_FILE)).unwrap();
+    let core = open(folder.path());
+    assert_eq!(views(&core, folder.path()), before);
+    core.close().await;
+}
+
+#[tokio::test]
+async fn no_name_of_many_lingers_in_the_catalog() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    let (id, _) = two_people(&core).await;
+    // In no order, so that pages split and cells move.
+    let name = |number: u64| {
+        format!(
+            "name {:x} of many",
+            number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        )
+    };
+    let mut people = Vec::new();
+    for number in 0..400 {
+        let update = ProfileUpdate {
+            name: Some(name(number)),
+            external_id: Some(name(number + 1000)),
+            ..ProfileUpdate::default()
+        };
+        let create = Change::Create {
+            update,
+            allow_duplicate_name: false,
+        };
+        let created = Edit {
+            reason: String::new(),
+            ..edit(create)
+        };
+        core.edit(created).await.unwrap();
+        people.push(3 + number);
+    }
+    assert!(!holders(folder.path(), b" of many").is_empty());
+    let mut begun = Vec::new();
+    for person in people {
+        begun.push(core.erase(erasure(identity(person))).await.unwrap());
+    }
+    for begun in begun {
+        core.finish_erasure(begun).await.unwrap();
+    }
+    assert_eq!(holders(folder.path(), b" of many"), Vec::<String>::new());
+    assert_eq!(sightings(&core).len(), 3);
+    let _ = id;
+    core.close().await;
+}
+
+#[tokio::test]
+async fn the_photos_of_a_rule_go_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    two_people(&core).await;
+    let rule = AlertRule {
+        name: "somebody who looks like this".to_owned(),
+        enabled: true,
+        photo: Some(WatchedPhoto {
+            contract: CONTRACT.to_owned(),
+            ..WatchedPhoto::default()
+        }),
+        ..AlertRule::default()
+    };
+    let change = |change| RuleEdit {
+        change,
+        author: "tester".to_owned(),
+        reason: String::new(),
+        request_id: String::new(),
+    };
+    let created = RuleChange::Create {
+        rule: Box::new(rule),
+        photos: vec![face(5, 0.1)],
+    };
+    let id = core.edit_alert_rule(change(created)).await.unwrap();
+    let photo = core
+        .log()
+        .read_after(0)
+        .map(Result::unwrap)
+        .find_map(|record| match record.body {
+            Some(Body::AlertRuleChanged(change)) => change.after?.photo?.embeddings.pop(),
+            _ => None,
+        });
+    let photo = photo.unwrap();
+    assert_eq!(
+        core.log().blob(&photo).unwrap(),
+        face(5, 0.1).to_f16_bytes()
+    );
+    let deleted = RuleChange::Delete {
+        rule_id: id,
+        etag: None,
+    };
+    core.edit_alert_rule(change(deleted)).await.unwrap();
+    let pending = core.catalog().erasures_pending().unwrap();
+    assert_eq!(pending.len(), 1);
+    core.finish_erasure(pending[0].sequence).await.unwrap();
+    assert!(
+        core.log().is_overwritten(&photo).unwrap() && core.log().is_destroyed(photo.key).unwrap()
+    );
+    core.close().await;
+}
+
+#[tokio::test]
+async fn keys_that_are_missing_are_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    two_people(&core).await;
+    core.close().await;
+    drop(core);
+    std::fs::remove_dir_all(folder.path().join(LOG_FOLDER).join("keys")).unwrap();
+    let metrics = CoreMetrics::register(&prometheus::Registry::new()).unwrap();
+    let refused = Core::open(options(folder.path()), metrics).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("restore it from the backup of the keys"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn an_older_copy_with_the_newest_keys_forgets_what_was_erased_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = open(folder.path());
+    person(&core).await;
+    let older = tempfile::tempdir().unwrap();
+    copy(
+        &folder.path().join(LOG_FOLDER),
+        &older.path().join(LOG_FOLDER),
+        "keys",
+    );
+    let begun = core.erase(erasure(identity(1))).await.unwrap();
+    core.finish_erasure(begun).await.unwrap();
+    core.close().await;
+    drop(core);
+    let keys = |at: &Path| at.join(LOG_FOLDER).join("keys");
+    copy(&keys(folder.path()), &keys(older.path()), "");
+    let core = open(older.path());
+    assert_eq!(sightings(&core).len(), 4, "without times, faces and names");
+    let begun = core.erase(erasure(What::KeysGone)).await.unwrap();
+    core.finish_erasure(begun).await.unwrap();
+    assert_eq!(
+        sightings(&core)
+            .iter()
+            .map(|it| it.identity_id)
+            .collect::<Vec<_>>(),
+        [2]
+    );
+    assert_eq!(
+        core.erase(erasure(What::KeysGone)).await,
+        Err(WriteError::NothingToErase)
+    );
+    core.view().index.verify().unwrap();
     core.close().await;
 }

@@ -37,6 +37,7 @@ pub fn traces(log: &LogReader, erasure: u64) -> Result<Traces, TracesError> {
     };
     let tracks: HashSet<u64> = begun.track_ids.iter().copied().collect();
     let mut found = Traces::default();
+    found.blobs.clone_from(&begun.blobs);
     if tracks.is_empty() {
         return Ok(found);
     }
