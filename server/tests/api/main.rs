@@ -27,4 +27,5 @@ mod review;
 mod sources;
 mod support;
 mod track_faces;
+mod watchers;
 mod webhooks;
