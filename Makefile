@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 .NOTPARALLEL:
 .PHONY: help setup build index-tool demo test fmt lint unit doc arrows deny clean distclean \
   bench bench-build bench-inference bench-pairs bench-search bench-freshness bench-index bench-identity bench-cluster bench-gallery \
-  bench-ingest bench-batch bench-page bench-quality emulate soak check-monitoring fuzz
+  bench-ingest bench-batch bench-page bench-quality emulate soak check-monitoring fuzz test-faults
 
 help: ## print this list
 	@echo "Targets:"
@@ -36,6 +36,9 @@ demo: build ## the whole path on a composed clip; VIDEO=path-or-url uses yours
 
 test: setup fmt lint arrows unit doc ## all checks and tests
 	@echo "== all checks and tests passed"
+
+test-faults: setup ## failing disks, kill -9 and damage at length: HISTORIES=100000 SEED=1 KILLS=300 PARTS=histories,damage,kill
+	@.ci/test-faults "$(or $(PARTS),histories,damage,kill)" "$(or $(HISTORIES),100000)" "$(SEED)" "$(or $(KILLS),300)"
 
 fmt: ## check the formatting
 	@echo "== cargo fmt"

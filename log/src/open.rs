@@ -89,6 +89,7 @@ pub(crate) fn open(
     let Scanned {
         segment: _,
         durable,
+        proven,
         end,
         marked,
         torn_bytes,
@@ -96,7 +97,7 @@ pub(crate) fn open(
     } = found;
     let tail = read_blobs(&*storage, &blobs, opened.header.log)?;
     // Nothing is changed before everything was found right.
-    report.torn = settle(&*storage, &opened, end, torn_bytes, durable)?;
+    report.torn = settle(&*storage, &opened, (proven, end), torn_bytes, durable)?;
     report.blob_tail_left = tail.left;
     report.records = durable;
     report.segments = records.len() as u64;
@@ -154,11 +155,11 @@ fn prepare(storage: &dyn Storage, kind: SegmentKind, folder: &str) -> Result<Vec
         .collect())
 }
 
-/// Cuts a torn tail off, and makes what a killed process left unsynced durable.
+/// Cuts a torn tail off, and makes what a killed process, or a failed sync, left from the last mark on durable.
 fn settle(
     storage: &dyn Storage,
     opened: &OpenSegment,
-    end: u64,
+    (proven, end): (u64, u64),
     torn_bytes: u64,
     last_sequence: u64,
 ) -> Result<Option<TornTail>, OpenError> {
@@ -169,6 +170,7 @@ fn settle(
             .truncate(end)
             .map_err(Trouble::at(segment.clone(), "cut back"))?;
     }
+    write_again(&*opened.file, proven, end).map_err(Trouble::at(segment.clone(), "write again"))?;
     opened
         .file
         .sync()
@@ -179,6 +181,25 @@ fn settle(
         bytes: torn_bytes,
         last_sequence,
     }))
+}
+
+/// Writes bytes over themselves. After a sync that failed the system may show them and yet take them for written,
+/// so that another sync alone would leave them out (see [`StorageFile::sync`]).
+fn write_again(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
+    let mut buffer = vec![0; SEARCH_BYTES.min(usize::try_from(to - from).unwrap_or(usize::MAX))];
+    let mut at = from;
+    while at < to {
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(to - at).unwrap_or(usize::MAX));
+        let read = file.read_at(at, &mut buffer[..wanted])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(at, &buffer[..read])?;
+        at += read as u64;
+    }
+    Ok(())
 }
 
 /// Reads all record segments and returns them, with the outcome for the last. `numbers` is not
@@ -234,6 +255,8 @@ struct Scanned {
     segment: Segment,
     /// The last record, here or before.
     durable: u64,
+    /// Where the last mark begins: what comes before it was durable. It may not be itself.
+    proven: u64,
     /// Where the sound entries end.
     end: u64,
     /// Whether the last of them is a mark.
@@ -259,6 +282,7 @@ fn scan(storage: &dyn Storage, opened: OpenSegment, is_last: bool) -> Result<Sca
     );
     let mut segment = Segment::new(number);
     let (mut durable, mut marked, mut torn_bytes) = (number - 1, false, 0);
+    let mut proven = HEADER_BYTES as u64;
     loop {
         match walk.next() {
             Ok(None) => break,
@@ -266,7 +290,9 @@ fn scan(storage: &dyn Storage, opened: OpenSegment, is_last: bool) -> Result<Sca
                 segment.remember(Place { sequence, offset });
                 (durable, marked) = (sequence, false);
             }
-            Ok(Some((_, Entry::Mark { sequence }))) if sequence == durable => marked = true,
+            Ok(Some((offset, Entry::Mark { sequence }))) if sequence == durable => {
+                (marked, proven) = (true, offset);
+            }
             Ok(Some((offset, Entry::Record { sequence, .. } | Entry::Mark { sequence }))) => {
                 let what = FormatError::Sequence { found: sequence }.to_string();
                 return Err(corrupt(storage, number, offset, durable + 1, what));
@@ -305,6 +331,7 @@ fn scan(storage: &dyn Storage, opened: OpenSegment, is_last: bool) -> Result<Sca
         opened,
         segment,
         durable,
+        proven,
         end,
         marked,
         torn_bytes,

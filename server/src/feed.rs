@@ -3,11 +3,14 @@
 
 use crate::core::{Committed, Core, Cursor};
 use crate::pb;
+use rollcall_log::ReadError;
 use std::collections::VecDeque;
-use std::sync::Arc;
-use tokio::sync::{broadcast, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 
-/// Events read ahead from the log.
+/// Events read from the log at once. A thread that may block is taken for as long as that, and never while a slow
+/// watcher makes up its mind: there are more watchers than threads.
 const READ_AHEAD: usize = 64;
 
 /// What comes next.
@@ -32,17 +35,47 @@ pub(crate) type Place = (u64, u32);
 /// All events of a record are behind a place with this number.
 pub(crate) const WHOLE_RECORD: u32 = u32::MAX;
 
+type Events = Box<dyn Iterator<Item = Result<pb::WatchEvent, ReadError>> + Send>;
+
+/// Events of the log, up to a sequence, a few at a time.
+struct Old {
+    end: u64,
+    state: Reading,
+}
+
+enum Reading {
+    /// On a thread of its own.
+    On(JoinHandle<Chunk>),
+    /// Until more is wanted. Nobody else has it; the lock makes it something that threads may share.
+    Paused(Mutex<Events>),
+}
+
+/// Some events, and where it goes on if they are not all.
+struct Chunk {
+    events: VecDeque<pb::WatchEvent>,
+    rest: Result<Option<Events>, String>,
+}
+
 /// The events after a place.
-#[derive(Debug)]
 pub(crate) struct Feed {
     core: Core,
     live: broadcast::Receiver<Arc<Committed>>,
     at: Place,
-    /// Events of one group commit, and the sequence at its end.
+    /// Events of one group commit, and the sequence at its end; or some from the log.
     pending: VecDeque<pb::WatchEvent>,
-    pending_end: u64,
-    /// Events from the log up to a sequence.
-    old: Option<(mpsc::Receiver<Result<pb::WatchEvent, String>>, u64)>,
+    pending_end: Option<u64>,
+    /// What is still to be read from the log.
+    old: Option<Old>,
+    /// Why it cannot be read, and up to where.
+    failed: Option<(String, u64)>,
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Feed {
@@ -66,8 +99,9 @@ impl Feed {
             live,
             at,
             pending: VecDeque::new(),
-            pending_end: 0,
+            pending_end: None,
             old: None,
+            failed: None,
         };
         feed.read_log();
         feed
@@ -96,41 +130,21 @@ impl Feed {
         loop {
             if let Some(event) = self.pending.pop_front() {
                 // Behind the commit's last event there is nothing left of it.
-                let end = (self.pending_end, WHOLE_RECORD);
-                let place = if self.pending.is_empty() {
-                    end
-                } else {
-                    place_of(&event)
-                };
-                self.pass(place);
+                let end = self.pending_end.filter(|_| self.pending.is_empty());
+                self.pass(end.map_or_else(|| place_of(&event), |end| (end, WHOLE_RECORD)));
                 return Some(Item::Event(Box::new(event)));
             }
-            if let Some((events, end)) = &mut self.old {
-                let end = *end;
-                match events.recv().await {
-                    Some(Ok(event)) => {
-                        self.pass(place_of(&event));
-                        return Some(Item::Event(Box::new(event)));
-                    }
-                    Some(Err(reason)) => {
-                        self.old = None;
-                        let from = if self.at.1 == WHOLE_RECORD {
-                            self.at.0 + 1
-                        } else {
-                            self.at.0
-                        };
-                        self.pass((end, WHOLE_RECORD));
-                        return Some(Item::Gap {
-                            from,
-                            to: end,
-                            reason,
-                        });
-                    }
-                    None => {
-                        self.old = None;
-                        self.pass((end, WHOLE_RECORD));
-                    }
-                }
+            if let Some((reason, to)) = self.failed.take() {
+                let from = if self.at.1 == WHOLE_RECORD {
+                    self.at.0 + 1
+                } else {
+                    self.at.0
+                };
+                self.pass((to, WHOLE_RECORD));
+                return Some(Item::Gap { from, to, reason });
+            }
+            if self.old.is_some() {
+                self.read_on().await;
                 continue;
             }
             match self.live.recv().await {
@@ -141,7 +155,7 @@ impl Feed {
                         .iter()
                         .filter(|event| place_of(event) > self.at);
                     self.pending = news.cloned().collect();
-                    self.pending_end = commit.sequence;
+                    self.pending_end = Some(commit.sequence);
                     if self.pending.is_empty() {
                         self.pass(place_at_end);
                     }
@@ -163,28 +177,88 @@ impl Feed {
         if at >= (end, WHOLE_RECORD) {
             return;
         }
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let core = self.core.clone();
         let from = if at.1 == WHOLE_RECORD {
             at.0
         } else {
             at.0.saturating_sub(1)
         };
-        tokio::task::spawn_blocking(move || {
-            for event in core.events_after(from) {
-                let event = match event {
-                    Ok(event) if event.sequence > end => return,
-                    Ok(event) if place_of(&event) <= at => continue,
-                    Ok(event) => Ok(event),
-                    Err(error) => Err(error.to_string()),
-                };
-                let failed = event.is_err();
-                if sender.blocking_send(event).is_err() || failed {
-                    return;
-                }
+        let events = self.core.events_after(from);
+        let up_to_end = move |event: &Result<pb::WatchEvent, ReadError>| {
+            event.as_ref().map_or(true, |event| event.sequence <= end)
+        };
+        let after_place = move |event: &Result<pb::WatchEvent, ReadError>| {
+            event.as_ref().map_or(true, |event| place_of(event) > at)
+        };
+        let events = events.take_while(up_to_end).filter(after_place);
+        let state = Reading::Paused(Mutex::new(Box::new(events)));
+        self.old = Some(Old { end, state });
+    }
+
+    /// Reads some events of the log. Cancel-safe: what is being read goes on.
+    async fn read_on(&mut self) {
+        let Some(mut old) = self.old.take() else {
+            return;
+        };
+        let reading = match old.state {
+            Reading::Paused(events) => {
+                let events = events.into_inner().unwrap_or_else(PoisonError::into_inner);
+                tokio::task::spawn_blocking(move || some_of(events))
             }
+            Reading::On(reading) => reading,
+        };
+        old.state = Reading::On(reading);
+        let old = self.old.insert(old);
+        let Reading::On(reading) = &mut old.state else {
+            return;
+        };
+        let read = reading.await.unwrap_or_else(|error| Chunk {
+            events: VecDeque::new(),
+            rest: Err(error.to_string()),
         });
-        self.old = Some((receiver, end));
+        let end = old.end;
+        self.pending = read.events;
+        self.pending_end = None;
+        match read.rest {
+            Ok(Some(events)) => old.state = Reading::Paused(Mutex::new(events)),
+            Ok(None) if self.pending.is_empty() => {
+                self.old = None;
+                self.pass((end, WHOLE_RECORD));
+            }
+            Ok(None) => {
+                self.old = None;
+                self.pending_end = Some(end);
+            }
+            Err(reason) => {
+                self.old = None;
+                self.failed = Some((reason, end));
+            }
+        }
+    }
+}
+
+/// The next few events. Blocking.
+fn some_of(mut events: Events) -> Chunk {
+    let mut some = VecDeque::with_capacity(READ_AHEAD);
+    while some.len() < READ_AHEAD {
+        match events.next() {
+            Some(Ok(event)) => some.push_back(event),
+            Some(Err(error)) => {
+                return Chunk {
+                    events: some,
+                    rest: Err(error.to_string()),
+                };
+            }
+            None => {
+                return Chunk {
+                    events: some,
+                    rest: Ok(None),
+                };
+            }
+        }
+    }
+    Chunk {
+        events: some,
+        rest: Ok(Some(events)),
     }
 }
 

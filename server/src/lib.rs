@@ -61,7 +61,7 @@ mod supervisor;
 mod url_mask;
 mod worker;
 
-pub use check::{CheckError, CheckReport, check};
+pub use check::{CheckError, CheckOptions, CheckReport, DAMAGED_SHOWN_MAX, DamagedBlob, check};
 pub use doctor::{Finding, Health, doctor};
 pub use edge::Collection;
 pub use photo_pool::MakeReader;

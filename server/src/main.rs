@@ -7,7 +7,7 @@ use rollcall_index::vectors::SideFiles;
 use rollcall_server::build::{self, BuildInput, Built, GivenRule, Progress};
 use rollcall_server::config::{Flags, Loaded, load};
 use rollcall_server::{
-    Health, Server, Verified, Vision, check, doctor, offline_index, verify_erasures,
+    CheckOptions, Health, Server, Verified, Vision, check, doctor, offline_index, verify_erasures,
 };
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,17 @@ enum Command {
     Build(Build),
     /// Read everything in the data folder and say whether it is whole; the server must not be
     /// running
-    Check,
+    ///
+    /// Catalog and indexes follow from the log: what cannot be read of them is made anew. Damage to the log
+    /// itself is named, with what is lost by it. Exit code 2 if anything cannot be read.
+    Check {
+        /// Make catalog and indexes anew where they differ from the log
+        #[arg(long)]
+        repair: bool,
+        /// With --repair: go on with a log whose end is gone; the records that were there are lost for good
+        #[arg(long, requires = "repair")]
+        accept_loss: bool,
+    },
     /// What was erased
     Erase {
         #[command(subcommand)]
@@ -198,29 +208,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             command: ConfigCommand::Show,
         } => print(&loaded.to_toml()),
         Command::Build(options) => build_collection(&loaded, options),
-        Command::Check => {
-            let report = check(&loaded.config.data)?;
-            let mut text = format!(
-                "{}: whole: {} records, {} pictures and embeddings, {} identities, {} faces\n",
-                loaded.config.data.display(),
-                report.records,
-                report.blobs,
-                report.identities,
-                report.faces,
-            );
-            if report.erased > 0 {
-                text += &format!(
-                    "{} pictures and embeddings were erased on purpose\n",
-                    report.erased
-                );
-            }
-            if report.torn_bytes > 0 {
-                text += &format!(
-                    "an unfinished write of {} bytes at the end was cut off: it had not been acknowledged\n",
-                    report.torn_bytes
-                );
-            }
-            print(&text)
+        Command::Check {
+            repair,
+            accept_loss,
+        } => {
+            let asked = CheckOptions {
+                repair,
+                accept_loss,
+            };
+            check_data(&loaded.config.data, asked)
         }
         Command::Erase {
             command: EraseCommand::Verify { erasure, json },
@@ -275,6 +271,62 @@ fn verify(data: &Path, erasure: Option<u64>, json: bool) -> anyhow::Result<()> {
     }
     let left = all.iter().filter(|verified| !gone(verified)).count();
     anyhow::ensure!(left == 0, "{left} of {} erasures are not gone", all.len());
+    Ok(())
+}
+
+fn check_data(data: &Path, asked: CheckOptions) -> anyhow::Result<()> {
+    let report = check(data, asked)?;
+    let whole = if report.damaged == 0 {
+        "whole"
+    } else {
+        "not whole"
+    };
+    let mut text = format!(
+        "{}: {whole}: {} records, {} pictures and embeddings, {} identities, {} faces\n",
+        data.display(),
+        report.records,
+        report.blobs,
+        report.identities,
+        report.faces,
+    );
+    if report.erased > 0 {
+        text += &format!(
+            "{} pictures and embeddings were erased on purpose\n",
+            report.erased
+        );
+    }
+    if report.torn_bytes > 0 {
+        text += &format!(
+            "an unfinished write of {} bytes at the end was cut off: it had not been acknowledged\n",
+            report.torn_bytes
+        );
+    }
+    for what in &report.made_anew {
+        text += &format!("made anew from the log: {what}\n");
+    }
+    if let Some(why) = &report.unmade {
+        text += &format!("catalog and indexes were not looked at: {why}\n");
+    }
+    if let Some((first, last)) = report.lost {
+        text += &format!("records {first} to {last} are lost for good\n");
+    }
+    for damaged in &report.damaged_shown {
+        let of = match damaged.track_id {
+            0 => String::new(),
+            track => format!(", of track {track}"),
+        };
+        let (what, sequence, why) = (&damaged.what, damaged.sequence, &damaged.why);
+        text += &format!("lost: {what}{of}, record {sequence}: {why}\n");
+    }
+    print(&text)?;
+    if report.damaged > 0 {
+        let shown = report.damaged_shown.len();
+        anyhow::bail!(
+            "{} pictures and embeddings cannot be read ({shown} are named): restore the files named above from a \
+             backup",
+            report.damaged
+        );
+    }
     Ok(())
 }
 

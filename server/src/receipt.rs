@@ -1,8 +1,8 @@
 //! An erasure's receipt: what it comes to, so that two people can tell that they speak of the same; and whether it is
 //! true.
 
-use crate::check::{CheckError, OpenedLog, open_core};
-use crate::core::{Core, OpenError, TracesError, scope_name, traces};
+use crate::check::{CheckError, OpenedLog, view_options};
+use crate::core::{OpenError, Opening, TracesError, scope_name, traces};
 use prost::Message as _;
 use rollcall_index::TrackId;
 use rollcall_log::record::{Body, ErasureBegun, Record};
@@ -70,12 +70,30 @@ pub fn verify_erasures(data: &Path) -> Result<Vec<Verified>, CheckError> {
     for (begun, ended) in begun.values() {
         all.push(in_log(&log, begun, ended.as_ref())?);
     }
-    // The core opens the log again.
+    // It is opened again with the views.
     drop((log, opened.log));
-    let core = open_core(data, opened.contract)?;
+    let truth = Opening::of(data)?.finish(&view_options(data, opened.contract))?;
     for ((begun, _), verified) in begun.values().zip(&mut all) {
-        if let Some(Body::ErasureBegun(what)) = &begun.body {
-            verified.left.extend(in_views(&core, what)?);
+        let Some(Body::ErasureBegun(what)) = &begun.body else {
+            continue;
+        };
+        for index in std::iter::once(&truth.index).chain(&truth.other) {
+            let faces = |track: &&u64| {
+                index
+                    .newest()
+                    .track_faces(TrackId::new(**track))
+                    .next()
+                    .is_some()
+            };
+            let left = what.track_ids.iter().filter(faces);
+            let told = left.map(|track| format!("faces of track {track} are in the index"));
+            verified.left.extend(told);
+        }
+        let rows = truth.catalog.left_of(what).map_err(OpenError::from)?;
+        if rows > 0 {
+            verified
+                .left
+                .push(format!("{rows} rows are in the catalog"));
         }
     }
     Ok(all)
@@ -130,24 +148,4 @@ fn verified(
         receipt: ended.map(|ended| receipt(&log.id(), begun, ended)),
         left,
     }
-}
-
-fn in_views(core: &Core, what: &ErasureBegun) -> Result<Vec<String>, CheckError> {
-    let mut left = Vec::new();
-    let index = core.view();
-    for track in &what.track_ids {
-        if index
-            .index
-            .track_faces(TrackId::new(*track))
-            .next()
-            .is_some()
-        {
-            left.push(format!("faces of track {track} are in the index"));
-        }
-    }
-    let rows = core.catalog().left_of(what).map_err(OpenError::from)?;
-    if rows > 0 {
-        left.push(format!("{rows} rows are in the catalog"));
-    }
-    Ok(left)
 }

@@ -16,6 +16,10 @@ pub enum Fault {
     Full,
     /// Everything that changes something fails from here on, a write half-way, until [`MemoryStorage::cut_power`].
     Dead,
+    /// This one operation fails with EIO. Where it is the sync of a file, the system forgets besides what it could
+    /// not write, as Linux does: reads go on showing it, and no later sync makes it durable unless it is
+    /// written again.
+    LostSync,
 }
 
 /// Files in memory, for tests. Clones share the files.
@@ -38,6 +42,8 @@ struct Inner {
     folders: Vec<String>,
     operations: u64,
     fault: Option<(u64, Fault)>,
+    /// Operations that a fault has befallen.
+    failed: u64,
     locked: bool,
     /// Raised by a power cut: handles of an earlier life are dead.
     life: u64,
@@ -84,6 +90,11 @@ impl MemoryStorage {
         self.inner().operations
     }
 
+    /// Returns how many operations a fault has befallen so far.
+    pub fn failed_operations(&self) -> u64 {
+        self.inner().failed
+    }
+
     /// Lets the next `operations` succeed, and `fault` befall the one after them.
     pub fn fail_after(&self, operations: u64, fault: Fault) {
         let mut inner = self.inner();
@@ -103,14 +114,20 @@ impl MemoryStorage {
         inner.life += 1;
         inner.locked = false;
         inner.fault = None;
+        if survival == Survival::Kept {
+            // The system goes on, with all that it has not written yet.
+            return;
+        }
         let renamings = std::mem::take(&mut inner.unsynced_names);
-        let kept = match survival {
+        let in_order = match survival {
             Survival::Dropped => 0,
-            Survival::Torn | Survival::Reordered => random.below(renamings.len() + 1),
-            Survival::Kept => renamings.len(),
+            Survival::Torn => random.below(renamings.len() + 1),
+            Survival::Reordered | Survival::Kept => renamings.len(),
         };
-        for renaming in renamings.iter().take(kept) {
-            renaming.apply(&mut inner.durable_names);
+        for renaming in renamings.iter().take(in_order) {
+            if survival != Survival::Reordered || random.below(2) == 0 {
+                renaming.apply(&mut inner.durable_names);
+            }
         }
         inner.names = inner.durable_names.clone();
         for content in &mut inner.files {
@@ -136,10 +153,7 @@ impl MemoryStorage {
         inner.durable_names.remove(name);
         if let Some(bytes) = bytes {
             let file = inner.files.len();
-            inner.files.push(Content {
-                now: bytes.clone(),
-                durable: bytes,
-            });
+            inner.files.push(Content::of(bytes));
             inner.names.insert(name.to_owned(), file);
             inner.durable_names.insert(name.to_owned(), file);
             inner.folders.push(folder_of(name).to_owned());
@@ -154,10 +168,18 @@ impl MemoryStorage {
 impl Inner {
     /// Counts an operation that changes something, and says whether a fault befalls it.
     fn change(&mut self, writes: bool) -> Result<(), io::Error> {
-        let now = self.operations;
+        let outcome = self.befall(writes);
         self.operations += 1;
+        self.failed += u64::from(outcome.is_err());
+        outcome
+    }
+
+    fn befall(&self, writes: bool) -> Result<(), io::Error> {
+        let now = self.operations;
         match self.fault {
-            Some((at, Fault::Io)) if at == now => Err(io::Error::from_raw_os_error(5)),
+            Some((at, Fault::Io | Fault::LostSync)) if at == now => {
+                Err(io::Error::from_raw_os_error(5))
+            }
             Some((at, Fault::Full)) if at <= now && writes => {
                 Err(io::Error::from(io::ErrorKind::StorageFull))
             }
@@ -325,6 +347,7 @@ impl MemoryFile {
             content.now.resize(end, 0);
         }
         content.now[start..end].copy_from_slice(bytes);
+        content.written(start..end);
         Ok(())
     }
 }
@@ -361,17 +384,22 @@ impl StorageFile for MemoryFile {
         self.change(|inner| {
             inner.change(false)?;
             let length = usize::try_from(length).map_err(io::Error::other)?;
-            inner.file(self.file)?.now.resize(length, 0);
+            inner.file(self.file)?.resize(length);
             Ok(())
         })
     }
 
     fn sync(&self) -> io::Result<()> {
         self.change(|inner| {
-            inner.change(false)?;
+            let outcome = inner.change(false);
+            let lost = matches!(inner.fault, Some((_, Fault::LostSync)));
             let content = inner.file(self.file)?;
-            content.durable = content.now.clone();
-            Ok(())
+            match outcome {
+                Ok(()) => content.sync(),
+                Err(_) if lost => content.lose(),
+                Err(_) => {}
+            }
+            outcome
         })
     }
 
@@ -382,8 +410,7 @@ impl StorageFile for MemoryFile {
                 let zeros = vec![0; usize::try_from(length).map_err(io::Error::other)?];
                 Self::put(inner.file(self.file)?, offset, &zeros)?;
             }
-            let content = inner.file(self.file)?;
-            content.durable = content.now.clone();
+            inner.file(self.file)?.sync();
             Ok(())
         })
     }

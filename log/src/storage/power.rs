@@ -1,7 +1,11 @@
 //! What a power cut leaves of a file in memory.
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Disks write this much or nothing.
 const SECTOR_BYTES: usize = 512;
+/// Systems keep track of what is still to be written in pages of this size.
+const PAGE_BYTES: usize = 4096;
 
 /// What of the unsynced changes a power cut leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +16,7 @@ pub enum Survival {
     Torn,
     /// Any subset of the sectors; those that are missing beyond the old end are zero.
     Reordered,
-    /// Everything, as when only the process was killed.
+    /// Everything, as when only the process was killed: what was not synced is still not durable.
     Kept,
 }
 
@@ -21,11 +25,56 @@ pub enum Survival {
 pub(super) struct Content {
     pub(super) now: Vec<u8>,
     pub(super) durable: Vec<u8>,
+    /// Pages that the system takes for written, wrongly.
+    lost: BTreeSet<usize>,
 }
 
 impl Content {
+    /// A file that is durable as it is.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        let (durable, lost) = (bytes.clone(), BTreeSet::new());
+        Self {
+            now: bytes,
+            durable,
+            lost,
+        }
+    }
+
+    /// Notes that these bytes have just been written.
+    pub(super) fn written(&mut self, range: Range<usize>) {
+        for page in range.start / PAGE_BYTES..range.end.div_ceil(PAGE_BYTES) {
+            self.lost.remove(&page);
+        }
+    }
+
+    pub(super) fn resize(&mut self, length: usize) {
+        self.now.resize(length, 0);
+        // What is cut off is gone; what comes there later is written.
+        self.lost.split_off(&length.div_ceil(PAGE_BYTES));
+    }
+
+    /// Makes durable what the system knows to be unwritten.
+    pub(super) fn sync(&mut self) {
+        let before = std::mem::replace(&mut self.durable, self.now.clone());
+        restore(&mut self.durable, &before, &self.lost);
+    }
+
+    /// A sync that failed: what was not durable is taken for written from here on.
+    pub(super) fn lose(&mut self) {
+        let pages = self.now.len().div_ceil(PAGE_BYTES);
+        for page in 0..pages {
+            let range = page * PAGE_BYTES..self.now.len().min((page + 1) * PAGE_BYTES);
+            if self.durable.get(range.clone()) != self.now.get(range) {
+                self.lost.insert(page);
+            }
+        }
+    }
+
     /// Leaves what survives.
     pub(super) fn cut_power(&mut self, survival: Survival, random: &mut Random) {
+        // What the system takes for written never reaches the disk.
+        let lost = std::mem::take(&mut self.lost);
+        restore(&mut self.now, &self.durable, &lost);
         match survival {
             Survival::Dropped => self.now.clone_from(&self.durable),
             Survival::Torn => self.now = self.torn(random),
@@ -71,6 +120,17 @@ impl Content {
             }
         }
         bytes
+    }
+}
+
+/// Puts the pages of `bytes` back as they were `before`, zero where there was nothing.
+fn restore(bytes: &mut [u8], before: &[u8], pages: &BTreeSet<usize>) {
+    for page in pages {
+        let start = (page * PAGE_BYTES).min(bytes.len());
+        let end = bytes.len().min(start + PAGE_BYTES);
+        for (at, byte) in (start..end).zip(&mut bytes[start..end]) {
+            *byte = before.get(at).copied().unwrap_or(0);
+        }
     }
 }
 

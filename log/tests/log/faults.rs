@@ -329,3 +329,32 @@ fn a_destroyed_key_stays_destroyed_and_harms_no_other() {
         }
     }
 }
+
+/// Linux takes pages for written that it failed to write. A log that is opened again after that, in whatever process,
+/// must not take what it reads there for durable.
+#[test]
+fn what_a_failed_sync_left_unwritten_is_written_again_before_anything_builds_on_it() {
+    for at in 0..operations() {
+        let storage = MemoryStorage::new();
+        if drop_unopened(&storage, at, Fault::LostSync) {
+            continue;
+        }
+        let mut known = Known::default();
+        let (mut log, _) = open(&storage).unwrap();
+        storage.fail_after(at, Fault::LostSync);
+        let mut commit = 0;
+        while commit < COMMITS && known.commit(&mut log, commit).is_ok() {
+            commit += 1;
+        }
+        drop(log);
+        storage.clear_fault();
+        // What it finds it shows to readers: from here on that is durable.
+        let (mut log, _) = open(&storage).unwrap();
+        known.check(&log);
+        known.acknowledged = log.durable_sequence();
+        known.commit(&mut log, 1).unwrap();
+        drop(log);
+        storage.cut_power(Survival::Dropped, at);
+        known.check_and_go_on(&storage);
+    }
+}

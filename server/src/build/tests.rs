@@ -80,7 +80,7 @@ async fn tracks_of_a_file_become_sightings_of_people() {
         ..Built::default()
     };
     assert_eq!(again, expected, "nothing doubles");
-    let report = crate::check(&folder.path().join("data")).unwrap();
+    let report = crate::check(&folder.path().join("data"), crate::CheckOptions::default()).unwrap();
     assert_eq!((report.identities, report.faces), (2, 36));
 }
 
@@ -99,7 +99,7 @@ async fn a_build_that_broke_off_goes_on_where_it_was() {
 
     let done = built(folder.path(), input).await.unwrap();
     assert_eq!((done.sources, done.known, done.identities), (2, 0, 2));
-    let report = crate::check(&folder.path().join("data")).unwrap();
+    let report = crate::check(&folder.path().join("data"), crate::CheckOptions::default()).unwrap();
     assert_eq!((report.identities, report.faces), (2, 1800));
 }
 

@@ -4,6 +4,7 @@ use super::catalog::{CatalogError, CatalogWriter};
 use super::erase::assign_keys;
 use super::index_folder::checkpoint;
 use super::marks::{Marks, mark};
+use super::replay::CATALOG_FILE;
 use super::{View, alert, edit, hri};
 use rollcall_index::{
     ApplyError, Embedding, FaceId, IdentityId, Index, Operation, SourceId, State, TrackId,
@@ -11,6 +12,7 @@ use rollcall_index::{
 use rollcall_log::record::{Body, ExemplarsReembedded, MigrationOutcome, Record, TrackObserved};
 use rollcall_log::{AppendError, Log, ReadError};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why a record could not be written or applied. The writer goes back to the last commit.
@@ -107,6 +109,15 @@ impl Truth {
         };
         if let Some(other) = self.other.as_mut().filter(|_| swaps) {
             std::mem::swap(&mut self.index, other);
+        }
+    }
+
+    /// Leaves the views so that the next start has nothing to catch up with, and can tell that they are whole.
+    /// Nothing may be written after it.
+    pub(crate) fn end(&mut self, data: &Path) {
+        self.checkpoint();
+        if let Err(error) = self.catalog.seal(&data.join(CATALOG_FILE)) {
+            tracing::warn!(%error, "the catalog is left without a seal");
         }
     }
 

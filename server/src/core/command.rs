@@ -394,6 +394,7 @@ fn in_the_way(edits: &[u64]) -> String {
     format!("; undo first: {}{more}", shown.join(", "))
 }
 
+#[derive(Clone, Debug)]
 pub(crate) enum Action {
     AddSource(NewSource),
     SetSourceState(SourceChange),
@@ -418,7 +419,7 @@ pub(crate) enum Action {
     Close,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
     Id(u64),
     Sequence(u64),

@@ -43,6 +43,10 @@ pub(crate) fn open_index(
     let folder = data.join(&contract.folder);
     match open_and_catch_up(log, &folder, contract, catalog) {
         Ok(index) => return Ok(Some(index)),
+        Err(Unusable::AheadOfLog { sequence }) => {
+            let durable = log.durable_sequence();
+            return Err(OpenError::AheadOfLog { sequence, durable });
+        }
         Err(Unusable::Empty) => {}
         Err(Unusable::Why(why)) => {
             tracing::warn!(
@@ -70,7 +74,6 @@ pub(crate) fn open_index(
 }
 
 /// What [`open_index`] finds in the folder, without mending it.
-#[cfg(test)]
 pub(super) fn as_found(
     log: &Log,
     data: &Path,
@@ -81,6 +84,7 @@ pub(super) fn as_found(
     let found = open_and_catch_up(log, &data.join(&contract.folder), contract, catalog);
     Some(found.map_err(|why| match why {
         Unusable::Empty => "it is empty".to_owned(),
+        Unusable::AheadOfLog { sequence } => format!("it has seen record {sequence}"),
         Unusable::Why(why) => why,
     }))
 }
@@ -100,18 +104,28 @@ pub(crate) fn begin_index(log: &Log, data: &Path, contract: &Contract, sequence:
 
 /// The folders of indexes of contracts that the collection no longer has.
 pub(crate) fn unneeded(data: &Path, contracts: &Contracts) -> Vec<PathBuf> {
+    let kept = [Side::InService, Side::Other];
+    let kept = kept.map(|side| {
+        contracts
+            .side(side)
+            .map(|contract| data.join(&contract.folder))
+    });
+    let mut folders = index_folders(data);
+    folders.retain(|folder| !kept.iter().flatten().any(|kept| kept == folder));
+    folders
+}
+
+/// All folders of indexes.
+pub(crate) fn index_folders(data: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(data) else {
         return Vec::new();
     };
     let mut folders = Vec::new();
-    let kept = [Side::InService, Side::Other];
-    let kept = kept.map(|side| contracts.side(side).map(|contract| &contract.folder));
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let number = name.strip_prefix(LATER_FOLDERS).map(str::parse::<u64>);
-        let is_index = name == INDEX_FOLDER || number.is_some_and(|number| number.is_ok());
-        if is_index && !kept.iter().flatten().any(|folder| *folder == name) {
+        if name == INDEX_FOLDER || number.is_some_and(|number| number.is_ok()) {
             folders.push(entry.path());
         }
     }
@@ -172,6 +186,10 @@ pub(crate) fn checkpoint(index: &mut Index) {
 enum Unusable {
     /// There is nothing in it.
     Empty,
+    /// It has seen records that the log does not have.
+    AheadOfLog {
+        sequence: u64,
+    },
     Why(String),
 }
 
@@ -192,14 +210,12 @@ fn open_and_catch_up(
     if sequence == 0 {
         return Err(Unusable::Empty);
     }
-    if sequence > durable {
-        return Err(Unusable::Why(format!(
-            "it is at sequence {sequence}, the log ends at {durable}"
-        )));
-    }
     index
         .check()
         .map_err(|damage| Unusable::Why(damage.to_string()))?;
+    if sequence > durable {
+        return Err(Unusable::AheadOfLog { sequence });
+    }
     let reader = log.reader();
     let mut contracts = catalog.contracts_after(sequence);
     for record in reader.read_after(sequence) {

@@ -336,4 +336,4 @@ fn end(truth: &mut Truth, phase: Phase, asked: Asked) -> Result<u64, Refusal> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

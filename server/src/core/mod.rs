@@ -11,6 +11,7 @@ mod apply;
 mod attributes;
 mod catalog;
 mod command;
+mod compare;
 mod contracts;
 mod edit;
 mod erase;
@@ -45,6 +46,7 @@ pub use catalog::{
     SightingKey, SightingQuery, SourceRow,
 };
 pub use command::{NewSource, Observed, Run, SourceChange, WriteError, WriteState};
+pub(crate) use compare::{delete_views, views_differ};
 pub(crate) use contracts::Side;
 pub use contracts::{Contract, Contracts, Migration, Phase};
 pub use edit::{Change, Edit, PHOTOS_MAX, Person, Photo, PhotoDigest, ProfileUpdate, Target};
@@ -66,6 +68,7 @@ use alert::AlertCommand;
 use command::{Action, Command, Done};
 use erase::EraseCommand;
 use observe::Scenes;
+use writer::Writer;
 
 /// Who writes what the server decides.
 pub(crate) const SYSTEM: &str = "system";
@@ -171,6 +174,22 @@ impl Core {
         metrics: CoreMetrics,
     ) -> Result<Self, OpenError> {
         let (commands, inbox) = mpsc::channel(options.writer_queue.max(1));
+        let (mut core, writer) = Self::prepare(opening, options, metrics, (commands, inbox))?;
+        let writer = writer
+            .start()
+            .map_err(|source| OpenError::Thread { source })?;
+        core.writer = Arc::new(Mutex::new(Some(writer)));
+        Ok(core)
+    }
+
+    /// A core and its writer, which does nothing yet.
+    fn prepare(
+        opening: Opening,
+        options: CoreOptions,
+        metrics: CoreMetrics,
+        (commands, inbox): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+    ) -> Result<(Self, Writer), OpenError> {
+        let place = opening.place();
         let opened = opening.finish(&options)?;
         let catalog = Catalog::open(&options.data.join(replay::CATALOG_FILE))?;
         let events = EventSource::new(&opened.log, catalog.clone());
@@ -183,14 +202,14 @@ impl Core {
             events,
             scenes: Arc::default(),
         });
-        let writer = writer::start(opened, options, metrics, Arc::clone(&shared), inbox)
-            .map_err(|source| OpenError::Thread { source })?;
-        Ok(Self {
+        let writer = Writer::new((opened, place), options, metrics, &shared, inbox);
+        let core = Self {
             shared,
             catalog,
             commands,
-            writer: Arc::new(Mutex::new(Some(writer))),
-        })
+            writer: Arc::default(),
+        };
+        Ok((core, writer))
     }
 
     /// The newest published state. Never blocks.
@@ -395,5 +414,9 @@ impl Core {
     }
 }
 
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

@@ -4,15 +4,14 @@ use super::CoreOptions;
 use super::alert::Watchlist;
 use super::apply::{Failure, Truth};
 use super::catalog::{CatalogError, CatalogWriter};
+use super::compare::TEMPORARY_FOLDER;
 use super::contracts::{Contract, Contracts, Side};
 use super::hri::Tree;
-use super::index_folder::{open_index, sweep};
+use super::index_folder::{delete, open_index, sweep};
 use crate::time::now_us;
-#[cfg(test)]
-use rollcall_index::Index;
-use rollcall_index::{ApplyError, BuildError, Embedding};
+use rollcall_index::{ApplyError, BuildError, Embedding, Index};
 use rollcall_log::record::{BlobRef, Body, CollectionOpened, Record};
-use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError};
+use rollcall_log::{BlobError, FileStorage, Log, LogOptions, LogReader, ReadError, Storage};
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -44,6 +43,18 @@ pub enum OpenError {
     /// The catalog could be neither read nor made anew.
     #[error("{0}")]
     Catalog(#[from] CatalogError),
+    /// The index has seen records that the log does not have.
+    #[error(
+        "the log ends at record {durable}, but the index has seen record {sequence}: what came last was lost or \
+         taken away. Restore the log's folder from a backup; to go on without these records, run `rollcalld check \
+         --repair --accept-loss`"
+    )]
+    AheadOfLog {
+        /// The last record that it has seen.
+        sequence: u64,
+        /// The last one that there is.
+        durable: u64,
+    },
     /// A record cannot be read back.
     #[error("{0}")]
     Read(#[from] ReadError),
@@ -93,9 +104,35 @@ pub enum OpenError {
     },
 }
 
+/// Where the log lies, and how large its files get.
+#[derive(Clone)]
+pub(super) struct LogPlace {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) options: LogOptions,
+}
+
+impl LogPlace {
+    /// The folder of the log in a data folder, which is made if it is missing.
+    fn of(data: &Path) -> Result<Self, OpenError> {
+        // Names, pictures and the keys of webhooks: nobody else's to read.
+        let mut private = std::fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(data).map_err(|source| OpenError::Folder {
+            path: data.to_owned(),
+            source,
+        })?;
+        let storage = FileStorage::open(data.join(LOG_FOLDER))?;
+        Ok(Self {
+            storage: Arc::new(storage),
+            options: LogOptions::default(),
+        })
+    }
+}
+
 /// A log with its catalog, before anything is known of models: it says which ones are needed.
 pub struct Opening {
     data: PathBuf,
+    place: LogPlace,
     log: Log,
     catalog: CatalogWriter,
 }
@@ -106,15 +143,12 @@ impl Opening {
     /// # Errors
     /// [`OpenError`]: the folder is in use, the log is damaged, it was not made by a server.
     pub fn of(data: &Path) -> Result<Self, OpenError> {
-        // Names, pictures and the keys of webhooks: nobody else's to read.
-        let mut private = std::fs::DirBuilder::new();
-        private.recursive(true).mode(0o700);
-        private.create(data).map_err(|source| OpenError::Folder {
-            path: data.to_owned(),
-            source,
-        })?;
-        let storage = FileStorage::open(data.join(LOG_FOLDER))?;
-        let (mut log, report) = Log::open(Arc::new(storage), LogOptions::default())?;
+        Self::on(LogPlace::of(data)?, data)
+    }
+
+    /// As [`Opening::of`], with the log somewhere else.
+    pub(super) fn on(place: LogPlace, data: &Path) -> Result<Self, OpenError> {
+        let (mut log, report) = Log::open(Arc::clone(&place.storage), place.options)?;
         tracing::info!(id = %log.id(), durable = log.durable_sequence(), ?report, "log opened");
         let (catalog, gone) = catch_up(&log, data)?;
         // Whoever put older keys back has not brought back what was erased since.
@@ -130,9 +164,15 @@ impl Opening {
         }
         Ok(Self {
             data: data.to_owned(),
+            place,
             log,
             catalog,
         })
+    }
+
+    /// Where its log lies.
+    pub(super) fn place(&self) -> LogPlace {
+        self.place.clone()
     }
 
     /// The contract in service; `None` if the collection is to be made yet.
@@ -146,8 +186,26 @@ impl Opening {
         self.catalog.contracts()
     }
 
+    /// Why the catalog that was there is of no use, if it was not.
+    pub(crate) fn catalog_made_anew(&self) -> Option<&str> {
+        self.catalog.made_anew.as_deref()
+    }
+
+    /// The folders of indexes that cannot be used as they are, though something is in them, and why.
+    pub(crate) fn indexes_of_no_use(&self) -> Vec<(String, String)> {
+        let sides = [Side::InService, Side::Other].into_iter();
+        let there = sides.filter(|side| {
+            let contract = self.contracts().side(*side);
+            contract.is_some_and(|contract| self.data.join(&contract.folder).exists())
+        });
+        let of_no_use = there.filter_map(|side| {
+            let why = self.index_found(side).0?.err()?;
+            Some((self.contracts().side(side)?.folder.clone(), why))
+        });
+        of_no_use.collect()
+    }
+
     /// The index on `side` as its folder has it, brought up to the log; and the log.
-    #[cfg(test)]
     pub(super) fn index_found(&self, side: Side) -> (Option<Result<Index, String>>, LogReader) {
         let found = super::index_folder::as_found(&self.log, &self.data, &self.catalog, side);
         (found, self.log.reader())
@@ -166,10 +224,14 @@ impl Opening {
                 });
             }
         }
-        let Self { data, log, catalog } = self;
+        let Self {
+            data, log, catalog, ..
+        } = self;
         if let Err(what) = sweep(&data, catalog.contracts()) {
             tracing::warn!(what, "an index that is not needed stays");
         }
+        // A check that was broken off.
+        delete(&data.join(TEMPORARY_FOLDER));
         let open = |side| open_index(&log, &data, &catalog, side);
         let (index, other) = (open(Side::InService)?, open(Side::Other)?);
         let alerts = Watchlist::load(&catalog, &log.reader())?;

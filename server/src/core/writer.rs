@@ -10,7 +10,7 @@ use super::erase;
 use super::index_folder;
 use super::migrate;
 use super::observe::Runs;
-use super::replay::{OpenError, Opening};
+use super::replay::{LogPlace, OpenError, Opening};
 use super::{BATCH_COMMANDS_MAX, Committed, CoreMetrics, CoreOptions, SYSTEM, Shared};
 use crate::time::now_us;
 use rollcall_log::AppendError;
@@ -54,40 +54,10 @@ type Answer = (
     Result<Done, WriteError>,
 );
 
-pub(super) fn start(
-    truth: Truth,
-    options: CoreOptions,
-    metrics: CoreMetrics,
-    shared: Arc<Shared>,
-    inbox: mpsc::Receiver<Command>,
-) -> std::io::Result<JoinHandle<()>> {
-    let runs = Runs::new(
-        options.same_cosine,
-        options.dimension,
-        metrics.clone(),
-        Arc::clone(&shared.scenes),
-    );
-    let checkpointed = truth.log.durable_sequence();
-    let mut writer = Writer {
-        truth: Some(truth),
-        runs,
-        options,
-        metrics,
-        shared,
-        inbox,
-        closing: false,
-        checkpointed,
-        cleaner: None,
-    };
-    writer.show_sizes();
-    std::thread::Builder::new()
-        .name("writer".to_owned())
-        .spawn(move || writer.run())
-}
-
-struct Writer {
+/// The one who writes.
+pub(super) struct Writer {
     /// `None` while the log is being opened again.
-    truth: Option<Truth>,
+    pub(super) truth: Option<Truth>,
     runs: Runs,
     options: CoreOptions,
     metrics: CoreMetrics,
@@ -98,9 +68,54 @@ struct Writer {
     checkpointed: u64,
     /// Deletes what is not needed any more.
     cleaner: Option<JoinHandle<()>>,
+    /// Where the log is opened again.
+    place: LogPlace,
+    /// Records that were given to the disk, whether it took them or not.
+    #[cfg(test)]
+    pub(super) issued: Vec<Record>,
 }
 
 impl Writer {
+    /// A writer that does nothing yet.
+    pub(super) fn new(
+        (truth, place): (Truth, LogPlace),
+        options: CoreOptions,
+        metrics: CoreMetrics,
+        shared: &Arc<Shared>,
+        inbox: mpsc::Receiver<Command>,
+    ) -> Self {
+        let runs = Runs::new(
+            options.same_cosine,
+            options.dimension,
+            metrics.clone(),
+            Arc::clone(&shared.scenes),
+        );
+        let checkpointed = truth.log.durable_sequence();
+        let writer = Self {
+            truth: Some(truth),
+            runs,
+            options,
+            metrics,
+            shared: Arc::clone(shared),
+            inbox,
+            closing: false,
+            checkpointed,
+            cleaner: None,
+            place,
+            #[cfg(test)]
+            issued: Vec::new(),
+        };
+        writer.show_sizes();
+        writer
+    }
+
+    /// Gives it a thread of its own.
+    pub(super) fn start(mut self) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || self.run())
+    }
+
     fn run(&mut self) {
         while !self.closing {
             let Some(first) = self.inbox.blocking_recv() else {
@@ -120,14 +135,19 @@ impl Writer {
         }
         // Whoever still waits learns from the dropped channel that the writer has gone.
         self.inbox.close();
+        self.end();
+    }
+
+    /// Leaves the views so that the next start has nothing to catch up with.
+    pub(super) fn end(&mut self) {
         if let Some(truth) = self.truth.as_mut().filter(|t| t.uncommitted.is_empty()) {
-            truth.checkpoint();
+            truth.end(&self.options.data);
         }
         self.join_cleaner();
     }
 
     /// Carries out a batch and answers it, after its one commit.
-    fn group(&mut self, batch: Vec<Command>) -> Result<(), Failure> {
+    pub(super) fn group(&mut self, batch: Vec<Command>) -> Result<(), Failure> {
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
         let mut failure = None;
         let mut waiting = batch.into_iter();
@@ -213,6 +233,8 @@ impl Writer {
         if truth.uncommitted.is_empty() {
             return Ok(());
         }
+        #[cfg(test)]
+        self.issued.extend(truth.uncommitted.iter().cloned());
         let begin = Instant::now();
         let sequence = truth.log.sync()?;
         self.metrics
@@ -317,11 +339,7 @@ impl Writer {
     /// After a failure: refuse writes, let go of the log, open it again (with pauses that grow) and go on
     /// from its last durable record. Searches go on from the published view.
     fn recover(&mut self, failure: &Failure) {
-        tracing::error!(error = %failure, "a commit failed; writes are refused until the log can be opened again");
-        self.refuse_writes(read_only(failure));
-        // Letting go of the log gives its lock back.
-        self.truth = None;
-        self.runs.clear();
+        self.let_go(failure);
         let mut pause = REOPEN_FIRST;
         while !self.closing {
             self.answer_with_refusal(pause);
@@ -341,14 +359,22 @@ impl Writer {
         }
     }
 
+    /// Refuses writes and lets go of the log, which gives its lock back.
+    pub(super) fn let_go(&mut self, failure: &Failure) {
+        tracing::error!(error = %failure, "a commit failed; writes are refused until the log can be opened again");
+        self.refuse_writes(read_only(failure));
+        self.truth = None;
+        self.runs.clear();
+    }
+
     /// As at the start, but for a switch of contracts: whether the log has it or not, that is so.
-    fn reopen(&mut self) -> Result<Truth, OpenError> {
-        let opening = Opening::of(&self.options.data)?;
+    pub(super) fn reopen(&mut self) -> Result<Truth, OpenError> {
+        let opening = Opening::on(self.place.clone(), &self.options.data)?;
         migrate::go_over(opening.contracts(), &mut self.runs, &mut self.options);
         opening.finish(&self.options)
     }
 
-    fn resume(&mut self, truth: Truth) {
+    pub(super) fn resume(&mut self, truth: Truth) {
         let view = truth.view();
         let from = self.shared.view.load().sequence;
         self.shared.log.store(Arc::new(truth.log.reader()));

@@ -28,4 +28,5 @@ mod review;
 mod sources;
 mod support;
 mod track_faces;
+mod watchers;
 mod webhooks;

@@ -194,7 +194,9 @@ async fn new_run(api: &Api, source: u64) -> crate::support::Run {
 async fn check_whole(data: &std::path::Path) {
     let report = once_free(async || {
         let data = data.to_owned();
-        let check = tokio::task::spawn_blocking(move || rollcall_server::check(&data));
+        let check = tokio::task::spawn_blocking(move || {
+            rollcall_server::check(&data, rollcall_server::CheckOptions::default())
+        });
         check.await.unwrap().map_err(|error| error.to_string())
     });
     let report = report.await.unwrap();

@@ -296,7 +296,7 @@ async fn check_reads_everything_once_the_server_is_down() {
     let data = fixture.folder.path().join("data");
     let held = tokio::task::spawn_blocking({
         let data = data.clone();
-        move || rollcall_server::check(&data)
+        move || rollcall_server::check(&data, rollcall_server::CheckOptions::default())
     });
     assert!(
         held.await
@@ -313,7 +313,9 @@ async fn check_reads_everything_once_the_server_is_down() {
     server.stop().await;
     let checked = once_free(async || {
         let data = data.clone();
-        let check = tokio::task::spawn_blocking(move || rollcall_server::check(&data));
+        let check = tokio::task::spawn_blocking(move || {
+            rollcall_server::check(&data, rollcall_server::CheckOptions::default())
+        });
         check.await.unwrap().map_err(|error| error.to_string())
     });
     let report = checked.await.unwrap();

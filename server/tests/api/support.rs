@@ -155,6 +155,13 @@ impl Api {
         Self(endpoint.tcp_nodelay(true).connect().await.unwrap())
     }
 
+    /// A connection that takes little from the server before somebody reads it.
+    pub async fn connect_narrowly(server: &Server) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc())).unwrap();
+        let endpoint = endpoint.initial_stream_window_size(1024);
+        Self(endpoint.tcp_nodelay(true).connect().await.unwrap())
+    }
+
     async fn grpc(&self) -> Grpc<Channel> {
         let mut grpc = Grpc::new(self.0.clone());
         grpc.ready().await.unwrap();

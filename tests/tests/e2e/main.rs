@@ -15,6 +15,7 @@ mod edits;
 mod extract;
 mod full_disk;
 mod kill;
+mod killed_edits;
 mod metrics;
 mod migration;
 mod python;

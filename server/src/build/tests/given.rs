@@ -144,7 +144,7 @@ async fn given_identities_become_people_with_their_names() {
     assert_eq!((again.known, again.given), (3, given));
     let now = seen(folder.path(), |core| core.view().sequence).await;
     assert_eq!(now, sequence, "nothing was written");
-    crate::check(&folder.path().join("data")).unwrap();
+    crate::check(&folder.path().join("data"), crate::CheckOptions::default()).unwrap();
 
     // Labels that come later find the tracks of before.
     let other = tempfile::tempdir().unwrap();

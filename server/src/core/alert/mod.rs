@@ -350,4 +350,4 @@ pub(crate) fn photo_of(contract: &str) -> WatchedPhoto {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

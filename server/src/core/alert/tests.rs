@@ -27,6 +27,11 @@ fn rule(identity_ids: &[u64]) -> AlertRule {
     }
 }
 
+/// A rule for people by id.
+pub(in crate::core) fn plain_rule(identity_ids: &[u64]) -> AlertRule {
+    rule(identity_ids)
+}
+
 fn edit(change: RuleChange) -> RuleEdit {
     RuleEdit {
         change,

@@ -477,11 +477,6 @@ impl Catalog {
         })
     }
 
-    /// Rows that are left of what an erasure names.
-    pub(crate) fn left_of(&self, begun: &ErasureBegun) -> Result<u64, CatalogError> {
-        self.read(|db| left_of(db, begun))
-    }
-
     /// Erasures under way, oldest first.
     ///
     /// # Errors

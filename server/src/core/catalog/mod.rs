@@ -1,9 +1,10 @@
 //! The catalog: names, sightings, sources, in SQLite. A view of the log, never the truth: it stores the
-//! sequence it has applied and is made again from the log when it is missing, damaged, ahead of the log
+//! sequence it has applied and is made again from the log when it is missing, damaged
 //! or of another log.
 
 mod alert_read;
 mod alerts;
+mod compare;
 mod edits;
 mod erasures;
 mod facts;
@@ -12,6 +13,9 @@ mod migration;
 mod read;
 mod repair;
 mod review;
+mod seal;
+#[cfg(test)]
+mod versions;
 mod write;
 
 use rusqlite::{Connection, OpenFlags};
@@ -150,6 +154,18 @@ pub enum CatalogError {
         "the catalog cannot be used: {0}; it is a view: delete it and start again to have it made anew"
     )]
     Sqlite(#[from] rusqlite::Error),
+    /// It has seen records that the log does not have.
+    #[error(
+        "the log ends at record {durable}, but the catalog has seen record {applied}: what came last was lost or \
+         taken away. Restore the log's folder from a backup; to go on without these records, run `rollcalld check \
+         --repair --accept-loss`"
+    )]
+    AheadOfLog {
+        /// The last record that it has seen.
+        applied: u64,
+        /// The last one that there is.
+        durable: u64,
+    },
     /// A number in it is out of range.
     #[error(
         "the catalog holds an impossible {what}; delete it and start again to have it made anew"
@@ -165,7 +181,7 @@ impl CatalogError {
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            Self::Impossible { .. } => false,
+            Self::AheadOfLog { .. } | Self::Impossible { .. } => false,
         }
     }
 }

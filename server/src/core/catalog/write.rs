@@ -1,7 +1,7 @@
 //! The writer's connection: applies records, and answers what the writer must know to decide.
 
 use super::erasures::last_key;
-use super::{CatalogError, Progress, SCHEMA, SCHEMA_VERSION, sql, unsql};
+use super::{CatalogError, Progress, SCHEMA, SCHEMA_VERSION, seal, sql, unsql};
 use crate::core::attributes;
 use crate::core::contracts::Contracts;
 use prost::Message as _;
@@ -182,32 +182,45 @@ pub(crate) struct CatalogWriter {
     pub(super) contract_records: Vec<Record>,
     /// How far the last migration is, by the table of exemplars.
     pub(super) progress: Progress,
+    /// Why the one that was there before is of no use.
+    pub(crate) made_anew: Option<String>,
 }
 
 impl CatalogWriter {
-    /// Opens the catalog of this log, or makes it anew when it is not of this log, ahead of it, of another
-    /// version, or unreadable. Returns the sequence it has applied.
+    /// Opens the catalog of this log, or makes it anew when it is not of this log, of another version, not what it was
+    /// when it was sealed, or unreadable. Returns the sequence it has applied.
+    ///
+    /// # Errors
+    /// [`CatalogError::AheadOfLog`]; whatever else keeps it from being made.
     pub(crate) fn open(
         path: &Path,
         log_id: &str,
         epoch: u64,
         durable: u64,
     ) -> Result<(Self, u64), CatalogError> {
-        match Self::open_existing(path, log_id, epoch, durable) {
-            Ok(Some(opened)) => return Ok(opened),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the catalog cannot be read and is made anew"),
+        let why = match Self::open_existing(path, log_id, epoch, durable) {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(why)) => why.map(str::to_owned),
+            Err(error @ CatalogError::AheadOfLog { .. }) => return Err(error),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = &why {
+            tracing::warn!(why, "the catalog is made anew from the log");
         }
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
+        for suffix in ["", "-wal", "-shm", "-seal", "-seal.tmp"] {
             // Absent already is as good as removed; any other failure shows at once below.
-            let _ = std::fs::remove_file(name);
+            let _ = std::fs::remove_file(seal::beside(path, suffix));
         }
         // Its journal gets the same permissions. One that cannot be made shows at once below.
         let mut private = std::fs::OpenOptions::new();
         let _ = private.write(true).create(true).mode(0o600).open(path);
-        let db = connect(path)?;
+        let mut anew = Self::begin_in(connect(path)?, log_id, epoch)?;
+        anew.made_anew = why;
+        Ok((anew, 0))
+    }
+
+    /// The tables, empty, for a log.
+    pub(super) fn begin_in(db: Connection, log_id: &str, epoch: u64) -> Result<Self, CatalogError> {
         db.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
         ))?;
@@ -216,22 +229,29 @@ impl CatalogWriter {
             params![log_id, sql(epoch)],
         )?;
         db.execute_batch("COMMIT")?;
-        Ok((Self::empty(db), 0))
+        Ok(Self::empty(db))
     }
 
+    /// The catalog as it is; or why it is of no use, unless there is none.
     fn open_existing(
         path: &Path,
         log_id: &str,
         epoch: u64,
         durable: u64,
-    ) -> Result<Option<(Self, u64)>, CatalogError> {
+    ) -> Result<Result<(Self, u64), Option<&'static str>>, CatalogError> {
         if !path.exists() {
-            return Ok(None);
+            return Ok(Err(None));
+        }
+        match seal::is_whole(path) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Err(Some("it is not what it was when it was sealed"))),
+            // A folder that cannot be written keeps its seal: it shows at once below.
+            Err(error) => tracing::warn!(%error, "the catalog's seal cannot be read"),
         }
         let db = connect(path)?;
         let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version != SCHEMA_VERSION {
-            return Ok(None);
+            return Ok(Err(Some("it is of another version")));
         }
         let (id, of_epoch, applied): (String, i64, i64) = db.query_row(
             "SELECT log_id, epoch, applied_sequence FROM meta",
@@ -239,23 +259,21 @@ impl CatalogWriter {
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
         let health: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if unsql(applied) > durable && id == log_id {
-            let applied = unsql(applied);
-            tracing::error!(
-                applied,
-                durable,
-                "the log ends before what the catalog has seen of it: records at its end were lost or removed"
-            );
+        if health != "ok" {
+            return Ok(Err(Some("SQLite finds it damaged")));
         }
-        if id != log_id || unsql(of_epoch) != epoch || unsql(applied) > durable || health != "ok" {
-            tracing::warn!("the catalog does not belong to this state of the log and is made anew");
-            return Ok(None);
+        if id != log_id || unsql(of_epoch) != epoch {
+            return Ok(Err(Some("it is of another log")));
+        }
+        let applied = unsql(applied);
+        if applied > durable {
+            return Err(CatalogError::AheadOfLog { applied, durable });
         }
         let mut writer = Self::empty(db);
         writer.load_ids()?;
         writer.load_marks()?;
         writer.load_contracts()?;
-        Ok(Some((writer, unsql(applied))))
+        Ok(Ok((writer, applied)))
     }
 
     fn empty(db: Connection) -> Self {
@@ -268,6 +286,7 @@ impl CatalogWriter {
             contracts: Arc::default(),
             contract_records: Vec::new(),
             progress: Progress::default(),
+            made_anew: None,
         }
     }
 

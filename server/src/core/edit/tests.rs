@@ -15,7 +15,7 @@ use crate::core::tests::{CONTRACT, face};
 use crate::error::ApiError;
 use rollcall_log::record::FaceBox;
 
-fn edit(change: Change) -> Edit {
+pub(in crate::core) fn edit(change: Change) -> Edit {
     Edit {
         change,
         author: "tester".to_owned(),
@@ -24,21 +24,21 @@ fn edit(change: Change) -> Edit {
     }
 }
 
-fn named(name: &str) -> ProfileUpdate {
+pub(in crate::core) fn named(name: &str) -> ProfileUpdate {
     ProfileUpdate {
         name: Some(name.to_owned()),
         ..ProfileUpdate::default()
     }
 }
 
-fn create(name: &str) -> Edit {
+pub(in crate::core) fn create(name: &str) -> Edit {
     edit(Change::Create {
         update: named(name),
         allow_duplicate_name: false,
     })
 }
 
-fn update(identity_id: u64, update: ProfileUpdate) -> Edit {
+pub(in crate::core) fn update(identity_id: u64, update: ProfileUpdate) -> Edit {
     edit(Change::Update {
         identity_id,
         etag: None,
@@ -47,7 +47,7 @@ fn update(identity_id: u64, update: ProfileUpdate) -> Edit {
     })
 }
 
-fn merge(from: u64, into: u64) -> Edit {
+pub(in crate::core) fn merge(from: u64, into: u64) -> Edit {
     edit(Change::Merge {
         from,
         into,
@@ -56,7 +56,7 @@ fn merge(from: u64, into: u64) -> Edit {
     })
 }
 
-fn undo(sequence: u64) -> Edit {
+pub(in crate::core) fn undo(sequence: u64) -> Edit {
     edit(Change::Undo {
         sequence,
         allow_duplicate_name: false,
@@ -64,7 +64,7 @@ fn undo(sequence: u64) -> Edit {
     })
 }
 
-fn partial_undo(sequence: u64) -> Edit {
+pub(in crate::core) fn partial_undo(sequence: u64) -> Edit {
     edit(Change::Undo {
         sequence,
         allow_duplicate_name: false,
@@ -72,7 +72,7 @@ fn partial_undo(sequence: u64) -> Edit {
     })
 }
 
-fn move_tracks(track_ids: &[u64], into: u64) -> Edit {
+pub(in crate::core) fn move_tracks(track_ids: &[u64], into: u64) -> Edit {
     edit(Change::Move {
         track_ids: track_ids.to_vec(),
         into: Target::Identity {
@@ -82,7 +82,7 @@ fn move_tracks(track_ids: &[u64], into: u64) -> Edit {
     })
 }
 
-fn move_into_new(track_ids: &[u64], name: &str) -> Edit {
+pub(in crate::core) fn move_into_new(track_ids: &[u64], name: &str) -> Edit {
     edit(Change::Move {
         track_ids: track_ids.to_vec(),
         into: Target::New {
@@ -92,7 +92,7 @@ fn move_into_new(track_ids: &[u64], name: &str) -> Edit {
     })
 }
 
-fn split(identity_id: u64, track_ids: &[u64], name: &str) -> Edit {
+pub(in crate::core) fn split(identity_id: u64, track_ids: &[u64], name: &str) -> Edit {
     edit(Change::Split {
         identity_id,
         etag: None,
@@ -102,14 +102,14 @@ fn split(identity_id: u64, track_ids: &[u64], name: &str) -> Edit {
     })
 }
 
-fn link(track_ids: &[u64]) -> Edit {
+pub(in crate::core) fn link(track_ids: &[u64]) -> Edit {
     edit(Change::Link {
         track_ids: track_ids.to_vec(),
         etag: None,
     })
 }
 
-fn separate(identity_id: u64, other_identity_id: u64) -> Edit {
+pub(in crate::core) fn separate(identity_id: u64, other_identity_id: u64) -> Edit {
     edit(Change::SeparateIdentities {
         identity_id,
         other_identity_id,
@@ -118,14 +118,14 @@ fn separate(identity_id: u64, other_identity_id: u64) -> Edit {
     })
 }
 
-fn separate_tracks(track_id: u64, other_track_id: u64) -> Edit {
+pub(in crate::core) fn separate_tracks(track_id: u64, other_track_id: u64) -> Edit {
     edit(Change::SeparateTracks {
         track_id,
         other_track_id,
     })
 }
 
-fn reject(identity_id: u64, track_ids: &[u64]) -> Edit {
+pub(in crate::core) fn reject(identity_id: u64, track_ids: &[u64]) -> Edit {
     edit(Change::Reject {
         identity_id,
         etag: None,
@@ -134,7 +134,7 @@ fn reject(identity_id: u64, track_ids: &[u64]) -> Edit {
 }
 
 /// Photos 0 to 5: of persons 0 to 2, two each.
-fn enrol(person: Person, photos: &[u64]) -> Edit {
+pub(in crate::core) fn enrol(person: Person, photos: &[u64]) -> Edit {
     let one = |number: &u64| {
         let who = usize::try_from(number / 2).unwrap();
         let noise = if number.is_multiple_of(2) { 0.0 } else { 0.1 };
@@ -155,11 +155,11 @@ fn enrol(person: Person, photos: &[u64]) -> Edit {
     })
 }
 
-fn enrol_known(id: u64, photos: &[u64]) -> Edit {
+pub(in crate::core) fn enrol_known(id: u64, photos: &[u64]) -> Edit {
     enrol(Person::Known { id, etag: None }, photos)
 }
 
-fn enrol_new(name: &str, photos: &[u64]) -> Edit {
+pub(in crate::core) fn enrol_new(name: &str, photos: &[u64]) -> Edit {
     let person = Person::New {
         update: named(name),
         allow_duplicate_name: false,
@@ -167,7 +167,7 @@ fn enrol_new(name: &str, photos: &[u64]) -> Edit {
     enrol(person, photos)
 }
 
-fn forget(fact_id: u64) -> Edit {
+pub(in crate::core) fn forget(fact_id: u64) -> Edit {
     edit(Change::Forget { fact_id })
 }
 

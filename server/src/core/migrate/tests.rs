@@ -24,7 +24,7 @@ fn model(contract: &str, dimension: usize) -> Model {
     }
 }
 
-fn start(allow_loss: bool) -> Step {
+pub(in crate::core) fn start(allow_loss: bool) -> Step {
     let new = NewMigration {
         from: model("test", DIMENSION),
         to: model("other", OTHER_DIMENSION),
@@ -34,9 +34,9 @@ fn start(allow_loss: bool) -> Step {
 }
 
 /// The person's face, under the contract of that many values.
-fn under(dimension: usize, person: u8) -> Embedding {
+pub(in crate::core) fn under(dimension: usize, person: u8) -> Embedding {
     if dimension == DIMENSION {
-        return face(usize::from(person), 0.1);
+        return face(usize::from(person) % DIMENSION, 0.1);
     }
     let mut values = vec![0.05; dimension];
     values[usize::from(person) % dimension] = 1.0;
@@ -44,7 +44,11 @@ fn under(dimension: usize, person: u8) -> Embedding {
 }
 
 /// A face of which the picture says who it is; no picture says nothing.
-fn exemplar(number: u32, dimension: usize, (person, pictured): (u8, bool)) -> pb::ObservedExemplar {
+pub(in crate::core) fn exemplar(
+    number: u32,
+    dimension: usize,
+    (person, pictured): (u8, bool),
+) -> pb::ObservedExemplar {
     pb::ObservedExemplar {
         number,
         quality: 0.8,
@@ -55,7 +59,11 @@ fn exemplar(number: u32, dimension: usize, (person, pictured): (u8, bool)) -> pb
 }
 
 /// What an embedder of that many values makes of exemplars.
-fn embedded(log: &LogReader, dimension: usize, pending: Vec<Pending>) -> Vec<Reembedding> {
+pub(in crate::core) fn embedded(
+    log: &LogReader,
+    dimension: usize,
+    pending: Vec<Pending>,
+) -> Vec<Reembedding> {
     let one = |pending: Pending| Reembedding {
         exemplar: pending.exemplar,
         embedding: pending.crop.map(|crop| {
