@@ -1,11 +1,12 @@
 //! The connection and one method per call of the API.
 use std::future::Future;
 
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
 use crate::error::Error;
-use crate::options::ClientOptions;
+use crate::options::{Bearer, ClientOptions};
 use crate::pb;
 use crate::random;
 use crate::watch::{Follow, TrackFaces, Watch, WatchOptions};
@@ -22,7 +23,7 @@ const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
 /// empty `request_id` is filled in, so that a caller who keeps the request can repeat it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) channel: Channel,
+    pub(crate) channel: InterceptedService<Channel, Bearer>,
     pub(crate) endpoint: String,
     pub(crate) options: ClientOptions,
 }
@@ -71,8 +72,9 @@ impl Client {
             .connect()
             .await
             .map_err(|error| Error::from_connect(endpoint, &error))?;
+        let bearer = Bearer(options.key.clone());
         Ok(Self {
-            channel,
+            channel: InterceptedService::new(channel, bearer),
             endpoint: endpoint.to_owned(),
             options,
         })

@@ -37,6 +37,7 @@ mod vision;
 mod web;
 
 // What calls go through.
+pub mod access;
 mod error;
 mod feed;
 mod grpc_layer;

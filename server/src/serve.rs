@@ -1,5 +1,6 @@
 //! Starts everything in order, and takes it down in order.
 
+use crate::access::{self, Gate, KeyFileError};
 use crate::calibration::{self, Calibration};
 use crate::config::Config;
 use crate::core::{CatalogError, Contract, Core, CoreMetrics, CoreOptions, OpenError, Opening};
@@ -77,11 +78,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     /// Others than this machine would reach it.
     #[error(
         "{key} = {address}: others than this machine can reach it, and nobody is asked who they are: everybody there \
-         could see, search and change everything. Listen on 127.0.0.1 (behind a proxy that asks, if need be), or say \
-         so in so many words: --set access=anyone"
+         could see, search and change everything. Make a key (rollcalld key create --role admin), listen on 127.0.0.1 \
+         (behind a proxy that asks, if need be), or say so in so many words: --set access=anyone"
     )]
     OpenToStrangers {
         /// The setting.
@@ -130,6 +134,7 @@ pub struct Server {
     alert_task: JoinHandle<()>,
     migration_task: JoinHandle<()>,
     repair_task: JoinHandle<()>,
+    key_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -139,7 +144,8 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config, vision: Vision) -> Result<Self, StartError> {
-        if let Some((key, address)) = config.open_to_strangers() {
+        let gate = Arc::new(Gate::open(&config)?);
+        if let Some((key, address)) = config.open_to_strangers(gate.asks()) {
             return Err(StartError::OpenToStrangers { key, address });
         }
         let registry = prometheus::Registry::new();
@@ -160,6 +166,7 @@ impl Server {
             metrics: metrics.clone(),
             core: core.clone(),
             ready: readiness,
+            gate: Arc::clone(&gate),
         };
         let site = config.serves_page().then(|| Arc::new(Site::new(&config)));
         let pages = pages(&config, state, site.as_ref());
@@ -178,7 +185,7 @@ impl Server {
         let (switch, signal) = shutdown();
         let sources = Arc::new(Sources::new(metrics.clone()));
         let rules = SourceRules::new(&config);
-        let setup = worker_setup(&config, grpc, &vision, rules.clone());
+        let setup = worker_setup(&config, &gate, grpc, &vision, rules.clone());
         let supervisor = Supervisor::new(
             core.clone(),
             Arc::clone(&models),
@@ -190,6 +197,7 @@ impl Server {
         let edge = Arc::new(Edge {
             core,
             metrics,
+            gate: Arc::clone(&gate),
             pool,
             calibration: Calibration::default(),
             clustering: Arc::default(),
@@ -213,6 +221,7 @@ impl Server {
             &edge.rule_news,
             signal.clone(),
         );
+        let key_task = tokio::spawn(access::keep(gate, signal.clone()));
         let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
         edge.supervisor.resume().await?;
         let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
@@ -236,6 +245,7 @@ impl Server {
             alert_task,
             migration_task,
             repair_task,
+            key_task,
         })
     }
 
@@ -278,6 +288,7 @@ impl Server {
         let _ = self.alert_task.await;
         let _ = self.migration_task.await;
         let _ = self.repair_task.await;
+        let _ = self.key_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;
@@ -384,6 +395,7 @@ async fn serve_grpc(
     let config = &edge.config;
     let bytes_max = config.grpc.message_bytes_max.saturating_add(ENVELOPE_BYTES);
     let layer = GrpcLayer::new(
+        Arc::clone(&edge.gate),
         edge.metrics.clone(),
         &descriptors,
         config.grpc.concurrent_requests_max,
@@ -456,6 +468,7 @@ async fn serve_grpc(
 
 fn worker_setup(
     config: &Config,
+    gate: &Arc<Gate>,
     grpc: SocketAddr,
     vision: &Vision,
     rules: SourceRules,
@@ -463,6 +476,7 @@ fn worker_setup(
     WorkerSetup {
         program: worker_program(&config.ingest.worker_command),
         endpoint: format!("http://{}", reachable(grpc)),
+        gate: Arc::clone(gate),
         assets: vision.assets.clone(),
         attributes: config.ingest.attributes.clone(),
         detector: config.ingest.detector.clone(),

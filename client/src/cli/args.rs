@@ -63,6 +63,9 @@ pub(crate) struct Global {
     )]
     #[arg(default_value = "5s", value_parser = parse_limit)]
     pub(crate) connect_timeout: Limit,
+    /// File with the key that the server asks for [else: the key itself in ROLLCALL_KEY].
+    #[arg(long, global = true, env = "ROLLCALL_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
     /// How results are written [default: table on a terminal, else jsonl].
     #[arg(long, global = true, env = "ROLLCALL_FORMAT", value_enum)]
     pub(crate) format: Option<Format>,

@@ -36,6 +36,7 @@ pub const KEYS: &[Key] = &[
     key("assets", Kind::Text),
     key("assigner", Kind::Choice(&["evidence", "hri"])),
     key("access", Kind::Choice(&["local", "anyone"])),
+    key("keys", Kind::Text),
     key("grpc.listen", Kind::Address),
     key("grpc.message_bytes_max", Kind::Number(1 << 16, 1 << 30)),
     key("grpc.concurrent_requests_max", Kind::Number(1, 100_000)),

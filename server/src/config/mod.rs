@@ -7,6 +7,7 @@ mod show;
 pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
 
+use crate::access::KeyFile;
 use rollcall_ingest::DetectSizes;
 use rollcall_ingest::Provider;
 use rollcall_ingest::pipeline::{GateRule, ShotRule};
@@ -27,8 +28,10 @@ pub struct Config {
     pub assets: PathBuf,
     /// By which rule tracks get their identities.
     pub assigner: Assigner,
-    /// Who may reach it.
+    /// Who may reach it while there are no keys.
     pub access: Access,
+    /// The file that keys are kept in; empty: `keys.toml` in the data folder.
+    pub keys: PathBuf,
     /// The API's door.
     pub grpc: Grpc,
     /// Metrics, health and the web page.
@@ -64,7 +67,7 @@ pub enum Assigner {
     Hri,
 }
 
-/// Who may reach API and page, where nobody is asked who they are.
+/// Who may reach API and page while there are no keys, so that nobody is asked who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
@@ -258,6 +261,7 @@ impl Default for Config {
             assets: PathBuf::new(),
             assigner: Assigner::default(),
             access: Access::default(),
+            keys: PathBuf::new(),
             grpc: Grpc {
                 listen: SocketAddr::from(([127, 0, 0, 1], 50551)),
                 message_bytes_max: 16 << 20,
@@ -353,9 +357,18 @@ impl Config {
         }
     }
 
-    /// The first address, with its setting, at which others than this machine reach API or page although
-    /// [`Access`] does not say so.
-    pub fn open_to_strangers(&self) -> Option<(&'static str, SocketAddr)> {
+    /// The file that keys are kept in.
+    pub fn key_file(&self) -> KeyFile {
+        KeyFile::at(if self.keys.as_os_str().is_empty() {
+            self.data.join("keys.toml")
+        } else {
+            self.keys.clone()
+        })
+    }
+
+    /// The first address, with its setting, at which others than this machine reach API or page although nobody is
+    /// asked for a key (`asks`) and [`Access`] does not say so.
+    pub fn open_to_strangers(&self, asks: bool) -> Option<(&'static str, SocketAddr)> {
         let doors = [
             ("grpc.listen", self.grpc.listen, true),
             ("http.listen", self.http.listen, self.serves_page()),
@@ -364,7 +377,7 @@ impl Config {
             .into_iter()
             .filter(|(_, listen, shows)| *shows && !listen.ip().is_loopback());
         let (key, listen, _) = open.next()?;
-        (self.access == Access::Local).then_some((key, listen))
+        (self.access == Access::Local && !asks).then_some((key, listen))
     }
 
     /// Whether only this machine can reach the API.

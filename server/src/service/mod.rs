@@ -14,6 +14,7 @@ mod observe_check;
 mod query;
 mod recluster;
 mod review;
+mod scope;
 mod search;
 mod sighting;
 mod source;

@@ -14,6 +14,7 @@ mod clip;
 mod edits;
 mod extract;
 mod full_disk;
+mod keys;
 mod kill;
 mod metrics;
 mod migration;
