@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use tonic::{Request, Status};
 
 /// A key of a server (`rollcalld key create`). Its text is shown nowhere.
@@ -26,6 +27,42 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(***)")
+    }
+}
+
+/// Whom to trust, and who one is, over `https://`; [`Default`] trusts whom the system trusts and shows nothing. What
+/// is given is PEM.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// The authorities to trust, in place of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// A certificate and its private key, for servers that ask for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Tls");
+        shown.field("ca", &self.ca.is_some());
+        shown.field("identity", &self.identity.is_some()).finish()
+    }
+}
+
+impl Tls {
+    /// Whether nothing is given.
+    pub(crate) fn is_default(&self) -> bool {
+        self.ca.is_none() && self.identity.is_none()
+    }
+
+    pub(crate) fn config(&self) -> ClientTlsConfig {
+        let config = match &self.ca {
+            Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        match &self.identity {
+            Some((certificate, key)) => config.identity(Identity::from_pem(certificate, key)),
+            None => config,
+        }
     }
 }
 
@@ -59,6 +96,8 @@ pub struct ClientOptions {
     pub read_retries: u32,
     /// Sent with every call, to servers that ask for keys. Default: none.
     pub key: Option<Key>,
+    /// Of addresses that begin with `https://`. Default: whom the system trusts.
+    pub tls: Tls,
 }
 
 impl Default for ClientOptions {
@@ -69,6 +108,7 @@ impl Default for ClientOptions {
             message_bytes_max: 16 * 1024 * 1024,
             read_retries: 3,
             key: None,
+            tls: Tls::default(),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! `rollcalld doctor`: is everything here that a server needs, and what is to be done where it is not?
 
+use crate::access::check_tokens;
 use crate::check::{CheckError, OpenedLog};
 use crate::config::Config;
 use crate::core::Contract;
 use crate::disk::Room;
 use crate::serve::worker_program;
 use crate::time::now_us;
+use crate::tls;
 use crate::vision::Vision;
 use rollcall_log::OpenError;
 use std::net::{SocketAddr, TcpListener};
@@ -17,6 +19,8 @@ use std::process::Command;
 const FREE_BYTES_MIN: u64 = 1 << 30;
 /// Files and connections that a busy server has open.
 const OPEN_FILES_MIN: u64 = 4096;
+/// Days before its end at which a certificate should have been renewed.
+const DAYS_LEFT_MIN: i64 = 14;
 /// Records may be this much ahead of the clock: it is set now and then.
 const CLOCK_AHEAD_US: i64 = 60_000_000;
 
@@ -34,7 +38,7 @@ pub enum Health {
 /// What was found about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The thing: `models`, `data`, `disk`, `worker`, `address`, `keys`, `clock`, `limits`, `files`.
+    /// The thing: `models`, `data`, `disk`, `worker`, `address`, `keys`, `tls`, `clock`, `limits`, `files`.
     pub about: &'static str,
     /// How grave it is.
     pub health: Health,
@@ -86,8 +90,19 @@ pub fn doctor(config: &Config) -> Vec<Finding> {
     } else {
         "Metrics and health"
     };
-    let (keys, asks) = keys(config);
+    let (keys, mut asks) = keys(config);
     all.push(keys);
+    if !config.jwt.key_file.as_os_str().is_empty() {
+        asks = true;
+        all.push(match check_tokens(&config.jwt) {
+            Ok(()) => Finding::fine("keys", "tokens of an identity provider are taken as well"),
+            Err(error) => {
+                let todo = "mend the file or the settings of [jwt]";
+                Finding::wrong("keys", error.to_string(), todo)
+            }
+        });
+    }
+    all.extend(certificate(config));
     let refused = config.open_to_strangers(asks);
     for (key, listen, what) in [
         ("grpc.listen", config.grpc.listen, "The API"),
@@ -279,6 +294,34 @@ fn roots(config: &Config) -> Vec<Finding> {
         all.push(Finding::doubtful("files", what, todo));
     }
     all
+}
+
+/// The certificate can be used, and for how long.
+fn certificate(config: &Config) -> Option<Finding> {
+    let certificate = config.tls.certificate.display();
+    Some(match tls::ends(config) {
+        Ok(None) => return None,
+        Err(error) => {
+            let todo = "mend the files or the settings of [tls]";
+            Finding::wrong("tls", error.to_string(), todo)
+        }
+        Ok(Some(0)) => {
+            let what = format!("{certificate} does not say when it ends");
+            Finding::doubtful("tls", what, "see to it that it is renewed in time")
+        }
+        Ok(Some(end)) => match tls::days_until(end) {
+            days @ ..0 => {
+                let what = format!("{certificate} has ended {} days ago", -days);
+                Finding::doubtful("tls", what, "renew it: callers refuse it")
+            }
+            days @ 0..DAYS_LEFT_MIN => {
+                let what = format!("{certificate} ends in {days} days");
+                let todo = "renew it: a running server takes the new one up by itself";
+                Finding::doubtful("tls", what, todo)
+            }
+            days => Finding::fine("tls", format!("{certificate} is good for {days} days")),
+        },
+    })
 }
 
 /// The file of keys can be read, and by nobody else; and whether keys are asked for.

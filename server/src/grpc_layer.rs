@@ -49,6 +49,8 @@ const UNKNOWN: Method = Method {
 #[derive(Clone, Debug)]
 pub(crate) struct GrpcLayer {
     shared: Arc<Shared>,
+    /// Whether nobody but this server's own workers is let in.
+    workers_only: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,15 @@ impl GrpcLayer {
                 timeout,
                 message_bytes_max,
             }),
+            workers_only: false,
+        }
+    }
+
+    /// The same, for this server's own workers alone.
+    pub(crate) fn for_workers(&self) -> Self {
+        Self {
+            workers_only: true,
+            ..self.clone()
         }
     }
 }
@@ -121,6 +132,7 @@ impl<S> Layer<S> for GrpcLayer {
         GrpcService {
             inner,
             shared: Arc::clone(&self.shared),
+            workers_only: self.workers_only,
         }
     }
 }
@@ -130,6 +142,7 @@ impl<S> Layer<S> for GrpcLayer {
 pub(crate) struct GrpcService<S> {
     inner: S,
     shared: Arc<Shared>,
+    workers_only: bool,
 }
 
 type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
@@ -162,7 +175,12 @@ where
             code: None,
         };
         let path = request.uri().path();
-        let caller = match shared.gate.admit(request.headers(), path, method.needs) {
+        let admitted = if self.workers_only {
+            shared.gate.admit_worker(request.headers())
+        } else {
+            shared.gate.admit(request.headers(), path, method.needs)
+        };
+        let caller = match admitted {
             Ok(caller) => caller,
             Err(error) => return Box::pin(async move { Ok(call.refuse(error)) }),
         };

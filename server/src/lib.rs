@@ -33,6 +33,7 @@ mod http;
 pub mod offline_index;
 mod serve;
 mod shutdown;
+mod tls;
 mod vision;
 mod web;
 
@@ -66,6 +67,7 @@ pub use edge::Collection;
 pub use photo_pool::MakeReader;
 pub use serve::{Server, StartError};
 pub use status::DOMAIN;
+pub use tls::TlsError;
 pub use vision::{InService, LoadModels, LoadedModels, MakeEmbedder, Vision};
 
 /// The public API, generated from `server/proto`.

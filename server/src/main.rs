@@ -533,6 +533,7 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let page = config.serves_page();
+        let scheme = if config.uses_tls() { "https" } else { "http" };
         let vision = Vision::find(&config)?;
         let server = Server::start(config, vision).await?;
         if let Some(path) = &port_file {
@@ -540,7 +541,7 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
         }
         let _ = writeln!(
             std::io::stderr(),
-            "rollcalld: listening on {} (gRPC) and http://{} ({}metrics, health)",
+            "rollcalld: listening on {} (gRPC) and {scheme}://{} ({}metrics, health)",
             server.grpc(),
             server.http(),
             if page { "the page, " } else { "" }

@@ -17,13 +17,15 @@ pub(crate) struct Caller(Option<Arc<Known>>);
 #[derive(Debug, PartialEq, Eq)]
 enum Known {
     Owner {
-        /// The key's.
-        id: String,
+        /// The key's; a token has none.
+        id: Option<String>,
         /// The key's label, or its id.
         name: String,
         role: Role,
         /// Those that the key is for; `None`: all.
         sources: Option<Vec<u64>>,
+        /// When the token ends, Unix time in seconds; a key can tell by itself.
+        ends: Option<i64>,
     },
     /// Of this source.
     Worker(u64),
@@ -37,10 +39,22 @@ impl Caller {
     pub(crate) fn owner(id: &str, label: &str, role: Role, sources: Option<Vec<u64>>) -> Self {
         let name = if label.is_empty() { id } else { label };
         Self(Some(Arc::new(Known::Owner {
-            id: id.to_owned(),
+            id: Some(id.to_owned()),
             name: name.to_owned(),
             role,
             sources,
+            ends: None,
+        })))
+    }
+
+    /// Whoever an identity provider says it is, until then (Unix time in seconds).
+    pub(crate) fn token(subject: &str, role: Role, sources: Option<Vec<u64>>, ends: i64) -> Self {
+        Self(Some(Arc::new(Known::Owner {
+            id: None,
+            name: subject.to_owned(),
+            role,
+            sources,
+            ends: Some(ends),
         })))
     }
 
@@ -62,9 +76,22 @@ impl Caller {
     /// The key's id.
     pub(crate) fn id(&self) -> Option<&str> {
         match self.0.as_deref()? {
-            Known::Owner { id, .. } => Some(id),
+            Known::Owner { id, .. } => id.as_deref(),
             Known::Worker(_) => None,
         }
+    }
+
+    /// When the token ends that it came with, Unix time in seconds.
+    pub(crate) fn ends(&self) -> Option<i64> {
+        match self.0.as_deref()? {
+            Known::Owner { ends, .. } => *ends,
+            Known::Worker(_) => None,
+        }
+    }
+
+    /// Whether it is a worker of this server.
+    pub(crate) fn is_worker(&self) -> bool {
+        matches!(self.0.as_deref(), Some(Known::Worker(_)))
     }
 
     /// The key's label, or its id.

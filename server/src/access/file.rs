@@ -324,7 +324,7 @@ impl KeyFile {
 }
 
 /// A label stands before the author in brackets, so it has none itself, and it is not what the machine signs with.
-fn check_label(label: &str) -> Result<(), String> {
+pub(super) fn check_label(label: &str) -> Result<(), String> {
     if label.chars().count() > LABEL_CHARS_MAX {
         return Err(format!(
             "the label is longer than {LABEL_CHARS_MAX} characters"

@@ -2,12 +2,12 @@
 
 use super::caller::Caller;
 use super::file::{KeyFile, KeyFileError};
+use super::jwt::{JwtError, Tokens, is_past};
 use super::key::{Hash, Secret, same};
 use super::role::Needs;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::shutdown::Shutdown;
-use crate::time::now_us;
 use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, header};
 use hmac::{Hmac, Mac as _};
@@ -24,6 +24,17 @@ pub(super) const OBSERVE: &str = "/rollcall.v1.IngestService/Observe";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What the ids of workers' keys begin with; none in the file does, since they have no such sign.
 const WORKER: &str = "worker-";
+
+/// Why nobody can be let in.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// Tokens cannot be checked.
+    #[error(transparent)]
+    Tokens(#[from] JwtError),
+}
 
 /// A key as it is compared.
 struct Entry {
@@ -45,6 +56,7 @@ struct Stamp {
 /// Who is let in. Once there is a key, even a revoked one, everybody is asked for one.
 pub struct Gate {
     file: KeyFile,
+    tokens: Option<Tokens>,
     keys: ArcSwap<HashMap<String, Entry>>,
     /// The file that was looked at last, whether or not it was of use.
     seen: Mutex<Option<Stamp>>,
@@ -63,13 +75,15 @@ impl Gate {
     /// A gate with the keys that these settings name.
     ///
     /// # Errors
-    /// [`KeyFileError`] if there is a file of keys that cannot be read: nobody is let in by mistake.
-    pub fn open(config: &Config) -> Result<Self, KeyFileError> {
+    /// [`GateError`] if there is a file of keys that cannot be read, or tokens cannot be checked: nobody is let in by
+    /// mistake.
+    pub fn open(config: &Config) -> Result<Self, GateError> {
         let file = config.key_file();
         let seen = stamp(&file);
         Ok(Self {
             keys: ArcSwap::from_pointee(entries(&file)?),
             file,
+            tokens: Tokens::open(&config.jwt)?,
             seen: Mutex::new(seen),
             own: rand::random(),
         })
@@ -78,7 +92,7 @@ impl Gate {
     /// Whether a key is asked for.
     #[must_use]
     pub fn asks(&self) -> bool {
-        !self.keys.load().is_empty()
+        self.tokens.is_some() || !self.keys.load().is_empty()
     }
 
     /// Whoever makes a call with these headers, if they may make it. Cost: a digest and a look into a table.
@@ -100,12 +114,28 @@ impl Gate {
         Ok(caller)
     }
 
+    /// This server's own worker that makes a call with these headers, whether or not keys are asked for.
+    ///
+    /// # Errors
+    /// [`ApiError::KeyMissing`], [`ApiError::KeyInvalid`].
+    pub(crate) fn admit_worker(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        let caller = self.caller(bearer(headers)?)?;
+        // Whoever else has a key goes in at the front.
+        if !caller.is_worker() {
+            return Err(ApiError::KeyInvalid);
+        }
+        Ok(caller)
+    }
+
     /// The owner of a key.
     ///
     /// # Errors
     /// [`ApiError::KeyInvalid`], [`ApiError::KeyExpired`].
     pub(crate) fn caller(&self, key: &str) -> Result<Caller, ApiError> {
-        let secret = Secret::parse(key).ok_or(ApiError::KeyInvalid)?;
+        let Some(secret) = Secret::parse(key) else {
+            let tokens = self.tokens.as_ref().ok_or(ApiError::KeyInvalid)?;
+            return tokens.caller(key);
+        };
         if let Some(source) = secret.id.strip_prefix(WORKER) {
             let source = source.parse().map_err(|_| ApiError::KeyInvalid)?;
             let right = same(&self.of_worker(source).hash(), &secret.hash());
@@ -136,9 +166,10 @@ impl Gate {
     /// # Errors
     /// [`ApiError::KeyInvalid`], [`ApiError::KeyExpired`].
     pub(crate) fn still(&self, caller: &Caller) -> Result<(), ApiError> {
-        match caller.id() {
-            None => Ok(()),
-            Some(id) => self.owner(id).map(drop),
+        match (caller.id(), caller.ends()) {
+            (Some(id), _) => self.owner(id).map(drop),
+            (None, Some(end)) if is_past(end) => Err(ApiError::KeyExpired),
+            (None, Some(_) | None) => Ok(()),
         }
     }
 
@@ -194,8 +225,7 @@ impl Gate {
 
 impl Entry {
     fn in_time(&self) -> Result<Caller, ApiError> {
-        let over = |end: i64| end <= now_us() / 1_000_000;
-        if self.expires.is_some_and(over) {
+        if self.expires.is_some_and(is_past) {
             return Err(ApiError::KeyExpired);
         }
         Ok(self.caller.clone())
@@ -374,6 +404,13 @@ mod tests {
         let key = gate.worker_key(7);
         assert_eq!(gate.caller(&key).unwrap(), Caller::worker(7));
         let moved = key.replace("worker-7", "worker-8");
+        let worker = headers(&format!("Bearer {key}"));
+        assert_eq!(gate.admit_worker(&worker).unwrap(), Caller::worker(7));
+        let (_, other_key) = gate.file.create(new(Role::Admin)).unwrap();
+        gate.look();
+        for nobody in [HeaderMap::new(), headers(&format!("Bearer {other_key}"))] {
+            assert!(gate.admit_worker(&nobody).is_err());
+        }
         for wrong in [&moved, &other.worker_key(7)] {
             assert_eq!(gate.caller(wrong).unwrap_err().reason(), "KEY_INVALID");
         }

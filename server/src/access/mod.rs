@@ -7,14 +7,17 @@
 mod caller;
 mod file;
 mod gate;
+mod jwt;
 mod key;
 mod role;
 
 pub use file::{KeyFile, KeyFileError, NewKey, StoredKey};
-pub use gate::Gate;
+pub use gate::{Gate, GateError};
+pub use jwt::JwtError;
 pub use key::Lifetime;
 pub use role::Role;
 
 pub(crate) use caller::Caller;
 pub(crate) use gate::keep;
+pub(crate) use jwt::check as check_tokens;
 pub(crate) use role::{Needs, needs};

@@ -36,6 +36,10 @@ pub struct Config {
     pub grpc: Grpc,
     /// Metrics, health and the web page.
     pub http: Http,
+    /// Encryption of both.
+    pub tls: Tls,
+    /// Tokens of an identity provider.
+    pub jwt: Jwt,
     /// Searching.
     pub search: Search,
     /// Reading sources.
@@ -100,6 +104,50 @@ pub struct Http {
     pub page: PageRule,
     /// Names, beside `localhost` and addresses in numbers, under which the page answers.
     pub allowed_hosts: Vec<String>,
+}
+
+/// Tokens of an identity provider, beside keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    /// The issuer's public key (PEM), or the secret shared with it; empty: no tokens are taken.
+    pub key_file: PathBuf,
+    /// By which tokens are signed; no other is taken.
+    pub algorithm: JwtAlgorithm,
+    /// Whose tokens are taken; empty: whoever has the key.
+    pub issuer: String,
+    /// For whom tokens have to be.
+    pub audience: String,
+}
+
+/// How tokens are signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JwtAlgorithm {
+    /// RSA, PKCS #1 v1.5.
+    #[default]
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// ECDSA over P-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// A shared secret.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+/// Encryption of API and page. PEM files, read again when they change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate and those between it and a root; empty: no TLS.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates callers have to show; empty: none are asked for.
+    pub client_ca: PathBuf,
 }
 
 /// Whether the page is served, which shows faces and takes edits from whoever reaches it.
@@ -272,6 +320,8 @@ impl Default for Config {
                 page: PageRule::Local,
                 allowed_hosts: Vec::new(),
             },
+            tls: Tls::default(),
+            jwt: Jwt::default(),
             search: Search {
                 threads: 0,
                 queue_max: 64,
@@ -346,6 +396,11 @@ impl Config {
     /// Time without an event after which a heartbeat is sent.
     pub fn heartbeat(&self) -> Duration {
         Duration::from_millis(self.watch.heartbeat_ms)
+    }
+
+    /// Whether callers come over TLS.
+    pub fn uses_tls(&self) -> bool {
+        !self.tls.certificate.as_os_str().is_empty()
     }
 
     /// Whether the page is served.

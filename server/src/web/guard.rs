@@ -65,7 +65,7 @@ impl Site {
         Self {
             edge: OnceLock::new(),
             sessions: Sessions::new(),
-            secure: false,
+            secure: config.uses_tls(),
             hosts: config.http.allowed_hosts.clone(),
             pages: Semaphore::new(PAGES_MAX),
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),

@@ -20,4 +20,5 @@ mod metrics;
 mod migration;
 mod python;
 mod restart;
+mod tls;
 mod watch;

@@ -19,7 +19,7 @@ mod top;
 mod wait;
 mod watch;
 
-use rollcall_client::{Client, ClientOptions, Key};
+use rollcall_client::{Client, ClientOptions, Key, Tls};
 
 use super::Outcome;
 use super::args::{Args, Command};
@@ -46,6 +46,7 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<Outcome, Failure> 
 async fn connect(args: &Args) -> Result<Client, Failure> {
     let options = ClientOptions {
         key: key(args)?,
+        tls: tls(args)?,
         ..args.global.client_options()
     };
     Ok(Client::connect(&args.global.endpoint, options).await?)
@@ -72,6 +73,22 @@ fn key(args: &Args) -> Result<Option<Key>, Failure> {
         ),
     })?;
     Ok(Some(key))
+}
+
+fn tls(args: &Args) -> Result<Tls, Failure> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|error| Failure::file(path, "read", &error))
+    };
+    let global = &args.global;
+    let both = global
+        .client_certificate
+        .as_ref()
+        .zip(global.client_key.as_ref());
+    let both = both.map(|(certificate, key)| Ok::<_, Failure>((read(certificate)?, read(key)?)));
+    Ok(Tls {
+        ca: global.ca_file.as_ref().map(read).transpose()?,
+        identity: both.transpose()?,
+    })
 }
 
 fn completions(shell: clap_complete::Shell, out: &mut Out) -> Result<Outcome, Failure> {
