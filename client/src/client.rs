@@ -1,11 +1,12 @@
 //! The connection and one method per call of the API.
 use std::future::Future;
 
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
-use crate::error::Error;
-use crate::options::ClientOptions;
+use crate::error::{Error, innermost};
+use crate::options::{Bearer, ClientOptions};
 use crate::pb;
 use crate::random;
 use crate::watch::{Follow, TrackFaces, Watch, WatchOptions};
@@ -22,7 +23,7 @@ const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
 /// empty `request_id` is filled in, so that a caller who keeps the request can repeat it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) channel: Channel,
+    pub(crate) channel: InterceptedService<Channel, Bearer>,
     pub(crate) endpoint: String,
     pub(crate) options: ClientOptions,
 }
@@ -47,24 +48,32 @@ mod alerts;
 mod privacy;
 
 impl Client {
-    /// Connects to a server such as `http://127.0.0.1:50551`.
+    /// Connects to a server such as `http://127.0.0.1:50551` or `https://faces.example:50551`.
     ///
     /// # Errors
-    /// [`Error::Endpoint`] if that is no address (TLS is not built in: put a proxy before it),
+    /// [`Error::Endpoint`] if that is no address, or what [`ClientOptions::tls`] holds cannot be used there,
     /// [`Error::Unreachable`] if nothing answers there within the connect timeout.
     pub async fn connect(endpoint: &str, options: ClientOptions) -> Result<Self, Error> {
         let wrong = |why: &str| Error::Endpoint {
             endpoint: endpoint.to_owned(),
             why: why.to_owned(),
         };
-        if endpoint.starts_with("https://") {
-            return Err(wrong("TLS is not built in"));
+        let secure = endpoint.starts_with("https://");
+        if !secure && !endpoint.starts_with("http://") {
+            return Err(wrong("it does not begin with http:// or https://"));
         }
-        if !endpoint.starts_with("http://") {
-            return Err(wrong("it does not begin with http://"));
+        if !secure && !options.tls.is_default() {
+            return Err(wrong(
+                "certificates are for addresses that begin with https://",
+            ));
         }
-        let channel = Endpoint::from_shared(endpoint.to_owned())
-            .map_err(|error| wrong(&error.to_string()))?
+        let mut channel = Endpoint::from_shared(endpoint.to_owned())
+            .map_err(|error| wrong(&error.to_string()))?;
+        if secure {
+            let tls = channel.tls_config(options.tls.config());
+            channel = tls.map_err(|error| wrong(&innermost(&error)))?;
+        }
+        let channel = channel
             .connect_timeout(options.connect_timeout)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
@@ -72,8 +81,9 @@ impl Client {
             .connect()
             .await
             .map_err(|error| Error::from_connect(endpoint, &error))?;
+        let bearer = Bearer(options.key.clone());
         Ok(Self {
-            channel,
+            channel: InterceptedService::new(channel, bearer),
             endpoint: endpoint.to_owned(),
             options,
         })

@@ -171,7 +171,7 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -41,7 +41,7 @@ pub mod pb {
 
 pub use client::Client;
 pub use error::{Error, ServerError, code_name};
-pub use options::ClientOptions;
+pub use options::{ClientOptions, Key, Tls};
 pub use pages::{Identities, Review, Sightings, Sources};
 pub use photo::{IMAGE_BYTES_MAX, PhotoFault, check_photo};
 pub use tonic::Code;

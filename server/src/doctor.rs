@@ -1,14 +1,17 @@
 //! `rollcalld doctor`: is everything here that a server needs, and what is to be done where it is not?
 
+use crate::access::check_tokens;
 use crate::check::{CheckError, OpenedLog};
 use crate::config::Config;
 use crate::core::Contract;
 use crate::disk::Room;
 use crate::serve::worker_program;
 use crate::time::now_us;
+use crate::tls;
 use crate::vision::Vision;
 use rollcall_log::OpenError;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,6 +19,8 @@ use std::process::Command;
 const FREE_BYTES_MIN: u64 = 1 << 30;
 /// Files and connections that a busy server has open.
 const OPEN_FILES_MIN: u64 = 4096;
+/// Days before its end at which a certificate should have been renewed.
+const DAYS_LEFT_MIN: i64 = 14;
 /// Records may be this much ahead of the clock: it is set now and then.
 const CLOCK_AHEAD_US: i64 = 60_000_000;
 
@@ -33,7 +38,7 @@ pub enum Health {
 /// What was found about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The thing: `models`, `data`, `disk`, `worker`, `address`, `clock`, `limits`, `files`.
+    /// The thing: `models`, `data`, `disk`, `worker`, `address`, `keys`, `tls`, `clock`, `limits`, `files`.
     pub about: &'static str,
     /// How grave it is.
     pub health: Health,
@@ -85,17 +90,30 @@ pub fn doctor(config: &Config) -> Vec<Finding> {
     } else {
         "Metrics and health"
     };
-    let refused = config.open_to_strangers();
+    let (keys, mut asks) = keys(config);
+    all.push(keys);
+    if !config.jwt.key_file.as_os_str().is_empty() {
+        asks = true;
+        all.push(match check_tokens(&config.jwt) {
+            Ok(()) => Finding::fine("keys", "tokens of an identity provider are taken as well"),
+            Err(error) => {
+                let todo = "mend the file or the settings of [jwt]";
+                Finding::wrong("keys", error.to_string(), todo)
+            }
+        });
+    }
+    all.extend(certificate(config));
+    let refused = config.open_to_strangers(asks);
     for (key, listen, what) in [
         ("grpc.listen", config.grpc.listen, "The API"),
         ("http.listen", config.http.listen, page),
     ] {
         all.push(if refused == Some((key, listen)) {
             let what = format!("{key} = {listen} is refused: nobody there is asked who they are");
-            let todo = "listen on 127.0.0.1, or say --set access=anyone";
+            let todo = "make a key (rollcalld key create), listen on 127.0.0.1, or say --set access=anyone";
             Finding::wrong("address", what, todo)
         } else {
-            address(key, listen, what)
+            address(key, listen, what, asks)
         });
     }
     all.push(limits());
@@ -278,12 +296,80 @@ fn roots(config: &Config) -> Vec<Finding> {
     all
 }
 
-fn address(key: &str, listen: SocketAddr, what: &str) -> Finding {
+/// The certificate can be used, and for how long.
+fn certificate(config: &Config) -> Option<Finding> {
+    let certificate = config.tls.certificate.display();
+    Some(match tls::ends(config) {
+        Ok(None) => return None,
+        Err(error) => {
+            let todo = "mend the files or the settings of [tls]";
+            Finding::wrong("tls", error.to_string(), todo)
+        }
+        Ok(Some(0)) => {
+            let what = format!("{certificate} does not say when it ends");
+            Finding::doubtful("tls", what, "see to it that it is renewed in time")
+        }
+        Ok(Some(end)) => match tls::days_until(end) {
+            days @ ..0 => {
+                let what = format!("{certificate} has ended {} days ago", -days);
+                Finding::doubtful("tls", what, "renew it: callers refuse it")
+            }
+            days @ 0..DAYS_LEFT_MIN => {
+                let what = format!("{certificate} ends in {days} days");
+                let todo = "renew it: a running server takes the new one up by itself";
+                Finding::doubtful("tls", what, todo)
+            }
+            days => Finding::fine("tls", format!("{certificate} is good for {days} days")),
+        },
+    })
+}
+
+/// The file of keys can be read, and by nobody else; and whether keys are asked for.
+fn keys(config: &Config) -> (Finding, bool) {
+    let file = config.key_file();
+    let shown = file.path().display();
+    let keys = match file.read() {
+        Ok(keys) => keys,
+        Err(error) => {
+            let todo = "a start is refused until it is mended; a server that runs goes on with the keys of before";
+            return (Finding::wrong("keys", error.to_string(), todo), true);
+        }
+    };
+    if keys.is_empty() {
+        let what = "there are none: nobody is asked who they are";
+        return (Finding::fine("keys", what), false);
+    }
+    let mode = std::fs::metadata(file.path()).map_or(0, |found| found.permissions().mode());
+    if mode & 0o077 != 0 {
+        let what = format!("{shown} can be read or written by other users");
+        let todo = format!("chmod 600 {shown}");
+        return (Finding::doubtful("keys", what, todo), true);
+    }
+    let active = keys.iter().filter(|key| key.state() == "active").count();
+    if active == 0 {
+        let what = format!(
+            "{shown}: none of {} is good any more: nobody is let in",
+            keys.len()
+        );
+        let todo = "rollcalld key create --role admin";
+        return (Finding::doubtful("keys", what, todo), true);
+    }
+    let what = format!("{shown}: {active} of {} are good", keys.len());
+    (Finding::fine("keys", what), true)
+}
+
+fn address(key: &str, listen: SocketAddr, what: &str, asks: bool) -> Finding {
+    if !listen.ip().is_loopback() && asks {
+        let what =
+            format!("{key} = {listen}: {what} can be reached from elsewhere, by who has a key");
+        return Finding::fine("address", what);
+    }
     if !listen.ip().is_loopback() {
         let what = format!(
             "{key} = {listen}: {what} can be reached from elsewhere, and nobody is asked who they are"
         );
-        let todo = "listen on 127.0.0.1, or behind a proxy that asks";
+        let todo =
+            "make a key (rollcalld key create), listen on 127.0.0.1, or behind a proxy that asks";
         return Finding::doubtful("address", what, todo);
     }
     match TcpListener::bind(listen) {
@@ -405,8 +491,14 @@ mod tests {
     fn addresses_that_are_taken_are_told() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = taken.local_addr().unwrap();
-        assert_eq!(address("grpc.listen", listen, "").health, Health::Doubtful);
+        assert_eq!(
+            address("grpc.listen", listen, "", false).health,
+            Health::Doubtful
+        );
         drop(taken);
-        assert_eq!(address("grpc.listen", listen, "").health, Health::Fine);
+        assert_eq!(
+            address("grpc.listen", listen, "", false).health,
+            Health::Fine
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What all services share, and the checks that several of them make.
 
+use crate::access::{Caller, Gate};
 use crate::calibration::Calibration;
 use crate::clustering::Plan;
 use crate::config::Config;
@@ -45,6 +46,8 @@ pub struct Edge {
     pub core: Core,
     /// The settings.
     pub config: Config,
+    /// Who is let in.
+    pub gate: Arc<Gate>,
     /// Counters.
     pub metrics: EdgeMetrics,
     /// Threads for searches.
@@ -186,22 +189,32 @@ pub(crate) fn check_contract(found: &str, expected: &str) -> Result<(), ApiError
     })
 }
 
-/// What a person is recorded under; nobody in particular if empty.
+/// What a person is recorded under: the key of the call that is being served, with who its owner says to be; where no
+/// keys are asked for, what is said, and nobody in particular if that is empty.
 ///
 /// # Errors
 /// [`ApiError::InvalidField`] if it is too long or has control characters.
 pub(crate) fn checked_author(author: &str) -> Result<String, ApiError> {
-    let author = author.trim();
+    let author = Caller::current().author(author.trim());
     if author.is_empty() {
         return Ok("anonymous".to_owned());
     }
-    if let Some(what) = unfit(author) {
-        return Err(ApiError::InvalidField {
+    said_author(&author)
+}
+
+/// Who somebody says to be, if that can be recorded.
+///
+/// # Errors
+/// As [`checked_author`].
+pub(crate) fn said_author(author: &str) -> Result<String, ApiError> {
+    let author = author.trim();
+    match unfit(author) {
+        None => Ok(author.to_owned()),
+        Some(what) => Err(ApiError::InvalidField {
             field: "author",
             what: what.to_owned(),
-        });
+        }),
     }
-    Ok(author.to_owned())
 }
 
 /// A request id: empty, or a UUID.

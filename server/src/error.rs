@@ -1,5 +1,6 @@
 //! Everything that a call can be refused for; `status` gives each its code.
 
+use crate::access::Role;
 use crate::core::{CatalogError, WriteError};
 use crate::page::PageError;
 use crate::source_uri::UriError;
@@ -219,6 +220,38 @@ pub enum ApiError {
     /// The server is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// No key was sent.
+    #[error(
+        "this server asks for a key: send one (rollcall: --key-file or ROLLCALL_KEY; HTTP: the header authorization: Bearer)"
+    )]
+    KeyMissing,
+    /// A key was sent that is none, or none any more.
+    #[error(
+        "the key is not one of this server, or was revoked: ask its operator for another (rollcalld key create)"
+    )]
+    KeyInvalid,
+    /// The key's time is over.
+    #[error("the key has expired: ask the server's operator for another (rollcalld key create)")]
+    KeyExpired,
+    /// The key's role is too small.
+    #[error("this takes the role {least}, the key has the role {role}")]
+    RoleInsufficient {
+        /// The key's.
+        role: &'static str,
+        /// The least that would do.
+        least: Role,
+    },
+    /// A source that the key is not for.
+    #[error("the key is not for source {id}")]
+    SourceOutOfScope {
+        /// Which source.
+        id: u64,
+    },
+    /// A call that shows or does more than what belongs to some sources.
+    #[error(
+        "the key is for some sources alone, and this cannot be bounded to them: it takes a key for all sources"
+    )]
+    NotBySource,
     /// Our own mistake.
     #[error("internal error: {0}")]
     Internal(&'static str),

@@ -1,6 +1,7 @@
-//! Wraps every gRPC call: counts and times it, limits how many run, ends it at its deadline, and
-//! gives a reason to refusals that come from below.
+//! Wraps every gRPC call: asks who makes it, counts and times it, limits how many run, ends it at its
+//! deadline, and gives a reason to refusals that come from below.
 
+use crate::access::{Caller, Gate, Needs, needs};
 use crate::error::ApiError;
 use crate::metrics::EdgeMetrics;
 use prost::Message as _;
@@ -33,6 +34,7 @@ struct Method {
     name: &'static str,
     streams: bool,
     takes_picture: bool,
+    needs: Needs,
 }
 
 const UNKNOWN: Method = Method {
@@ -40,16 +42,20 @@ const UNKNOWN: Method = Method {
     name: "unknown",
     streams: true,
     takes_picture: false,
+    needs: Needs::UNKNOWN,
 };
 
 /// Makes [`GrpcService`]s.
 #[derive(Clone, Debug)]
 pub(crate) struct GrpcLayer {
     shared: Arc<Shared>,
+    /// Whether nobody but this server's own workers is let in.
+    workers_only: bool,
 }
 
 #[derive(Debug)]
 struct Shared {
+    gate: Arc<Gate>,
     metrics: EdgeMetrics,
     methods: HashMap<String, Method>,
     permits: Arc<Semaphore>,
@@ -59,9 +65,10 @@ struct Shared {
 
 impl GrpcLayer {
     /// A layer that knows the methods of `descriptors` (an encoded `FileDescriptorSet`); others
-    /// count as unknown. At most `requests_max` unary calls run at a time, each for at most
-    /// `timeout`.
+    /// count as unknown. Whoever `gate` does not let in is refused before anything is read. At most
+    /// `requests_max` unary calls run at a time, each for at most `timeout`.
     pub(crate) fn new(
+        gate: Arc<Gate>,
         metrics: EdgeMetrics,
         descriptors: &[&[u8]],
         requests_max: usize,
@@ -75,12 +82,22 @@ impl GrpcLayer {
         let permits = Arc::new(Semaphore::new(requests_max.min(Semaphore::MAX_PERMITS)));
         Self {
             shared: Arc::new(Shared {
+                gate,
                 metrics,
                 methods,
                 permits,
                 timeout,
                 message_bytes_max,
             }),
+            workers_only: false,
+        }
+    }
+
+    /// The same, for this server's own workers alone.
+    pub(crate) fn for_workers(&self) -> Self {
+        Self {
+            workers_only: true,
+            ..self.clone()
         }
     }
 }
@@ -99,6 +116,7 @@ fn methods_of(descriptors: &[u8]) -> Vec<(String, Method)> {
                     name: method.name().to_owned().leak(),
                     streams: method.client_streaming() || method.server_streaming(),
                     takes_picture: matches!(method.name(), "SearchImage" | "Follow"),
+                    needs: needs(name, method.name()),
                 };
                 methods.push((format!("/{name}/{}", method.name()), known));
             }
@@ -114,6 +132,7 @@ impl<S> Layer<S> for GrpcLayer {
         GrpcService {
             inner,
             shared: Arc::clone(&self.shared),
+            workers_only: self.workers_only,
         }
     }
 }
@@ -123,6 +142,7 @@ impl<S> Layer<S> for GrpcLayer {
 pub(crate) struct GrpcService<S> {
     inner: S,
     shared: Arc<Shared>,
+    workers_only: bool,
 }
 
 type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
@@ -154,6 +174,16 @@ where
             begun: Instant::now(),
             code: None,
         };
+        let path = request.uri().path();
+        let admitted = if self.workers_only {
+            shared.gate.admit_worker(request.headers())
+        } else {
+            shared.gate.admit(request.headers(), path, method.needs)
+        };
+        let caller = match admitted {
+            Ok(caller) => caller,
+            Err(error) => return Box::pin(async move { Ok(call.refuse(error)) }),
+        };
         let permit = if method.streams {
             None
         } else {
@@ -179,7 +209,7 @@ where
         };
         let unbounded = method.streams || request.uri().path() == CLUSTER_METHOD && asked.is_none();
         let limit = asked.map_or(most, |asked| asked.min(most));
-        let answer = self.inner.call(request);
+        let answer = caller.clone().during(self.inner.call(request));
         Box::pin(async move {
             let response = if unbounded {
                 answer.await?
@@ -211,6 +241,7 @@ where
                 Body::new(Watched {
                     body,
                     call,
+                    caller,
                     _permit: permit,
                 }),
             ))
@@ -252,10 +283,11 @@ impl Drop for Call {
     }
 }
 
-/// A reply's body that reads the call's code from its trailers.
+/// A reply's body that reads the call's code from its trailers. A stream ends with its caller's key.
 struct Watched {
     body: Body,
     call: Call,
+    caller: Caller,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -269,6 +301,18 @@ impl http_body::Body for Watched {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && frame.is_data()
+            && this.call.method.streams
+            && let Err(error) = this.call.shared.gate.still(&this.caller)
+        {
+            let status = Status::from(error);
+            this.call.code = Some(status.code());
+            this.body = Body::empty();
+            let mut trailers = HeaderMap::new();
+            status.add_header(&mut trailers)?;
+            return Poll::Ready(Some(Ok(http_body::Frame::trailers(trailers))));
+        }
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {
@@ -340,6 +384,7 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn timeouts() {
@@ -370,7 +415,12 @@ mod tests {
     fn layer(requests_max: usize) -> GrpcLayer {
         let metrics = EdgeMetrics::register(&prometheus::Registry::new()).unwrap();
         let timeout = Duration::from_secs(60);
+        let nowhere = Config {
+            data: "/no/such/folder".into(),
+            ..Config::default()
+        };
         GrpcLayer::new(
+            Arc::new(Gate::open(&nowhere).unwrap()),
             metrics,
             &[crate::FILE_DESCRIPTORS],
             requests_max,

@@ -34,10 +34,12 @@ mod http;
 pub mod offline_index;
 mod serve;
 mod shutdown;
+mod tls;
 mod vision;
 mod web;
 
 // What calls go through.
+pub mod access;
 mod error;
 mod feed;
 mod grpc_layer;
@@ -68,6 +70,7 @@ pub use photo_pool::MakeReader;
 pub use receipt::{Verified, verify_erasures};
 pub use serve::{Server, StartError};
 pub use status::DOMAIN;
+pub use tls::TlsError;
 pub use vision::{InService, LoadModels, LoadedModels, MakeEmbedder, Vision};
 
 /// The public API, generated from `server/proto`.

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_index::MemoryBudget;
 use rollcall_index::vectors::SideFiles;
+use rollcall_server::access::{Lifetime, NewKey, Role, StoredKey};
 use rollcall_server::build::{self, BuildInput, Built, GivenRule, Progress};
 use rollcall_server::config::{Flags, Loaded, load};
 use rollcall_server::{
@@ -96,6 +97,14 @@ enum Command {
     },
     /// Look whether everything is here that a server needs, and say what to do where it is not
     Doctor,
+    /// Make, list or revoke the keys that callers are asked for; the server may be running
+    ///
+    /// Once there is a key, even a revoked one, everybody is asked for one, on this machine too. A running server
+    /// takes changes up within two seconds.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Make, verify or describe the search index in the data folder; the server must not be running
     Index {
         #[command(subcommand)]
@@ -183,6 +192,41 @@ enum IndexCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key and print it, this once: only a digest of it is kept
+    Create {
+        /// What it may: reader (look), operator (and sources), editor (and edits), admin (everything)
+        #[arg(long)]
+        role: Role,
+        /// For this source alone; may be given several times [default: all sources]
+        #[arg(long = "source", value_name = "ID")]
+        sources: Vec<u64>,
+        /// For people; recorded as the author of what is done with it
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
+        label: String,
+        /// How long it is good for, as in 90d or 12h [default: until it is revoked]
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Lifetime>,
+    },
+    /// List the keys, without what makes them work
+    List {
+        /// As JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse a key from now on
+    Revoke {
+        /// As `key list` shows it, and as it stands in the key
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Print the merged settings as TOML, each with where it comes from
     Show,
@@ -222,6 +266,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             command: EraseCommand::Verify { erasure, json },
         } => verify(&loaded.config.data, erasure, json),
         Command::Doctor => look(&loaded),
+        Command::Key { command } => key(&loaded, command),
         Command::Index { command } => index(&loaded.config.data, &command),
     }
 }
@@ -328,6 +373,80 @@ fn check_data(data: &Path, asked: CheckOptions) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn key(loaded: &Loaded, command: KeyCommand) -> anyhow::Result<()> {
+    let file = loaded.config.key_file();
+    match command {
+        KeyCommand::Create {
+            role,
+            sources,
+            label,
+            expires,
+        } => {
+            let first = file.read()?.is_empty();
+            let (kept, key) = file.create(NewKey {
+                role,
+                label,
+                sources,
+                expires,
+            })?;
+            let until = kept
+                .expires
+                .map_or("until it is revoked".to_owned(), |end| {
+                    format!("until {end}")
+                });
+            let mut told = format!("key {}: {role}, {until}; it is not shown again\n", kept.id);
+            if first {
+                told += "from now on everybody is asked for a key\n";
+            }
+            let _ = std::io::stderr().write_all(told.as_bytes());
+            print(&format!("{key}\n"))
+        }
+        KeyCommand::List { json: true } => {
+            let keys = file.read()?;
+            let lines = keys.iter().map(|key| {
+                let shown = serde_json::json!({
+                    "id": key.id, "role": key.role, "label": key.label, "state": key.state(),
+                    "sources": key.sources, "created": key.created, "expires": key.expires,
+                    "revoked": key.revoked,
+                });
+                format!("{shown}\n")
+            });
+            print(&lines.collect::<String>())
+        }
+        KeyCommand::List { json: false } => print(&table(&file.read()?)),
+        KeyCommand::Revoke { id } => {
+            let key = file.revoke(&id)?;
+            print(&format!(
+                "{} ({}) is refused from now on\n",
+                key.id, key.role
+            ))
+        }
+    }
+}
+
+fn table(keys: &[StoredKey]) -> String {
+    let mut text = String::new();
+    for key in keys {
+        let sources = key
+            .sources
+            .as_ref()
+            .map_or("all sources".to_owned(), |sources| {
+                let ids = sources.iter().map(u64::to_string);
+                format!("sources {}", ids.collect::<Vec<_>>().join(", "))
+            });
+        let until = key.expires.as_deref().unwrap_or("-");
+        text += &format!(
+            "{:10}{:10}{:9}from {}  until {until:22}{sources:14}  {}\n",
+            key.id,
+            key.role,
+            key.state(),
+            key.created,
+            key.label
+        );
+    }
+    text
 }
 
 fn look(loaded: &Loaded) -> anyhow::Result<()> {
@@ -537,6 +656,7 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let page = config.serves_page();
+        let scheme = if config.uses_tls() { "https" } else { "http" };
         let vision = Vision::find(&config)?;
         let server = Server::start(config, vision).await?;
         if let Some(path) = &port_file {
@@ -544,7 +664,7 @@ fn serve(loaded: Loaded, port_file: Option<PathBuf>) -> anyhow::Result<()> {
         }
         let _ = writeln!(
             std::io::stderr(),
-            "rollcalld: listening on {} (gRPC) and http://{} ({}metrics, health)",
+            "rollcalld: listening on {} (gRPC) and {scheme}://{} ({}metrics, health)",
             server.grpc(),
             server.http(),
             if page { "the page, " } else { "" }

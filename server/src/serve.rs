@@ -1,5 +1,6 @@
 //! Starts everything in order, and takes it down in order.
 
+use crate::access::{self, Gate, GateError};
 use crate::calibration::{self, Calibration};
 use crate::config::Config;
 use crate::core::{CatalogError, Contract, Core, CoreMetrics, CoreOptions, OpenError, Opening};
@@ -22,6 +23,7 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::supervisor::{Supervisor, WorkerSetup};
 use crate::time::now_us;
+use crate::tls::{self, Door, SecuredListener, Tls, TlsError};
 use crate::vision::{InService, LoadedModels, Vision};
 use crate::web::{self, Site};
 use crate::webhook::{self, RuleNews, WebhookRules};
@@ -29,9 +31,11 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use rollcall_ingest::ModelError;
 use rollcall_ingest::photo::PhotoLimits;
+use std::future::{Future, IntoFuture as _};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -45,6 +49,9 @@ use tonic_health::server::HealthReporter;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Room in a message for what stands beside the picture.
 const ENVELOPE_BYTES: usize = 64 << 10;
+
+/// Where workers of a server with TLS report: within this machine, with the keys that they were given.
+const WORKER_DOOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Services whose health is reported, and the overall state.
 const HEALTH_NAMES: &[&str] = &[
@@ -81,11 +88,17 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Nobody could be let in.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Others than this machine would reach it.
     #[error(
         "{key} = {address}: others than this machine can reach it, and nobody is asked who they are: everybody there \
-         could see, search and change everything. Listen on 127.0.0.1 (behind a proxy that asks, if need be), or say \
-         so in so many words: --set access=anyone"
+         could see, search and change everything. Make a key (rollcalld key create --role admin), listen on 127.0.0.1 \
+         (behind a proxy that asks, if need be), or say so in so many words: --set access=anyone"
     )]
     OpenToStrangers {
         /// The setting.
@@ -135,6 +148,8 @@ pub struct Server {
     migration_task: JoinHandle<()>,
     repair_task: JoinHandle<()>,
     eraser_task: JoinHandle<()>,
+    key_task: JoinHandle<()>,
+    tls_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -144,11 +159,13 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config, vision: Vision) -> Result<Self, StartError> {
-        if let Some((key, address)) = config.open_to_strangers() {
+        let gate = Arc::new(Gate::open(&config)?);
+        if let Some((key, address)) = config.open_to_strangers(gate.asks()) {
             return Err(StartError::OpenToStrangers { key, address });
         }
         let registry = prometheus::Registry::new();
         disk::register(&registry, &config.data)?;
+        let tls = Tls::open(&config, &registry)?;
         let metrics = EdgeMetrics::register(&registry)?;
         let core_metrics = CoreMetrics::register(&registry)?;
         let migrations = Migrations::new(vision.clone(), &registry)?;
@@ -161,15 +178,29 @@ impl Server {
         let grpc_listener = listen(config.grpc.listen, "grpc.listen").await?;
         let http_listener = listen(config.http.listen, "http.listen").await?;
         let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+        let worker_door = match &tls {
+            Some(_) => Some(listen(WORKER_DOOR, "grpc.listen").await?),
+            None => None,
+        };
+        let for_workers = worker_door.as_ref().map(TcpListener::local_addr);
+        let for_workers = for_workers.transpose()?.unwrap_or(grpc);
         let (ready, readiness) = watch::channel(Err("STARTING"));
         let state = HttpState {
             metrics: metrics.clone(),
             core: core.clone(),
             ready: readiness,
+            gate: Arc::clone(&gate),
         };
         let site = config.serves_page().then(|| Arc::new(Site::new(&config)));
         let pages = pages(&config, state, site.as_ref());
-        let http_task = tokio::spawn(serve_http(http_listener, pages));
+        let http_task = match &tls {
+            None => tokio::spawn(serve_http(http_listener, pages)),
+            Some(tls) => {
+                let tls = Arc::clone(tls);
+                let listener = SecuredListener::new(http_listener, tls, Door::Http)?;
+                tokio::spawn(serve_pages(axum::serve(listener, pages).into_future()))
+            }
+        };
 
         let threads = config.search_threads();
         let limits = PhotoLimits {
@@ -184,7 +215,7 @@ impl Server {
         let (switch, signal) = shutdown();
         let sources = Arc::new(Sources::new(metrics.clone()));
         let rules = SourceRules::new(&config);
-        let setup = worker_setup(&config, grpc, &vision, rules.clone());
+        let setup = worker_setup(&config, &gate, for_workers, &vision, rules.clone());
         let supervisor = Supervisor::new(
             core.clone(),
             Arc::clone(&models),
@@ -196,6 +227,7 @@ impl Server {
         let edge = Arc::new(Edge {
             core,
             metrics,
+            gate: Arc::clone(&gate),
             pool,
             calibration: Calibration::default(),
             clustering: Arc::default(),
@@ -220,7 +252,14 @@ impl Server {
             &edge.rule_news,
             signal.clone(),
         );
-        let (health, grpc_task) = serve_grpc(&edge, grpc_listener, signal).await?;
+        let key_task = tokio::spawn(access::keep(gate, signal.clone()));
+        let tls_task = tokio::spawn(tls::keep(tls.clone(), signal.clone()));
+        let doors = Doors {
+            grpc: grpc_listener,
+            workers: worker_door,
+            tls,
+        };
+        let (health, grpc_task) = serve_grpc(&edge, doors, signal).await?;
         edge.supervisor.resume().await?;
         let calibration_task = tokio::spawn(calibration::keep(Arc::clone(&edge)));
         let migration_task = tokio::spawn(migration::run(Arc::clone(&edge)));
@@ -245,6 +284,8 @@ impl Server {
             migration_task,
             repair_task,
             eraser_task,
+            key_task,
+            tls_task,
         })
     }
 
@@ -288,6 +329,8 @@ impl Server {
         let _ = self.migration_task.await;
         let _ = self.repair_task.await;
         let _ = self.eraser_task.await;
+        let _ = self.key_task.await;
+        let _ = self.tls_task.await;
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;
@@ -362,9 +405,21 @@ async fn serve_http(listener: TcpListener, pages: Router) {
             tracing::debug!(%error, "a connection is not as fast as it could be");
         }
     });
-    if let Err(error) = axum::serve(listener, pages).await {
+    serve_pages(axum::serve(listener, pages).into_future()).await;
+}
+
+async fn serve_pages(served: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = served.await {
         tracing::error!(%error, "HTTP has ended");
     }
+}
+
+/// Where the API is to be had.
+struct Doors {
+    grpc: TcpListener,
+    /// Behind TLS: where this server's own workers report, whom it gives no certificate.
+    workers: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
@@ -375,7 +430,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
 
 async fn serve_grpc(
     edge: &Arc<Edge>,
-    listener: TcpListener,
+    doors: Doors,
     signal: Shutdown,
 ) -> Result<(HealthReporter, JoinHandle<()>), StartError> {
     let descriptors = [
@@ -394,6 +449,7 @@ async fn serve_grpc(
     let config = &edge.config;
     let bytes_max = config.grpc.message_bytes_max.saturating_add(ENVELOPE_BYTES);
     let layer = GrpcLayer::new(
+        Arc::clone(&edge.gate),
         edge.metrics.clone(),
         &descriptors,
         config.grpc.concurrent_requests_max,
@@ -408,7 +464,7 @@ async fn serve_grpc(
     }
     let router = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .layer(layer)
+        .layer(layer.clone())
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -458,19 +514,44 @@ async fn serve_grpc(
             Privacy(edge())
         ));
     // Without it small replies wait for the other side's delayed acknowledgement.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = |listener| TcpIncoming::from(listener).with_nodelay(Some(true));
+    let workers = doors.workers.map(|listener| {
+        let observe = sized!(ingest_service_server, IngestServiceServer, Ingest(edge()));
+        let signal = signal.clone();
+        tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .layer(layer.for_workers())
+            .add_service(observe)
+            .serve_with_incoming_shutdown(incoming(listener), async move { signal.wait().await })
+    });
+    let wait = async move { signal.wait().await };
+    let callers: BoxedServe = match doors.tls {
+        None => Box::pin(router.serve_with_incoming_shutdown(incoming(doors.grpc), wait)),
+        Some(tls) => {
+            let secured = SecuredListener::new(doors.grpc, tls, Door::Grpc)?.into_stream();
+            Box::pin(router.serve_with_incoming_shutdown(secured, wait))
+        }
+    };
     let task = tokio::spawn(async move {
-        let served =
-            router.serve_with_incoming_shutdown(incoming, async move { signal.wait().await });
-        if let Err(error) = served.await {
+        let workers = async {
+            match workers {
+                Some(workers) => workers.await,
+                None => Ok(()),
+            }
+        };
+        let (callers, workers) = tokio::join!(callers, workers);
+        if let Err(error) = callers.and(workers) {
             tracing::error!(%error, "gRPC has ended");
         }
     });
     Ok((health, task))
 }
 
+type BoxedServe = Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>>;
+
 fn worker_setup(
     config: &Config,
+    gate: &Arc<Gate>,
     grpc: SocketAddr,
     vision: &Vision,
     rules: SourceRules,
@@ -478,6 +559,7 @@ fn worker_setup(
     WorkerSetup {
         program: worker_program(&config.ingest.worker_command),
         endpoint: format!("http://{}", reachable(grpc)),
+        gate: Arc::clone(gate),
         assets: vision.assets.clone(),
         attributes: config.ingest.attributes.clone(),
         detector: config.ingest.detector.clone(),

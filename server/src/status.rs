@@ -231,6 +231,18 @@ fn classify(error: &ApiError) -> Answer {
         } => answer(Code::InvalidArgument, "MESSAGE_TOO_LARGE").with("bytes_max", max),
         ApiError::DeadlineExceeded { .. } => answer(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         ApiError::ShuttingDown => answer(Code::Unavailable, "SHUTTING_DOWN").retry(RETRY_LATER),
+        ApiError::KeyMissing => answer(Code::Unauthenticated, "KEY_MISSING"),
+        ApiError::KeyInvalid => answer(Code::Unauthenticated, "KEY_INVALID"),
+        ApiError::KeyExpired => answer(Code::Unauthenticated, "KEY_EXPIRED"),
+        ApiError::RoleInsufficient { role, least } => {
+            answer(Code::PermissionDenied, "ROLE_INSUFFICIENT")
+                .with("role", role)
+                .with("least", least)
+        }
+        ApiError::SourceOutOfScope { id } => {
+            answer(Code::PermissionDenied, "SOURCE_OUT_OF_SCOPE").resource("source", *id)
+        }
+        ApiError::NotBySource => answer(Code::PermissionDenied, "SOURCE_OUT_OF_SCOPE"),
         ApiError::Internal(_) => answer(Code::Internal, "INTERNAL"),
     }
 }

@@ -1,6 +1,7 @@
 //! Keeps a worker process running for each source that is not finished: starts, restarts, stops
 //! them.
 
+use crate::access::Gate;
 use crate::core::{CatalogError, Core, SYSTEM, SourceChange, SourceRow, WriteError};
 use crate::pb::{SourceKind, SourceState};
 use crate::shutdown::Shutdown;
@@ -36,6 +37,8 @@ pub struct WorkerSetup {
     pub program: PathBuf,
     /// Where they find the server.
     pub endpoint: String,
+    /// What gives them their keys.
+    pub gate: Arc<Gate>,
     /// Models and ONNX Runtime.
     pub assets: PathBuf,
     /// What they read off the faces that are kept.
@@ -312,6 +315,7 @@ impl Care {
         WorkerOrder {
             endpoint: setup.endpoint.clone(),
             token,
+            key: setup.gate.worker_key(row.id),
             source_id: row.id,
             uri: row.uri.clone(),
             kind: if row.kind == SourceKind::Live {

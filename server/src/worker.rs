@@ -29,6 +29,8 @@ pub(crate) struct WorkerOrder {
     pub endpoint: String,
     /// Proof that the worker is the one the server started.
     pub token: String,
+    /// Lets it in where keys are asked for, to report on this source alone.
+    pub key: String,
     /// What to read.
     pub source_id: u64,
     /// Path or URL, credentials included.
@@ -205,6 +207,7 @@ mod tests {
         WorkerOrder {
             endpoint: "http://127.0.0.1:1".into(),
             token: "t".into(),
+            key: "rk_worker-1_x".into(),
             source_id: 1,
             uri: "rtsp://u:p@h/x".into(),
             kind: "live",

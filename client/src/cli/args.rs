@@ -65,6 +65,25 @@ pub(crate) struct Global {
     )]
     #[arg(default_value = "5s", value_parser = parse_limit)]
     pub(crate) connect_timeout: Limit,
+    /// File with the key that the server asks for [else: the key itself in ROLLCALL_KEY].
+    #[arg(long, global = true, env = "ROLLCALL_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// PEM file with the authorities to trust, for https:// [default: those of the system].
+    #[arg(long, global = true, env = "ROLLCALL_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// PEM file with the certificate to show to a server that asks for one.
+    #[arg(
+        long,
+        global = true,
+        env = "ROLLCALL_CLIENT_CERTIFICATE",
+        value_name = "FILE"
+    )]
+    #[arg(requires = "client_key")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[arg(long, global = true, env = "ROLLCALL_CLIENT_KEY", value_name = "FILE")]
+    #[arg(requires = "client_certificate")]
+    pub(crate) client_key: Option<PathBuf>,
     /// How results are written [default: table on a terminal, else jsonl].
     #[arg(long, global = true, env = "ROLLCALL_FORMAT", value_enum)]
     pub(crate) format: Option<Format>,

@@ -209,6 +209,12 @@ pub(super) fn connect(
     request
         .metadata_mut()
         .insert("x-rollcall-worker-token", token);
+    if let Some(key) = &order.key {
+        let mut bearer = MetadataValue::try_from(format!("Bearer {key}"))
+            .map_err(|_| "the worker's key has characters that cannot be sent".to_owned())?;
+        bearer.set_sensitive(true);
+        request.metadata_mut().insert("authorization", bearer);
+    }
 
     let (welcomed, welcome) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()

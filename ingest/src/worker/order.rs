@@ -17,6 +17,9 @@ pub struct WorkerOrder {
     pub endpoint: String,
     /// Shows the server that it started this worker.
     pub token: String,
+    /// Lets the worker in where the server asks for keys.
+    #[serde(default)]
+    pub key: Option<String>,
     /// The source to report about.
     pub source_id: u64,
     /// Path or URL, credentials included.
@@ -179,9 +182,10 @@ mod tests {
         assert_eq!(order.shots, ShotRule::Facerec);
         assert!(order.detector.is_none() && order.detect_sizes.is_empty());
         assert!(order.embedder.is_none());
-        let asked =
-            r#""detector":"yunet-2023mar","embedder":"other","detect_sizes":[640,1280],"kind""#;
+        assert_eq!(order.key, None);
+        let asked = r#""key":"rk_a_b","detector":"yunet-2023mar","embedder":"other","detect_sizes":[640,1280],"kind""#;
         let order = check(&ORDER.replace(r#""kind""#, asked)).unwrap();
+        assert_eq!(order.key.as_deref(), Some("rk_a_b"));
         assert_eq!(order.detector.as_deref(), Some("yunet-2023mar"));
         assert_eq!(order.embedder.as_deref(), Some("other"));
         assert_eq!(order.detect_sizes, [640, 1280]);

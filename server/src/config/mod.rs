@@ -9,6 +9,7 @@ pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
 pub use retention::{Kept, Retention};
 
+use crate::access::KeyFile;
 use rollcall_ingest::DetectSizes;
 use rollcall_ingest::Provider;
 use rollcall_ingest::pipeline::{GateRule, ShotRule};
@@ -29,12 +30,18 @@ pub struct Config {
     pub assets: PathBuf,
     /// By which rule tracks get their identities.
     pub assigner: Assigner,
-    /// Who may reach it.
+    /// Who may reach it while there are no keys.
     pub access: Access,
+    /// The file that keys are kept in; empty: `keys.toml` in the data folder.
+    pub keys: PathBuf,
     /// The API's door.
     pub grpc: Grpc,
     /// Metrics, health and the web page.
     pub http: Http,
+    /// Encryption of both.
+    pub tls: Tls,
+    /// Tokens of an identity provider.
+    pub jwt: Jwt,
     /// Searching.
     pub search: Search,
     /// Reading sources.
@@ -68,7 +75,7 @@ pub enum Assigner {
     Hri,
 }
 
-/// Who may reach API and page, where nobody is asked who they are.
+/// Who may reach API and page while there are no keys, so that nobody is asked who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
@@ -101,6 +108,50 @@ pub struct Http {
     pub page: PageRule,
     /// Names, beside `localhost` and addresses in numbers, under which the page answers.
     pub allowed_hosts: Vec<String>,
+}
+
+/// Tokens of an identity provider, beside keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    /// The issuer's public key (PEM), or the secret shared with it; empty: no tokens are taken.
+    pub key_file: PathBuf,
+    /// By which tokens are signed; no other is taken.
+    pub algorithm: JwtAlgorithm,
+    /// Whose tokens are taken; empty: whoever has the key.
+    pub issuer: String,
+    /// For whom tokens have to be.
+    pub audience: String,
+}
+
+/// How tokens are signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JwtAlgorithm {
+    /// RSA, PKCS #1 v1.5.
+    #[default]
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// ECDSA over P-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// A shared secret.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+/// Encryption of API and page. PEM files, read again when they change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate and those between it and a root; empty: no TLS.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates callers have to show; empty: none are asked for.
+    pub client_ca: PathBuf,
 }
 
 /// Whether the page is served, which shows faces and takes edits from whoever reaches it.
@@ -262,6 +313,7 @@ impl Default for Config {
             assets: PathBuf::new(),
             assigner: Assigner::default(),
             access: Access::default(),
+            keys: PathBuf::new(),
             grpc: Grpc {
                 listen: SocketAddr::from(([127, 0, 0, 1], 50551)),
                 message_bytes_max: 16 << 20,
@@ -272,6 +324,8 @@ impl Default for Config {
                 page: PageRule::Local,
                 allowed_hosts: Vec::new(),
             },
+            tls: Tls::default(),
+            jwt: Jwt::default(),
             search: Search {
                 threads: 0,
                 queue_max: 64,
@@ -354,6 +408,11 @@ impl Config {
         Duration::from_millis(self.watch.heartbeat_ms)
     }
 
+    /// Whether callers come over TLS.
+    pub fn uses_tls(&self) -> bool {
+        !self.tls.certificate.as_os_str().is_empty()
+    }
+
     /// Whether the page is served.
     pub fn serves_page(&self) -> bool {
         match self.http.page {
@@ -363,9 +422,18 @@ impl Config {
         }
     }
 
-    /// The first address, with its setting, at which others than this machine reach API or page although
-    /// [`Access`] does not say so.
-    pub fn open_to_strangers(&self) -> Option<(&'static str, SocketAddr)> {
+    /// The file that keys are kept in.
+    pub fn key_file(&self) -> KeyFile {
+        KeyFile::at(if self.keys.as_os_str().is_empty() {
+            self.data.join("keys.toml")
+        } else {
+            self.keys.clone()
+        })
+    }
+
+    /// The first address, with its setting, at which others than this machine reach API or page although nobody is
+    /// asked for a key (`asks`) and [`Access`] does not say so.
+    pub fn open_to_strangers(&self, asks: bool) -> Option<(&'static str, SocketAddr)> {
         let doors = [
             ("grpc.listen", self.grpc.listen, true),
             ("http.listen", self.http.listen, self.serves_page()),
@@ -374,7 +442,7 @@ impl Config {
             .into_iter()
             .filter(|(_, listen, shows)| *shows && !listen.ip().is_loopback());
         let (key, listen, _) = open.next()?;
-        (self.access == Access::Local).then_some((key, listen))
+        (self.access == Access::Local && !asks).then_some((key, listen))
     }
 
     /// Whether only this machine can reach the API.

@@ -2,6 +2,7 @@
 
 use super::now;
 use super::query::{Options, Query};
+use super::scope::narrowed;
 use crate::edge::{Edge, Subscription, check_contract};
 use crate::error::ApiError;
 use crate::feed::{Feed, Item};
@@ -205,6 +206,11 @@ impl Follower {
             if !identity.as_ref().is_none_or(|it| options.takes(it)) {
                 return Ok(None);
             }
+            let identity = if options.scoped {
+                identity.map(|it| narrowed(it, Some(&sighting)))
+            } else {
+                identity
+            };
             Ok(Some(pb::FollowHit {
                 sighting: Some(sighting),
                 identity,

@@ -1,5 +1,7 @@
 //! `IdentityService`.
 
+use super::scope::{narrowed, sighting_on};
+use crate::access::Caller;
 use crate::core::IdentityQuery;
 use crate::edge::{Edge, unfit};
 use crate::error::ApiError;
@@ -18,9 +20,19 @@ impl pb::identity_service_server::IdentityService for Identities {
         &self,
         request: Request<pb::GetIdentityRequest>,
     ) -> Result<Response<pb::Identity>, Status> {
-        Ok(Response::new(
-            self.get(request.into_inner().identity_id).await?,
-        ))
+        let id = request.into_inner().identity_id;
+        let identity = self.get(id).await?;
+        let caller = Caller::current();
+        let Some(scope) = caller.scope().map(<[u64]>::to_vec) else {
+            return Ok(Response::new(identity));
+        };
+        let owner = identity.id;
+        let seen = self
+            .0
+            .read(move |catalog| sighting_on(catalog, owner, &scope));
+        // Whoever was not seen there is not there.
+        let seen = seen.await?.ok_or(ApiError::IdentityNotFound { id })?;
+        Ok(Response::new(narrowed(identity, Some(&seen))))
     }
 
     async fn list_identities(

@@ -1,6 +1,7 @@
 //! `IngestService`: the door for observations.
 
 use super::observe_check::{Checked, Checker, Unfit};
+use crate::access::Caller;
 use crate::core::{Observed, Run, SYSTEM, SourceChange, SourceRow, WriteError};
 use crate::edge::{Edge, check_contract};
 use crate::error::ApiError;
@@ -40,12 +41,13 @@ impl pb::ingest_service_server::IngestService for Ingest {
             .get(TOKEN_HEADER)
             .and_then(|t| t.to_str().ok());
         let token = token.map(str::to_owned);
+        let caller = Caller::current();
         let (replies, stream) = mpsc::channel(REPLIES_MAX);
         let edge = Arc::clone(&self.0);
         let messages = request.into_inner();
         // The stream opens at once: the caller sends Hello and waits for Welcome on it.
         tokio::spawn(async move {
-            if let Err(error) = observe(&edge, token, messages, &replies).await {
+            if let Err(error) = observe(&edge, &caller, token, messages, &replies).await {
                 let _ = replies.send(Err(error)).await;
             }
         });
@@ -76,6 +78,7 @@ fn violation(what: &str) -> ApiError {
 
 async fn observe(
     edge: &Arc<Edge>,
+    caller: &Caller,
     token: Option<String>,
     mut messages: Streaming<pb::ObserveRequest>,
     replies: &mpsc::Sender<Reply>,
@@ -94,6 +97,7 @@ async fn observe(
     else {
         return Err(violation("the first message is not Hello").into());
     };
+    caller.check_source(hello.source_id)?;
     let row = edge.source(hello.source_id).await?;
     if !edge.sources.admits(row.id, row.kind, token.as_deref()) {
         return Err(ApiError::WrongWorker { id: row.id }.into());

@@ -15,6 +15,7 @@ mod privacy;
 mod query;
 mod recluster;
 mod review;
+mod scope;
 mod search;
 mod sighting;
 mod source;

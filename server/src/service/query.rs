@@ -1,5 +1,7 @@
 //! A search: who in the index is like the query, and where were they seen.
 
+use super::scope::narrowed;
+use crate::access::Caller;
 use crate::calibration::Scope;
 use crate::core::{Catalog, Marks, SightingQuery, View, states};
 use crate::edge::{Collection, Edge, check_contract};
@@ -34,6 +36,8 @@ pub(crate) struct Options {
     sightings: u32,
     include_hidden: bool,
     named_only: bool,
+    /// Whether the caller may see these sources alone.
+    pub(super) scoped: bool,
 }
 
 impl Options {
@@ -42,6 +46,7 @@ impl Options {
         collection: &Collection,
     ) -> Result<Self, ApiError> {
         let options = options.unwrap_or_default();
+        let caller = Caller::current();
         let unfit = |field, what: &str| ApiError::InvalidField {
             field,
             what: what.to_owned(),
@@ -63,7 +68,8 @@ impl Options {
         Ok(Self {
             limit: or_default(options.limit, LIMIT_DEFAULT, LIMIT_MAX),
             min_cosine,
-            sources: options.source_ids,
+            sources: caller.sources(options.source_ids)?,
+            scoped: caller.scope().is_some(),
             seen_after_us,
             seen_before_us,
             sightings: or_default(options.sightings_per_hit, SIGHTINGS_DEFAULT, SIGHTINGS_MAX),
@@ -314,10 +320,15 @@ fn find(
             continue;
         }
         let sightings = sightings(catalog, identity.id, options)?;
-        // An enrolled photo has no time: it does not say that somebody was seen then.
-        if sightings.is_empty() && options.has_times() {
+        // An enrolled photo has no time and no source: it does not say that somebody was seen then, or there.
+        if sightings.is_empty() && (options.has_times() || options.scoped) {
             continue;
         }
+        let identity = if options.scoped {
+            narrowed(identity, sightings.first())
+        } else {
+            identity
+        };
         let best = view.index.best_face(embedding, hit.identity, &filter)?;
         let next = found.get(number + 1);
         hits.push(pb::SearchHit {

@@ -1,12 +1,14 @@
 //! `SightingService`.
 
+use super::scope::{key, sighting_on, sightings_on};
 use super::track_faces;
+use crate::access::Caller;
 use crate::core::{ExemplarRow, SightingKey, SightingQuery};
 use crate::edge::Edge;
 use crate::error::ApiError;
 use crate::page::{cut, page_size};
 use crate::pb::{self, get_thumbnail_request::Of};
-use crate::time::{duration_us, timestamp_us};
+use crate::time::timestamp_us;
 use std::sync::Arc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -65,6 +67,7 @@ impl Sightings {
                 start_us,
                 track: track.cast_unsigned(),
             });
+        let caller = Caller::current();
         let read = self.0.read(move |catalog| {
             let resolved = if identity == 0 {
                 Some(0)
@@ -74,6 +77,9 @@ impl Sightings {
             let Some(resolved) = resolved else {
                 return Ok(Err(ApiError::IdentityNotFound { id: identity }));
             };
+            if source != 0 && !caller.sees(source) {
+                return Ok(Err(ApiError::SourceOutOfScope { id: source }));
+            }
             if source != 0 && catalog.source(source)?.is_none() {
                 return Ok(Err(ApiError::SourceNotFound { id: source }));
             }
@@ -86,19 +92,19 @@ impl Sightings {
                 limit: size + 1,
                 newest_first: false,
             };
-            Ok(Ok(catalog.sightings(&query)?))
+            let found = match caller.scope() {
+                Some(scope) if source == 0 => sightings_on(catalog, &query, scope)?,
+                Some(_) | None => catalog.sightings(&query)?,
+            };
+            Ok(Ok(found))
         });
         let (mut sightings, sequence) = read.await??;
         let more = cut(&mut sightings, size);
         let next_page_token = match sightings.last() {
-            Some(last) if more => seal.token([
-                last.wall_start
-                    .as_ref()
-                    .map(timestamp_us)
-                    .unwrap_or_default(),
-                last.start.as_ref().map(duration_us).unwrap_or_default(),
-                last.track_id.cast_signed(),
-            ]),
+            Some(last) if more => {
+                let at = key(last);
+                seal.token([at.wall_start_us, at.start_us, at.track.cast_signed()])
+            }
             Some(_) | None => String::new(),
         };
         Ok(pb::ListSightingsResponse {
@@ -121,13 +127,25 @@ impl Sightings {
             Of::TrackId(id) => ("track", id),
             Of::IdentityId(id) => ("identity", id),
         };
+        let caller = Caller::current();
         let read = self.0.read(move |catalog| {
-            let exemplar = match of {
-                Of::ExemplarId(id) => Some(id),
-                Of::TrackId(id) => catalog.track(id)?.map(|track| track.best_exemplar_id),
-                Of::IdentityId(id) => catalog.identity(id)?.map(|i| i.cover_exemplar_id),
+            let exemplar = match (of, caller.scope()) {
+                (Of::ExemplarId(id), _) => Some(id),
+                (Of::TrackId(id), _) => catalog.track(id)?.map(|track| track.best_exemplar_id),
+                (Of::IdentityId(id), None) => catalog.identity(id)?.map(|i| i.cover_exemplar_id),
+                (Of::IdentityId(id), Some(scope)) => {
+                    let owner = catalog.resolve(id)?.unwrap_or_default();
+                    sighting_on(catalog, owner, scope)?.map(|shown| shown.best_exemplar_id)
+                }
             };
-            exemplar.map_or(Ok(None), |exemplar| catalog.exemplar(exemplar))
+            let row = exemplar.map_or(Ok(None), |exemplar| catalog.exemplar(exemplar))?;
+            if let (Some(row), Some(scope)) = (&row, caller.scope()) {
+                let track = catalog.track(row.track)?;
+                if track.is_none_or(|track| !scope.contains(&track.source_id)) {
+                    return Ok(None);
+                }
+            }
+            Ok(row)
         });
         let missing = || ApiError::ThumbnailNotFound { what, id };
         let row = read.await?.ok_or_else(missing)?;

@@ -1,6 +1,7 @@
 //! `SourceService`.
 
-use crate::core::NewSource;
+use crate::access::Caller;
+use crate::core::{Catalog, CatalogError, NewSource, SourceRow};
 use crate::edge::{Edge, checked_author, checked_request_id, unfit};
 use crate::error::ApiError;
 use crate::page::{cut, page_size};
@@ -44,7 +45,9 @@ impl pb::source_service_server::SourceService for SourceDoor {
         &self,
         request: Request<pb::GetSourceRequest>,
     ) -> Result<Response<pb::Source>, Status> {
-        let row = self.0.source(request.into_inner().source_id).await?;
+        let id = request.into_inner().source_id;
+        Caller::current().check_source(id)?;
+        let row = self.0.source(id).await?;
         Ok(Response::new(self.0.sources.show(row)))
     }
 
@@ -128,9 +131,11 @@ impl SourceDoor {
         let after = seal
             .open(&request.page_token)?
             .map_or(0, |[after]| after.cast_unsigned());
-        let read = self
-            .0
-            .read(move |catalog| Ok((catalog.sources(after, size + 1)?, catalog.source_count()?)));
+        let scope = Caller::current().scope().map(<[u64]>::to_vec);
+        let read = self.0.read(move |catalog| match scope {
+            None => Ok((catalog.sources(after, size + 1)?, catalog.source_count()?)),
+            Some(ids) => sources_of(catalog, ids, after, size + 1),
+        });
         let (mut rows, total_count) = read.await?;
         let more = cut(&mut rows, size);
         let last = rows.last().filter(|_| more);
@@ -149,6 +154,7 @@ impl SourceDoor {
     }
 
     async fn stop(&self, request: &pb::StopSourceRequest) -> Result<pb::Source, ApiError> {
+        Caller::current().check_source(request.source_id)?;
         let author = checked_author(&request.author)?;
         let row = self.0.source(request.source_id).await?;
         if !is_final(row.state) {
@@ -160,6 +166,24 @@ impl SourceDoor {
         }
         Ok(self.0.sources.show(self.0.source(request.source_id).await?))
     }
+}
+
+/// At most `limit` of these sources behind `after`, lowest id first, and how many there are in all.
+fn sources_of(
+    catalog: &Catalog,
+    mut ids: Vec<u64>,
+    after: u64,
+    limit: u32,
+) -> Result<(Vec<SourceRow>, u64), CatalogError> {
+    ids.sort_unstable();
+    ids.dedup();
+    let rows = ids.into_iter().map(|id| catalog.source(id));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<SourceRow> = rows.into_iter().flatten().collect();
+    let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+    let behind = rows.into_iter().filter(|row| row.id > after);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    Ok((behind.take(limit).collect(), count))
 }
 
 /// A remote source's address is a label: nothing opens it.

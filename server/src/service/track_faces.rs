@@ -1,5 +1,6 @@
 //! Every face that was seen on a source, read from the log: the catalog keeps no boxes.
 
+use crate::access::Caller;
 use crate::core::{Core, Recorded};
 use crate::edge::{Edge, Subscription};
 use crate::error::ApiError;
@@ -29,6 +30,7 @@ pub(super) async fn start(
     request: &pb::ListTrackFacesRequest,
 ) -> Result<ReceiverStream<Reply>, ApiError> {
     let (source, window) = (request.source_id, window(request)?);
+    Caller::current().check_source(source)?;
     edge.source(source).await?;
     let subscription = edge.subscription()?;
     let (from_us, to_us) = (*window.start(), *window.end());

@@ -1,5 +1,6 @@
 //! Which events a watcher wants.
 
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::pb::{self, EventKind, watch_event::Event};
 use std::collections::HashSet;
@@ -13,6 +14,8 @@ pub(super) struct Filter {
     pub(super) sources: HashSet<u64>,
     identities: HashSet<u64>,
     kinds: HashSet<EventKind>,
+    /// Whether the caller may see these sources alone. What alert rules watch for is not of a source.
+    scoped: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -151,12 +154,14 @@ impl Filter {
                 Ok(_) | Err(_) => return unfit("kinds", format!("{kind} is no kind of event")),
             };
         }
-        let sources = request.source_ids.iter().copied().collect();
+        let caller = Caller::current();
+        let sources = caller.sources(request.source_ids.clone())?;
         let identities = request.identity_ids.iter().copied().collect();
         Ok(Self {
-            sources,
+            sources: sources.into_iter().collect(),
             identities,
             kinds,
+            scoped: caller.scope().is_some(),
         })
     }
 
@@ -170,7 +175,8 @@ impl Filter {
         if kind && about.everybody {
             return Passes::Yes;
         }
-        if !kind || !identity {
+        let withheld = self.scoped && about.kind == EventKind::Alert;
+        if !kind || !identity || withheld {
             return Passes::No;
         }
         match (about.source, about.track) {

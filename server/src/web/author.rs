@@ -4,7 +4,7 @@ use super::form::{Posted, Query, back, set_cookie};
 use super::guard::Visit;
 use super::layout::{Here, Layout};
 use super::trouble::{Trouble, shown};
-use crate::edge::checked_author;
+use crate::edge::said_author;
 use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -26,7 +26,7 @@ pub(super) async fn page(visit: Visit, query: Query) -> Result<Response, Trouble
 
 /// Has the browser keep it.
 pub(super) async fn save(posted: Posted) -> Result<Response, Trouble> {
-    let author = checked_author(posted.fields.text("author"))?;
+    let author = said_author(posted.fields.text("author"))?;
     let to = back(posted.fields.text("back"), None);
     let headers = [
         (header::LOCATION, to),

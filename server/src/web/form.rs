@@ -135,14 +135,19 @@ pub(super) fn back(to: &str, done: Option<u64>) -> String {
     address(&path, kept.filter(|(name, _)| *name != "done").chain(done))
 }
 
-/// The author that the browser's cookie names, if any.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+/// The value of the cookie of that name, as it came.
+pub(super) fn named_cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).iter();
     let mut cookies = cookies.flat_map(|line| line.to_str().unwrap_or_default().split(';'));
-    let value = cookies.find_map(|cookie| {
+    cookies.find_map(|cookie| {
         let (name, value) = cookie.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
-    })?;
+        (name == wanted).then_some(value)
+    })
+}
+
+/// The author that the browser's cookie names, if any.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+    let value = named_cookie(headers, COOKIE)?;
     let (author, _) = parse(value.as_bytes()).next()?;
     Some(author.trim().to_owned()).filter(|author| !author.is_empty())
 }

@@ -1,17 +1,18 @@
 //! What every request to the page passes: other web sites are kept out, what runs at a time is bounded, headers that tell the
 //! browser to be strict are set, and the time it took is counted.
 
-use super::form::cookie;
+use super::form::{self, named_cookie};
+use super::session::{self, Sessions};
 use super::trouble::{Refusal, Trouble};
+use crate::access::{Caller, Needs, Role};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::error::ApiError;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -48,9 +49,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
 pub(crate) struct Site {
     /// Set once the server has started.
     edge: OnceLock<Arc<Edge>>,
-    /// In every form. Only pages of this server hold it, and no other site may read those, so a form that has it is one of
-    /// ours. It is the same for all, who have all the same rights, and another after each start.
-    token: String,
+    /// Who is signed in, and what stands in every form. Only pages of this server hold that, and no other site may read
+    /// those, so a form that has it is one of ours. It is another for each session, and after each start.
+    sessions: Sessions,
+    /// Whether the page comes over TLS alone.
+    secure: bool,
     hosts: Vec<String>,
     pages: Semaphore,
     uploads: Arc<Semaphore>,
@@ -61,7 +64,8 @@ impl Site {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             edge: OnceLock::new(),
-            token: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()),
+            sessions: Sessions::new(),
+            secure: config.uses_tls(),
             hosts: config.http.allowed_hosts.clone(),
             pages: Semaphore::new(PAGES_MAX),
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
@@ -74,23 +78,61 @@ impl Site {
         let _ = self.edge.set(edge);
     }
 
-    fn admit(self: &Arc<Self>, method: &Method, headers: &HeaderMap) -> Result<Visit, Refusal> {
+    fn admit(
+        self: &Arc<Self>,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Visit, Trouble> {
         let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
         let host = host.unwrap_or_default();
         if !answers_to(host, &self.hosts) {
-            return Err(Refusal::Host {
-                host: host.to_owned(),
-            });
+            let host = host.to_owned();
+            return Err(Refusal::Host { host }.into());
         }
         if !matches!(*method, Method::GET | Method::HEAD) && !is_same_site(host, headers) {
-            return Err(Refusal::CrossSite);
+            return Err(Refusal::CrossSite.into());
         }
         let edge = self.edge.get().ok_or(Refusal::Starting)?;
+        let needs = needs(method, path);
+        let cookie = named_cookie(headers, session::COOKIE);
+        let by_header = edge.gate.asks() && headers.contains_key(header::AUTHORIZATION);
+        let (caller, session) = match cookie.filter(|_| edge.gate.asks() && !by_header) {
+            // Whose session is over is somebody new to the pages that need none.
+            Some(value) => match self.sessions.caller(&edge.gate, value) {
+                Ok(caller) => {
+                    caller.check(path, needs)?;
+                    (caller, value)
+                }
+                Err(_) if needs == Needs::Nothing => (Caller::ANYBODY, ""),
+                Err(error) => return Err(error.into()),
+            },
+            None => (edge.gate.admit(headers, path, needs)?, ""),
+        };
+        let said = form::cookie(headers);
+        let nobody = if edge.gate.asks() { "" } else { "page" };
         Ok(Visit {
             edge: Arc::clone(edge),
+            token: self.sessions.form_token(session),
             site: Arc::clone(self),
-            author: cookie(headers).unwrap_or_else(|| "page".to_owned()),
+            author: said.unwrap_or_else(|| nobody.to_owned()),
+            caller,
+            by_header,
         })
+    }
+}
+
+/// What a request to the page needs. Forms change something, but for a few; our own files and signing in are for all.
+fn needs(method: &Method, path: &str) -> Needs {
+    if path == "/sign-in" || path.starts_with("/static/") {
+        return Needs::Nothing;
+    }
+    let looks = ["/search", "/author", "/sign-out"].contains(&path);
+    let looks = looks || matches!(*method, Method::GET | Method::HEAD);
+    Needs::Key {
+        least: if looks { Role::Reader } else { Role::Editor },
+        // The pages show everybody.
+        by_source: false,
     }
 }
 
@@ -101,20 +143,51 @@ pub(super) struct Visit {
     site: Arc<Site>,
     /// Who edits, by their own word.
     pub(super) author: String,
+    caller: Caller,
+    /// What a form must send back to be taken for one of ours.
+    token: String,
+    /// The key came with the request itself, which no browser does for another site.
+    by_header: bool,
 }
 
 impl Visit {
     /// What a form must send back to be taken for one of ours.
     pub(super) fn token(&self) -> &str {
-        &self.site.token
+        &self.token
+    }
+
+    /// Under which name edits are recorded.
+    pub(super) fn signs(&self) -> String {
+        self.caller.author(&self.author)
+    }
+
+    /// The key's name and role, where keys are asked for.
+    pub(super) fn signed_in(&self) -> Option<(&str, &'static str)> {
+        Some((self.caller.name()?, self.caller.role()?.name()))
+    }
+
+    /// Whether the caller may edit.
+    pub(super) fn edits(&self) -> bool {
+        self.caller.may(Role::Editor)
+    }
+
+    /// A new session for the owner of a key.
+    pub(super) fn begin(&self, caller: &Caller) -> Option<String> {
+        self.site.sessions.begin(&self.edge.gate, caller)
+    }
+
+    /// Whether cookies are for TLS alone.
+    pub(super) fn secure(&self) -> bool {
+        self.site.secure
     }
 
     /// Whether a form is one of ours.
     pub(super) fn knows(&self, token: &str) -> bool {
-        let expected = self.site.token.as_bytes();
+        let expected = self.token.as_bytes();
         // All of it, so that the time says nothing of where it differs.
         let differences = expected.iter().zip(token.bytes()).map(|(a, b)| a ^ b);
-        expected.len() == token.len() && differences.fold(0, |all, one| all | one) == 0
+        let same = expected.len() == token.len() && differences.fold(0, |all, one| all | one) == 0;
+        same || self.by_header
     }
 
     /// A new request id: a form that is sent twice has one effect.
@@ -161,10 +234,13 @@ pub(super) async fn guard(
     let begun = Instant::now();
     let route = request.uri().path().split('/').nth(1).unwrap_or_default();
     let route = if route.is_empty() { "live" } else { route }.to_owned();
-    let mut response = match site.admit(request.method(), request.headers()) {
-        Err(refusal) => Trouble::from(refusal).into_response(),
+    let path = request.uri().path();
+    let mut response = match site.admit(request.method(), path, request.headers()) {
+        Err(trouble) if asks_to_sign_in(&request, &trouble) => to_sign_in(request.uri()),
+        Err(trouble) => trouble.into_response(),
         Ok(visit) => {
             let limit = visit.edge.config.request_timeout();
+            let caller = visit.caller.clone();
             request.extensions_mut().insert(visit);
             match site.pages.try_acquire() {
                 Err(_) => Trouble::from(ApiError::Overloaded {
@@ -172,13 +248,15 @@ pub(super) async fn guard(
                     limit: "pages",
                 })
                 .into_response(),
-                Ok(_place) => match tokio::time::timeout(limit, next.run(request)).await {
-                    Ok(response) => response,
-                    Err(_) => Trouble::from(ApiError::DeadlineExceeded {
-                        milliseconds: limit.as_millis(),
-                    })
-                    .into_response(),
-                },
+                Ok(_place) => {
+                    match tokio::time::timeout(limit, caller.during(next.run(request))).await {
+                        Ok(response) => response,
+                        Err(_) => Trouble::from(ApiError::DeadlineExceeded {
+                            milliseconds: limit.as_millis(),
+                        })
+                        .into_response(),
+                    }
+                }
             }
         }
     };
@@ -198,6 +276,20 @@ pub(super) async fn guard(
             .observe(begun.elapsed().as_secs_f64());
     }
     response
+}
+
+/// Whether it is a page that somebody has opened who is not signed in.
+fn asks_to_sign_in(request: &Request, trouble: &Trouble) -> bool {
+    let accepts = request.headers().get(header::ACCEPT);
+    let page = accepts.is_some_and(|kinds| kinds.to_str().is_ok_and(|k| k.contains("text/html")));
+    page && *request.method() == Method::GET && trouble.reason() == "KEY_MISSING"
+}
+
+/// Leads to where one signs in, and from there back.
+fn to_sign_in(from: &Uri) -> Response {
+    let here = from.path_and_query().map_or("/", |here| here.as_str());
+    let to = form::address("/sign-in", [("to", here)].into_iter());
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }
 
 /// Whether the page answers under this `Host`: `localhost`, a configured name, or any address in numbers. Another site can make

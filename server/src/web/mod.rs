@@ -2,8 +2,8 @@
 //!
 //! Pages are made here from templates (`server/templates`) and hold everything; the script (`server/static`) adds the
 //! keyboard, the live feed and dropping photos. What is shown and done goes through the functions of `service`, as the
-//! API's calls do. [`guard`] keeps other web sites out; there is no more to it than that: whoever reaches the address may
-//! look and edit, as with the API.
+//! API's calls do. [`guard`] keeps other web sites out and, once there are keys, everybody who is not signed in with one or
+//! may not do what they ask for; without keys, whoever reaches the address may look and edit, as with the API.
 
 mod author;
 mod card;
@@ -20,6 +20,8 @@ mod refused;
 mod review;
 mod rows;
 mod search;
+mod session;
+mod sign_in;
 mod sources;
 mod ticked;
 mod timeline;
@@ -63,6 +65,8 @@ pub(crate) fn router(site: Arc<Site>, photo_bytes_max: usize) -> Router {
         .route("/review", get(review::page))
         .route("/sources", get(sources::page))
         .route("/author", get(author::page).post(author::save))
+        .route("/sign-in", get(sign_in::page).post(sign_in::begin))
+        .route("/sign-out", post(sign_in::end))
         .route("/thumb/{exemplar}", get(files::thumbnail))
         .route("/static/{name}", get(files::asset))
         .route_layer(from_fn_with_state(site, guard::guard))

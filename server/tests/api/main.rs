@@ -7,6 +7,7 @@
     reason = "helpers of tests, used by tests alone"
 )]
 
+mod access;
 mod alerts;
 mod clustering;
 mod confidence;

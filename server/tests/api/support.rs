@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -145,14 +146,47 @@ impl Fixture {
     }
 }
 
-/// A client.
+/// A client, perhaps with a key.
 #[derive(Clone)]
-pub struct Api(Channel);
+pub struct Api {
+    channel: Channel,
+    authorization: Option<MetadataValue<Ascii>>,
+}
 
 impl Api {
     pub async fn connect(server: &Server) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc())).unwrap();
-        Self(endpoint.tcp_nodelay(true).connect().await.unwrap())
+        Self {
+            channel: endpoint.tcp_nodelay(true).connect().await.unwrap(),
+            authorization: None,
+        }
+    }
+
+    /// The same client with a key.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self {
+            authorization: Some(format!("Bearer {key}").parse().unwrap()),
+            ..self.clone()
+        }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", authorization.clone());
+        }
+        request
+    }
+
+    /// A call of any kind with an empty message, up to the first answer.
+    pub async fn knock(&self, method: &str) -> Result<(), Status> {
+        let path: PathAndQuery = method.parse().unwrap();
+        let messages = tokio_stream::iter([()]);
+        let codec = ProstCodec::<(), ()>::default();
+        let mut grpc = self.grpc().await;
+        let answer = grpc.streaming(self.request(messages), path, codec);
+        answer.await?.into_inner().message().await.map(drop)
     }
 
     /// A connection that takes little from the server before somebody reads it.
@@ -163,7 +197,7 @@ impl Api {
     }
 
     async fn grpc(&self) -> Grpc<Channel> {
-        let mut grpc = Grpc::new(self.0.clone());
+        let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.unwrap();
         grpc
     }
@@ -179,7 +213,7 @@ impl Api {
         let answer = self
             .grpc()
             .await
-            .unary(Request::new(request), path, codec)
+            .unary(self.request(request), path, codec)
             .await;
         answer.map(tonic::Response::into_inner)
     }
@@ -199,7 +233,7 @@ impl Api {
         let answer = self
             .grpc()
             .await
-            .server_streaming(Request::new(request), path, codec)
+            .server_streaming(self.request(request), path, codec)
             .await;
         answer.map(tonic::Response::into_inner)
     }
@@ -243,7 +277,7 @@ impl Api {
         messages.send(first).await.unwrap();
         let path = PathAndQuery::from_static("/rollcall.v1.IngestService/Observe");
         let codec = ProstCodec::<pb::ObserveRequest, pb::ObserveResponse>::default();
-        let request = Request::new(ReceiverStream::new(outgoing));
+        let request = self.request(ReceiverStream::new(outgoing));
         let replies = self
             .grpc()
             .await

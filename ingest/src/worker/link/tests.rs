@@ -145,6 +145,7 @@ fn run(endpoint: String) -> Result<(), String> {
     let order = WorkerOrder {
         endpoint,
         token: "t0ken".to_owned(),
+        key: Some("rk_worker-7_x".to_owned()),
         source_id: 7,
         uri: String::new(),
         kind: SourceMode::File,

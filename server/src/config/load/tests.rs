@@ -177,7 +177,7 @@ fn strangers_are_let_in_only_when_told_so() {
             flags = flags.with("--set", key, Some(value));
         }
         let config = load(None, [], &flags).unwrap().config;
-        config.open_to_strangers().map(|(key, _)| key)
+        config.open_to_strangers(false).map(|(key, _)| key)
     };
     let everywhere = "0.0.0.0:0";
     assert_eq!(open(&[]), None);

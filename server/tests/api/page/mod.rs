@@ -4,6 +4,7 @@ mod browser;
 pub(crate) mod client;
 mod edits;
 mod safety;
+mod sign_in;
 mod tracks;
 
 use crate::support::{Fixture, photo, track};

@@ -54,10 +54,16 @@ pub(crate) async fn rollcall<A: AsRef<OsStr>>(
     server: &Server,
     arguments: impl IntoIterator<Item = A>,
 ) -> Answer {
+    rollcall_at(&format!("http://{}", server.grpc()), arguments).await
+}
+
+/// The same against a server at this address.
+pub(crate) async fn rollcall_at<A: AsRef<OsStr>>(
+    endpoint: &str,
+    arguments: impl IntoIterator<Item = A>,
+) -> Answer {
     let mut command = tokio::process::Command::from(bare(program("rollcall")));
-    command
-        .arg("--endpoint")
-        .arg(format!("http://{}", server.grpc()));
+    command.arg("--endpoint").arg(endpoint);
     command
         .args(["--format", "json", "--timeout", "2m"])
         .args(arguments)

@@ -16,8 +16,18 @@ pub(crate) struct Answer {
 
 /// Asks `HOST:PORT` for a path.
 pub(crate) async fn get(address: &str, path: &str) -> std::io::Result<Answer> {
+    ask(address, path, "").await
+}
+
+/// Asks with a key.
+pub(crate) async fn get_with(address: &str, path: &str, key: &str) -> std::io::Result<Answer> {
+    ask(address, path, &format!("Authorization: Bearer {key}\r\n")).await
+}
+
+async fn ask(address: &str, path: &str, headers: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;

@@ -106,6 +106,18 @@ impl Setup {
 
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(&self) -> Server {
+        let mut server = self.start_unready().await;
+        until("the server to be ready", async || {
+            server.assert_alive();
+            let answer = http::get(&server.http, "/readyz").await.ok()?;
+            (answer.code == 200).then_some(())
+        })
+        .await;
+        server
+    }
+
+    /// Starts it and waits until it listens: for one that cannot be asked in the clear whether it is ready.
+    pub(crate) async fn start_unready(&self) -> Server {
         let (port_file, log) = self.files();
         let mut command = self.command(&port_file);
         let out = File::create(&log).unwrap();
@@ -124,12 +136,6 @@ impl Setup {
         let ports = ports.await;
         server.grpc = ports["grpc"].as_str().unwrap().to_owned();
         server.http = ports["http"].as_str().unwrap().to_owned();
-        until("the server to be ready", async || {
-            server.assert_alive();
-            let answer = http::get(&server.http, "/readyz").await.ok()?;
-            (answer.code == 200).then_some(())
-        })
-        .await;
         server
     }
 
