@@ -176,6 +176,14 @@ const METHODS: &[(&str, &[(&str, Needs)])] = &[
         ],
     ),
     (
+        "rollcall.v1.PrivacyService",
+        &[
+            ("Erase", only(Role::Admin)),
+            ("GetErasure", only(Role::Admin)),
+            ("ListErasures", only(Role::Admin)),
+        ],
+    ),
+    (
         "grpc.health.v1.Health",
         &[
             ("Check", Needs::Nothing),

@@ -1,6 +1,7 @@
 //! `PrivacyService`.
 
 use super::edit::{Said, given, unfit_field};
+use crate::access::Notes;
 use crate::core::{Core, Erasure, ErasurePlace, What};
 use crate::edge::Edge;
 use crate::error::ApiError;
@@ -52,6 +53,7 @@ impl pb::privacy_service_server::PrivacyService for Privacy {
 impl Privacy {
     async fn begin(&self, request: pb::EraseRequest) -> Result<pb::Erasure, ApiError> {
         let what = checked(&request)?;
+        note(&what);
         let said = Said::new(request.author, request.reason, request.request_id);
         let (author, reason, request_id) = said.checked()?;
         let mut commits = self.0.core.subscribe();
@@ -115,6 +117,15 @@ impl Privacy {
                 })
             })
             .await
+    }
+}
+
+/// Whom the audit log names: numbers alone.
+fn note(what: &What) {
+    match what {
+        What::Identity { id, .. } => Notes::identity(*id),
+        What::Source { id, .. } => Notes::source(*id),
+        What::Tracks(_) | What::Faces(_) | What::Outlived(_) | What::KeysGone => {}
     }
 }
 
