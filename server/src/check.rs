@@ -282,7 +282,9 @@ fn damaged(record: &Record, reference: &BlobRef, why: String) -> DamagedBlob {
             | Body::ReviewProposed(_)
             | Body::MigrationStarted(_)
             | Body::MigrationSwitched(_)
-            | Body::MigrationEnded(_),
+            | Body::MigrationEnded(_)
+            | Body::ErasureBegun(_)
+            | Body::ErasureEnded(_),
         )
         | None => &[],
     };

@@ -1,6 +1,7 @@
 //! What all services share, and the checks that several of them make.
 
-use crate::access::{Caller, Gate};
+use crate::access::{Caller, Gate, Notes};
+use crate::audit::Audit;
 use crate::calibration::Calibration;
 use crate::clustering::Plan;
 use crate::config::Config;
@@ -48,6 +49,8 @@ pub struct Edge {
     pub config: Config,
     /// Who is let in.
     pub gate: Arc<Gate>,
+    /// Who did what.
+    pub(crate) audit: Arc<Audit>,
     /// Counters.
     pub metrics: EdgeMetrics,
     /// Threads for searches.
@@ -228,6 +231,7 @@ pub(crate) fn checked_request_id(id: &str) -> Result<String, ApiError> {
         .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     if id.is_empty() || (hex && lengths == [8, 4, 4, 4, 12]) {
+        Notes::request_id(id);
         return Ok(id.to_ascii_lowercase());
     }
     let what = "is no UUID such as 123e4567-e89b-42d3-a456-426614174000".to_owned();

@@ -1,21 +1,24 @@
 //! Wraps every gRPC call: asks who makes it, counts and times it, limits how many run, ends it at its
 //! deadline, and gives a reason to refusals that come from below.
 
-use crate::access::{Caller, Gate, Needs, needs};
+use crate::access::{Caller, Gate, Needs, Notes, needs};
+use crate::audit::{Audit, Outcome};
 use crate::error::ApiError;
 use crate::metrics::EdgeMetrics;
 use prost::Message as _;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
 /// A call that looks at up to a hundred photos, and may take so many times as long as others.
@@ -56,6 +59,7 @@ pub(crate) struct GrpcLayer {
 #[derive(Debug)]
 struct Shared {
     gate: Arc<Gate>,
+    audit: Option<Arc<Audit>>,
     metrics: EdgeMetrics,
     methods: HashMap<String, Method>,
     permits: Arc<Semaphore>,
@@ -69,6 +73,7 @@ impl GrpcLayer {
     /// `requests_max` unary calls run at a time, each for at most `timeout`.
     pub(crate) fn new(
         gate: Arc<Gate>,
+        audit: Option<Arc<Audit>>,
         metrics: EdgeMetrics,
         descriptors: &[&[u8]],
         requests_max: usize,
@@ -83,6 +88,7 @@ impl GrpcLayer {
         Self {
             shared: Arc::new(Shared {
                 gate,
+                audit,
                 metrics,
                 methods,
                 permits,
@@ -163,22 +169,72 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        let method = shared
-            .methods
-            .get(request.uri().path())
-            .copied()
-            .unwrap_or(UNKNOWN);
+        let path = request.uri().path();
+        let method = shared.methods.get(path).copied().unwrap_or(UNKNOWN);
+        let who = if self.workers_only {
+            shared.gate.admit_worker(request.headers())
+        } else {
+            shared.gate.who(request.headers(), method.needs)
+        };
+        let named = who.as_ref().map_or(Caller::ANYBODY, Clone::clone);
+        let admitted = who.and_then(|caller| {
+            caller.check(path, method.needs)?;
+            Ok(caller)
+        });
+        let Some(audit) = &shared.audit else {
+            return self.carry_out(request, method, admitted, Arc::default());
+        };
+        let peer = request.extensions().get::<TcpConnectInfo>();
+        let peer = peer.and_then(TcpConnectInfo::remote_addr);
+        let name = format!("{}/{}", method.service, method.name);
+        let pending = audit.pending(&named, peer, name, method.needs);
+        let answer = self.carry_out(request, method, admitted, pending.notes());
+        Box::pin(async move {
+            let response = answer.await?;
+            let (outcome, result, reason) = outcome(response.headers());
+            pending.answered(outcome, result, reason).await;
+            Ok(response)
+        })
+    }
+}
+
+/// What became of a call, as far as the head of its answer tells: code, and the reason of a refusal.
+fn outcome(headers: &HeaderMap) -> (Outcome, &'static str, String) {
+    let Some(status) = Status::from_header_map(headers) else {
+        return (Outcome::Answered, "OK", String::new());
+    };
+    let info = status.get_details_error_info();
+    let reason = info.map(|info| info.reason).unwrap_or_default();
+    let outcome = if status.code() == Code::Unauthenticated {
+        Outcome::Stranger
+    } else if status.code() == Code::PermissionDenied {
+        Outcome::Refused
+    } else {
+        Outcome::Answered
+    };
+    (outcome, code_name(status.code()), reason)
+}
+
+impl<S> GrpcService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    /// Carries a call out, if its caller was let in, within the limits.
+    fn carry_out(
+        &mut self,
+        request: Request<Body>,
+        method: Method,
+        admitted: Result<Caller, ApiError>,
+        notes: Arc<Mutex<Notes>>,
+    ) -> Answer<S::Error> {
+        let shared = Arc::clone(&self.shared);
         let mut call = Call {
             shared: Arc::clone(&shared),
             method,
             begun: Instant::now(),
             code: None,
-        };
-        let path = request.uri().path();
-        let admitted = if self.workers_only {
-            shared.gate.admit_worker(request.headers())
-        } else {
-            shared.gate.admit(request.headers(), path, method.needs)
         };
         let caller = match admitted {
             Ok(caller) => caller,
@@ -209,7 +265,7 @@ where
         };
         let unbounded = method.streams || request.uri().path() == CLUSTER_METHOD && asked.is_none();
         let limit = asked.map_or(most, |asked| asked.min(most));
-        let answer = caller.clone().during(self.inner.call(request));
+        let answer = caller.clone().during(notes, self.inner.call(request));
         Box::pin(async move {
             let response = if unbounded {
                 answer.await?
@@ -421,6 +477,7 @@ mod tests {
         };
         GrpcLayer::new(
             Arc::new(Gate::open(&nowhere).unwrap()),
+            None,
             metrics,
             &[crate::FILE_DESCRIPTORS],
             requests_max,
@@ -437,7 +494,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_past_its_deadline_is_ended_with_a_reason() {
-        use tonic_types::StatusExt as _;
         let never = tower::service_fn(|_| std::future::pending::<Result<Response<Body>, Status>>());
         let layer = layer(1);
         let answer = layer.layer(never).call(request("10m")).await.unwrap();

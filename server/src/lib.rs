@@ -40,6 +40,7 @@ mod web;
 
 // What calls go through.
 pub mod access;
+pub mod audit;
 mod error;
 mod feed;
 mod grpc_layer;

@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_index::MemoryBudget;
 use rollcall_index::vectors::SideFiles;
 use rollcall_server::access::{Lifetime, NewKey, Role, StoredKey};
+use rollcall_server::audit;
 use rollcall_server::build::{self, BuildInput, Built, GivenRule, Progress};
 use rollcall_server::config::{Flags, Loaded, load};
 use rollcall_server::{
@@ -104,6 +105,11 @@ enum Command {
     Key {
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Look at the audit log: who did what; the server may be running
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Make, verify or describe the search index in the data folder; the server must not be running
     Index {
@@ -227,6 +233,20 @@ enum KeyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check that no line was changed, added or taken away
+    ///
+    /// Lines cut off at the end leave no trace but another last digest: note the one that is printed elsewhere.
+    Verify,
+    /// Print the newest lines, one JSON object each, oldest first
+    Show {
+        /// How many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+        lines: usize,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Print the merged settings as TOML, each with where it comes from
     Show,
@@ -267,6 +287,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         } => verify(&loaded.config.data, erasure, json),
         Command::Doctor => look(&loaded),
         Command::Key { command } => key(&loaded, command),
+        Command::Audit { command } => audit_log(&loaded, &command),
         Command::Index { command } => index(&loaded.config.data, &command),
     }
 }
@@ -373,6 +394,42 @@ fn check_data(data: &Path, asked: CheckOptions) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn audit_log(loaded: &Loaded, command: &AuditCommand) -> anyhow::Result<()> {
+    let folder = loaded.config.audit_folder();
+    match command {
+        AuditCommand::Verify => {
+            let found = audit::verify(&folder)?;
+            let mut text = format!(
+                "{}: whole: {} lines in {} files, from line {} on; last digest {}\n",
+                folder.display(),
+                found.lines,
+                found.files,
+                found.first,
+                found.last
+            );
+            if found.first > 1 {
+                text += "older files were deleted (audit.files_max)\n";
+            }
+            if found.unfinished > 0 {
+                text += &format!(
+                    "{} lines were left unfinished by a crash\n",
+                    found.unfinished
+                );
+            }
+            print(&text)
+        }
+        AuditCommand::Show { lines } => {
+            let lines = audit::show(&folder, *lines)?;
+            print(
+                &lines
+                    .iter()
+                    .map(|line| format!("{line}\n"))
+                    .collect::<String>(),
+            )
+        }
+    }
 }
 
 fn key(loaded: &Loaded, command: KeyCommand) -> anyhow::Result<()> {

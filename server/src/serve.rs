@@ -1,6 +1,7 @@
 //! Starts everything in order, and takes it down in order.
 
 use crate::access::{self, Gate, GateError};
+use crate::audit::{Audit, AuditError};
 use crate::calibration::{self, Calibration};
 use crate::config::Config;
 use crate::core::{CatalogError, Contract, Core, CoreMetrics, CoreOptions, OpenError, Opening};
@@ -23,12 +24,11 @@ use crate::source_uri::SourceRules;
 use crate::sources::Sources;
 use crate::supervisor::{Supervisor, WorkerSetup};
 use crate::time::now_us;
-use crate::tls::{self, Door, SecuredListener, Tls, TlsError};
+use crate::tls::{self, Door, Peer, PlainListener, SecuredListener, Tls, TlsError};
 use crate::vision::{InService, LoadedModels, Vision};
 use crate::web::{self, Site};
 use crate::webhook::{self, RuleNews, WebhookRules};
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use rollcall_ingest::ModelError;
 use rollcall_ingest::photo::PhotoLimits;
 use std::future::{Future, IntoFuture as _};
@@ -91,6 +91,9 @@ pub enum StartError {
     /// Nobody could be let in.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// Nothing could be recorded of who does what.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// Certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -174,6 +177,8 @@ impl Server {
         let (settings, load) = (config.clone(), vision.clone());
         let open = move || open(&settings, &load, core_metrics);
         let (core, models) = blocking(open).await??;
+        // Behind the log's lock: two servers do not write to one folder.
+        let audit = Arc::new(Audit::start(&config, &registry)?);
         let models = Arc::new(InService::new(core.clone(), models));
         let grpc_listener = listen(config.grpc.listen, "grpc.listen").await?;
         let http_listener = listen(config.http.listen, "http.listen").await?;
@@ -198,6 +203,7 @@ impl Server {
             Some(tls) => {
                 let tls = Arc::clone(tls);
                 let listener = SecuredListener::new(http_listener, tls, Door::Http)?;
+                let pages = pages.into_make_service_with_connect_info::<Peer>();
                 tokio::spawn(serve_pages(axum::serve(listener, pages).into_future()))
             }
         };
@@ -228,6 +234,7 @@ impl Server {
             core,
             metrics,
             gate: Arc::clone(&gate),
+            audit,
             pool,
             calibration: Calibration::default(),
             clustering: Arc::default(),
@@ -334,6 +341,8 @@ impl Server {
         self.edge.core.close().await;
         self.http_task.abort();
         let _ = self.http_task.await;
+        let audit = Arc::clone(&self.edge.audit);
+        let _ = blocking(move || audit.close()).await;
     }
 }
 
@@ -399,13 +408,8 @@ fn pages(config: &Config, state: HttpState, site: Option<&Arc<Site>>) -> Router 
 }
 
 async fn serve_http(listener: TcpListener, pages: Router) {
-    // Without it small replies wait for the other side's delayed acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection is not as fast as it could be");
-        }
-    });
-    serve_pages(axum::serve(listener, pages).into_future()).await;
+    let pages = pages.into_make_service_with_connect_info::<Peer>();
+    serve_pages(axum::serve(PlainListener(listener), pages).into_future()).await;
 }
 
 async fn serve_pages(served: impl Future<Output = io::Result<()>>) {
@@ -450,6 +454,7 @@ async fn serve_grpc(
     let bytes_max = config.grpc.message_bytes_max.saturating_add(ENVELOPE_BYTES);
     let layer = GrpcLayer::new(
         Arc::clone(&edge.gate),
+        Some(Arc::clone(&edge.audit)),
         edge.metrics.clone(),
         &descriptors,
         config.grpc.concurrent_requests_max,

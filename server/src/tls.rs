@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::time::now_us;
 use arc_swap::ArcSwap;
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected as PageConnected;
+use axum::serve::{IncomingStream, Listener};
 use prometheus::{IntGauge, Registry};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -298,6 +299,44 @@ impl AsyncWrite for Secured {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+/// Where a request to the page came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+impl PageConnected<IncomingStream<'_, SecuredListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, SecuredListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl PageConnected<IncomingStream<'_, PlainListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, PlainListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+/// Connections in the clear.
+#[derive(Debug)]
+pub(crate) struct PlainListener(pub(crate) TcpListener);
+
+impl Listener for PlainListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let (stream, peer) = Listener::accept(&mut self.0).await;
+        // Without it small replies wait for the other side's delayed acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection is not as fast as it could be");
+        }
+        (stream, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
     }
 }
 

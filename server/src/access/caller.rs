@@ -2,11 +2,57 @@
 
 use super::role::{Needs, Role};
 use crate::error::ApiError;
+use serde::Serialize;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 tokio::task_local! {
     static CALLER: Caller;
+    static NOTES: Arc<Mutex<Notes>>;
+}
+
+/// Ids of a kind that are noted of a call at most.
+const NOTED_MAX: usize = 16;
+
+/// What a request names, as far as it is of interest to the audit log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Notes {
+    /// The request's id; empty: none.
+    pub(crate) request_id: String,
+    /// Identities that it names.
+    pub(crate) identities: Vec<u64>,
+    /// Sources that it names.
+    pub(crate) sources: Vec<u64>,
+}
+
+impl Notes {
+    /// Notes something of the call that is being served.
+    fn add(note: impl FnOnce(&mut Self)) {
+        let _ = NOTES.try_with(|notes| {
+            note(&mut notes.lock().unwrap_or_else(PoisonError::into_inner));
+        });
+    }
+
+    /// Notes the request's id.
+    pub(crate) fn request_id(id: &str) {
+        Self::add(|notes| id.clone_into(&mut notes.request_id));
+    }
+
+    /// Notes an identity that the request names.
+    pub(crate) fn identity(id: u64) {
+        Self::add(|notes| note_id(&mut notes.identities, id));
+    }
+
+    /// Notes a source that the request names.
+    pub(crate) fn source(id: u64) {
+        Self::add(|notes| note_id(&mut notes.sources, id));
+    }
+}
+
+fn note_id(ids: &mut Vec<u64>, id: u64) {
+    if ids.len() < NOTED_MAX && !ids.contains(&id) {
+        ids.push(id);
+    }
 }
 
 /// Whoever makes a call: the owner of a key, a worker of this server, or, where no keys are asked for, anybody. Cheap
@@ -68,9 +114,14 @@ impl Caller {
         CALLER.try_with(Self::clone).unwrap_or(Self::ANYBODY)
     }
 
-    /// Makes this the [`Caller::current`] one of everything that `call` awaits. What it spawns does not know.
-    pub(crate) fn during<F: Future>(self, call: F) -> impl Future<Output = F::Output> {
-        CALLER.scope(self, call)
+    /// Makes this the [`Caller::current`] one of everything that `call` awaits, and `notes` what it notes. What it
+    /// spawns does not know.
+    pub(crate) fn during<F: Future>(
+        self,
+        notes: Arc<Mutex<Notes>>,
+        call: F,
+    ) -> impl Future<Output = F::Output> {
+        NOTES.scope(notes, CALLER.scope(self, call))
     }
 
     /// The key's id.
@@ -162,6 +213,7 @@ impl Caller {
     /// # Errors
     /// [`ApiError::SourceOutOfScope`].
     pub(crate) fn check_source(&self, id: u64) -> Result<(), ApiError> {
+        Notes::source(id);
         if self.sees(id) {
             Ok(())
         } else {
@@ -237,8 +289,19 @@ mod tests {
     #[tokio::test]
     async fn the_call_knows_its_caller() {
         let caller = Caller::worker(2);
-        let seen = caller.clone().during(async { Caller::current() }).await;
+        let notes = Arc::default();
+        let seen = caller.clone().during(Arc::clone(&notes), async {
+            Notes::request_id("r");
+            let _ = Caller::current().check_source(7);
+            Caller::current()
+        });
+        let seen = seen.await;
         assert_eq!(seen, caller);
         assert_eq!(Caller::current(), Caller::ANYBODY);
+        let notes = notes.lock().unwrap();
+        assert_eq!(
+            (notes.request_id.as_str(), notes.sources.as_slice()),
+            ("r", [7].as_slice())
+        );
     }
 }

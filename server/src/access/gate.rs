@@ -106,12 +106,20 @@ impl Gate {
         method: &str,
         needs: Needs,
     ) -> Result<Caller, ApiError> {
+        let caller = self.who(headers, needs)?;
+        caller.check(method, needs)?;
+        Ok(caller)
+    }
+
+    /// Whoever makes a call with these headers, whatever they may; anybody where that makes no difference.
+    ///
+    /// # Errors
+    /// [`ApiError::KeyMissing`], [`ApiError::KeyInvalid`], [`ApiError::KeyExpired`].
+    pub(crate) fn who(&self, headers: &HeaderMap, needs: Needs) -> Result<Caller, ApiError> {
         if needs == Needs::Nothing || !self.asks() {
             return Ok(Caller::ANYBODY);
         }
-        let caller = self.caller(bearer(headers)?)?;
-        caller.check(method, needs)?;
-        Ok(caller)
+        self.caller(bearer(headers)?)
     }
 
     /// This server's own worker that makes a call with these headers, whether or not keys are asked for.
@@ -250,10 +258,22 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let value = all.next().ok_or(ApiError::KeyMissing)?;
     let text = value.to_str().map_err(|_| ApiError::KeyInvalid)?;
-    match (text.split_once(' '), all.next()) {
-        (Some((scheme, key)), None) if scheme.eq_ignore_ascii_case("bearer") => Ok(key.trim()),
-        (Some(_) | None, _) => Err(ApiError::KeyInvalid),
+    if all.next().is_some() {
+        return Err(ApiError::KeyInvalid);
     }
+    // What a browser sends by itself to a proxy that asks for a password is no key.
+    key_of(text).ok_or(ApiError::KeyMissing)
+}
+
+/// Whether a key came with these headers.
+pub(crate) fn has_key(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION);
+    value.is_some_and(|value| value.to_str().is_ok_and(|text| key_of(text).is_some()))
+}
+
+fn key_of(text: &str) -> Option<&str> {
+    let (scheme, key) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
 fn entries(file: &KeyFile) -> Result<HashMap<String, Entry>, KeyFileError> {
@@ -330,10 +350,11 @@ mod tests {
         assert_eq!(refused(&HeaderMap::new()), "KEY_MISSING");
         let wrong = key.replace(&kept.id, "00000000");
         let cut = key.get(..key.len() - 1).unwrap();
+        for text in ["Bearer", "Basic eA=="] {
+            assert_eq!(refused(&headers(text)), "KEY_MISSING", "{text}");
+        }
         for text in [
-            "Bearer",
             "Bearer ",
-            "Basic eA==",
             &format!("Bearer {wrong}"),
             &format!("Bearer {cut}"),
             &format!("Bearer {key}x"),

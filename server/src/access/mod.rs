@@ -17,7 +17,7 @@ pub use jwt::JwtError;
 pub use key::Lifetime;
 pub use role::Role;
 
-pub(crate) use caller::Caller;
-pub(crate) use gate::keep;
+pub(crate) use caller::{Caller, Notes};
+pub(crate) use gate::{has_key, keep};
 pub(crate) use jwt::check as check_tokens;
 pub(crate) use role::{Needs, needs};

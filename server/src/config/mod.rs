@@ -42,6 +42,8 @@ pub struct Config {
     pub tls: Tls,
     /// Tokens of an identity provider.
     pub jwt: Jwt,
+    /// Who did what.
+    pub audit: Audit,
     /// Searching.
     pub search: Search,
     /// Reading sources.
@@ -108,6 +110,29 @@ pub struct Http {
     pub page: PageRule,
     /// Names, beside `localhost` and addresses in numbers, under which the page answers.
     pub allowed_hosts: Vec<String>,
+}
+
+/// Who did what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Whether calls that change nothing are recorded too.
+    pub reads: AuditReads,
+    /// A file that is larger is followed by another.
+    pub file_bytes_max: u64,
+    /// Files that are kept; older ones are deleted.
+    pub files_max: usize,
+}
+
+/// Whether calls that change nothing are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditReads {
+    /// They are not, but refused ones are.
+    #[default]
+    Off,
+    /// They are.
+    On,
 }
 
 /// Tokens of an identity provider, beside keys.
@@ -326,6 +351,11 @@ impl Default for Config {
             },
             tls: Tls::default(),
             jwt: Jwt::default(),
+            audit: Audit {
+                reads: AuditReads::default(),
+                file_bytes_max: 64 << 20,
+                files_max: 32,
+            },
             search: Search {
                 threads: 0,
                 queue_max: 64,
@@ -429,6 +459,11 @@ impl Config {
         } else {
             self.keys.clone()
         })
+    }
+
+    /// Where it is recorded who did what.
+    pub fn audit_folder(&self) -> PathBuf {
+        self.data.join("audit")
     }
 
     /// The first address, with its setting, at which others than this machine reach API or page although nobody is

@@ -1,6 +1,7 @@
 //! What people say and do about identities: the editing half of `IdentityService`.
 
 use super::identity::Identities;
+use crate::access::Notes;
 use crate::core::{
     Change, Core, Edit, EditPlace, METADATA_KEYS_MAX, ProfileUpdate, WriteError, as_shown,
 };
@@ -69,6 +70,7 @@ impl Identities {
         &self,
         request: pb::RenameIdentityRequest,
     ) -> Result<pb::Identity, ApiError> {
+        Notes::identity(request.identity_id);
         let change = Change::Update {
             identity_id: request.identity_id,
             etag: given(request.etag),
@@ -127,6 +129,7 @@ impl Identities {
             let what = "is missing, and so is everything else that could be changed";
             return Err(unfit_field("name", what));
         }
+        Notes::identity(request.identity_id);
         let change = Change::Update {
             identity_id: request.identity_id,
             etag: given(request.etag),
@@ -141,6 +144,8 @@ impl Identities {
         &self,
         request: pb::MergeIdentitiesRequest,
     ) -> Result<pb::EditResponse, ApiError> {
+        Notes::identity(request.from_identity_id);
+        Notes::identity(request.into_identity_id);
         let change = Change::Merge {
             from: request.from_identity_id,
             into: request.into_identity_id,

@@ -1,7 +1,7 @@
 //! `IdentityService`.
 
 use super::scope::{narrowed, sighting_on};
-use crate::access::Caller;
+use crate::access::{Caller, Notes};
 use crate::core::IdentityQuery;
 use crate::edge::{Edge, unfit};
 use crate::error::ApiError;
@@ -166,6 +166,7 @@ impl pb::identity_service_server::IdentityService for Identities {
 
 impl Identities {
     pub(crate) async fn get(&self, id: u64) -> Result<pb::Identity, ApiError> {
+        Notes::identity(id);
         let found = self.0.read(move |catalog| catalog.identity(id)).await?;
         found.ok_or(ApiError::IdentityNotFound { id })
     }

@@ -4,11 +4,13 @@
 use super::form::{self, named_cookie};
 use super::session::{self, Sessions};
 use super::trouble::{Refusal, Trouble};
-use crate::access::{Caller, Needs, Role};
+use crate::access::{Caller, Needs, Role, has_key};
+use crate::audit::{Outcome, Pending};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::error::ApiError;
-use axum::extract::{FromRequestParts, Request, State};
+use crate::tls::Peer;
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -96,7 +98,7 @@ impl Site {
         let edge = self.edge.get().ok_or(Refusal::Starting)?;
         let needs = needs(method, path);
         let cookie = named_cookie(headers, session::COOKIE);
-        let by_header = edge.gate.asks() && headers.contains_key(header::AUTHORIZATION);
+        let by_header = edge.gate.asks() && has_key(headers);
         let (caller, session) = match cookie.filter(|_| edge.gate.asks() && !by_header) {
             // Whose session is over is somebody new to the pages that need none.
             Some(value) => match self.sessions.caller(&edge.gate, value) {
@@ -119,6 +121,26 @@ impl Site {
             caller,
             by_header,
         })
+    }
+}
+
+impl Site {
+    /// The request as it is to be recorded, once the server has started.
+    fn pending(&self, caller: &Caller, request: &Request) -> Option<Pending> {
+        let edge = self.edge.get()?;
+        let (method, path) = (request.method(), request.uri().path());
+        let peer = request.extensions().get::<ConnectInfo<Peer>>();
+        let peer = peer.map(|ConnectInfo(Peer(peer))| *peer);
+        let needs = match needs(method, path) {
+            // Whoever signs in, or tries to.
+            Needs::Nothing if *method == Method::POST => Needs::Key {
+                least: Role::Editor,
+                by_source: false,
+            },
+            needs @ (Needs::Nothing | Needs::Key { .. }) => needs,
+        };
+        let call = format!("{method} {path}");
+        Some(edge.audit.pending(caller, peer, call, needs))
     }
 }
 
@@ -174,6 +196,11 @@ impl Visit {
     /// A new session for the owner of a key.
     pub(super) fn begin(&self, caller: &Caller) -> Option<String> {
         self.site.sessions.begin(&self.edge.gate, caller)
+    }
+
+    /// Whether whoever was let in still would be.
+    pub(super) fn holds(&self) -> bool {
+        self.edge.gate.still(&self.caller).is_ok()
     }
 
     /// Whether cookies are for TLS alone.
@@ -235,12 +262,22 @@ pub(super) async fn guard(
     let route = request.uri().path().split('/').nth(1).unwrap_or_default();
     let route = if route.is_empty() { "live" } else { route }.to_owned();
     let path = request.uri().path();
-    let mut response = match site.admit(request.method(), path, request.headers()) {
+    let admitted = site.admit(request.method(), path, request.headers());
+    let named = admitted
+        .as_ref()
+        .map_or(Caller::ANYBODY, |visit| visit.caller.clone());
+    let pending = site.pending(&named, &request);
+    let mut reason = String::new();
+    let mut response = match admitted {
         Err(trouble) if asks_to_sign_in(&request, &trouble) => to_sign_in(request.uri()),
-        Err(trouble) => trouble.into_response(),
+        Err(trouble) => {
+            trouble.reason().clone_into(&mut reason);
+            trouble.into_response()
+        }
         Ok(visit) => {
             let limit = visit.edge.config.request_timeout();
             let caller = visit.caller.clone();
+            let notes = pending.as_ref().map(Pending::notes).unwrap_or_default();
             request.extensions_mut().insert(visit);
             match site.pages.try_acquire() {
                 Err(_) => Trouble::from(ApiError::Overloaded {
@@ -249,7 +286,8 @@ pub(super) async fn guard(
                 })
                 .into_response(),
                 Ok(_place) => {
-                    match tokio::time::timeout(limit, caller.during(next.run(request))).await {
+                    match tokio::time::timeout(limit, caller.during(notes, next.run(request))).await
+                    {
                         Ok(response) => response,
                         Err(_) => Trouble::from(ApiError::DeadlineExceeded {
                             milliseconds: limit.as_millis(),
@@ -260,6 +298,15 @@ pub(super) async fn guard(
             }
         }
     };
+    if let Some(pending) = pending {
+        let code = response.status();
+        let outcome = match code {
+            StatusCode::UNAUTHORIZED => Outcome::Stranger,
+            StatusCode::FORBIDDEN => Outcome::Refused,
+            _ => Outcome::Answered,
+        };
+        pending.answered(outcome, code.as_str(), reason).await;
+    }
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));

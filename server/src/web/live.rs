@@ -62,7 +62,7 @@ pub(super) async fn events(
     let events = watch(&visit.edge, &request)?;
     let edge = Arc::clone(&visit.edge);
     // The stream ends with its error, which is no event: the browser connects again, and is told.
-    let events = events.take_while(|event| event.is_ok());
+    let events = events.take_while(move |event| event.is_ok() && visit.holds());
     let events = events.then(move |event| sent(Arc::clone(&edge), event));
     Ok(Sse::new(events).into_response())
 }

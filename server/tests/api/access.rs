@@ -469,3 +469,83 @@ async fn what_cannot_be_bounded_to_a_source_is_refused() {
         assert_eq!(outcome(&stopped), expected);
     }
 }
+
+#[tokio::test]
+async fn who_did_what_is_on_record() {
+    let (fixture, file, admin) = guarded().await;
+    let (kept, key) = file.create(new(Role::Reader, "kiosk")).unwrap();
+    let reader = fixture.api.with_key(&key);
+    until("OK", async || status(&reader).await).await;
+    let request_id = "123e4567-e89b-42d3-a456-426614174000";
+    let create = pb::CreateIdentityRequest {
+        name: "Ada of the secret name".to_owned(),
+        request_id: request_id.to_owned(),
+        ..Default::default()
+    };
+    let path = "/rollcall.v1.IdentityService/CreateIdentity";
+    let refused = reader
+        .call::<_, pb::EditResponse>(path, create.clone())
+        .await;
+    assert_eq!(outcome(&refused), "ROLE_INSUFFICIENT");
+    let made: pb::EditResponse = admin.call(path, create).await.unwrap();
+    let id = made.identities[0].id;
+    let hide = pb::UpdateIdentityRequest {
+        identity_id: id,
+        hidden: Some(true),
+        ..Default::default()
+    };
+    let update = "/rollcall.v1.IdentityService/UpdateIdentity";
+    admin
+        .call::<_, pb::EditResponse>(update, hide)
+        .await
+        .unwrap();
+    assert_eq!(status(&fixture.api).await, "KEY_MISSING");
+    let audit = fixture.server.edge().config.audit_folder();
+    let Fixture { folder, server, .. } = fixture;
+    server.stop().await;
+    let whole = rollcall_server::audit::verify(&audit).unwrap();
+    let lines = rollcall_server::audit::show(&audit, 1000).unwrap();
+    assert_eq!(usize::try_from(whole.lines).unwrap(), lines.len());
+    let all = lines.join("\n");
+    assert!(!all.contains("secret name") && !all.contains(&key), "{all}");
+    let lines = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let of = |method: &str, who: &str| {
+        let mut found = lines.iter().filter(|line| {
+            line["method"]
+                == path
+                    .trim_start_matches('/')
+                    .replace("CreateIdentity", method)
+                && line["who"] == who
+        });
+        found
+            .next()
+            .unwrap_or_else(|| panic!("{method} of {who}: {all}"))
+    };
+    let refused = of("CreateIdentity", "kiosk");
+    assert_eq!(refused["reason"], "ROLE_INSUFFICIENT");
+    assert_eq!(refused["key"], kept.id.as_str());
+    assert!(refused["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let made = of("CreateIdentity", "admin");
+    assert_eq!(
+        (made["result"].as_str(), made["request_id"].as_str()),
+        (Some("OK"), Some(request_id))
+    );
+    assert_eq!(
+        of("UpdateIdentity", "admin")["identities"],
+        serde_json::json!([id])
+    );
+    // Strangers, as many as are worth a line.
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["result"] == "UNAUTHENTICATED" && line["who"] == "anonymous")
+    );
+    // Reads are not recorded unless the settings say so.
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line["result"] == "OK" && line["who"] == "kiosk")
+    );
+    drop(folder);
+}

@@ -98,7 +98,8 @@ impl Editor {
         Ok(())
     }
 
-    fn made(&mut self, identity: pb::Identity) {
+    fn made(&mut self, made: pb::EditResponse) {
+        let identity = made.identities.into_iter().next().unwrap();
         self.open = None;
         self.people.push(Person {
             id: identity.id,

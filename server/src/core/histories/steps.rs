@@ -122,6 +122,7 @@ impl Steps {
                 | Action::Propose(_)
                 | Action::Observe { .. }
                 | Action::Migrate(_)
+                | Action::Erase(_)
                 | Action::Close => {}
             }
         }
@@ -458,6 +459,7 @@ fn request_of(action: &Action) -> &str {
         | Action::Observe { .. }
         | Action::EndRun { .. }
         | Action::Migrate(_)
+        | Action::Erase(_)
         | Action::Close => "",
     }
 }
