@@ -193,7 +193,10 @@ impl Api {
     pub async fn connect_narrowly(server: &Server) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc())).unwrap();
         let endpoint = endpoint.initial_stream_window_size(1024);
-        Self(endpoint.tcp_nodelay(true).connect().await.unwrap())
+        Self {
+            channel: endpoint.tcp_nodelay(true).connect().await.unwrap(),
+            authorization: None,
+        }
     }
 
     async fn grpc(&self) -> Grpc<Channel> {
