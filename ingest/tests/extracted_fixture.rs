@@ -95,7 +95,6 @@ fn write_the_fixture() {
         source_id: 1,
         complete_up_to_us: 1_000_000,
         complete_up_to_frame: 25,
-        ..SourceProgress::default()
     }));
     bodies.push(Body::SourceStateChanged(SourceStateChanged {
         source_id: 1,

@@ -7,6 +7,7 @@
 
 mod audit;
 mod life;
+mod requests;
 mod steps;
 mod views;
 mod watcher;

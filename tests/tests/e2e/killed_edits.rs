@@ -9,11 +9,11 @@ use crate::support::programs::{bare, program};
 use crate::support::random::Random;
 use crate::support::server::Setup;
 use crate::support::truth::Truth;
-use crate::support::{scratch, turn};
+use crate::support::{in_time, scratch, turn};
 use rollcall_client::pb::{WatchEvent, watch_event::Event};
 use rollcall_client::{Client, WatchFrom, WatchItem, pb};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Kills in every run of the tests.
@@ -28,6 +28,8 @@ const ANSWERS_MAX: u64 = 40;
 struct Answers {
     count: AtomicU64,
     news: Notify,
+    /// What no kill explains.
+    refused: Mutex<Option<String>>,
 }
 
 impl Answers {
@@ -36,9 +38,16 @@ impl Answers {
         self.news.notify_one();
     }
 
+    fn refused(&self, why: String) {
+        *self.refused.lock().unwrap() = Some(why);
+        self.news.notify_one();
+    }
+
     async fn wait_for(&self, count: u64) {
         while self.count.load(Ordering::SeqCst) < count {
-            self.news.notified().await;
+            in_time("an answer", self.news.notified()).await;
+            let refused = self.refused.lock().unwrap().take();
+            assert_eq!(refused, None, "refused by a server that lives");
         }
     }
 }
@@ -72,17 +81,23 @@ impl Editor {
             } else {
                 self.rename(&client).await
             };
-            if done.is_err() {
-                return self;
+            match done {
+                Ok(()) => answers.one(),
+                Err(error) => {
+                    if !error.is_transient() {
+                        answers.refused(error.to_string());
+                    }
+                    return self;
+                }
             }
-            answers.one();
         }
     }
 
     fn request(&mut self) -> (String, String) {
         self.requests += 1;
         let name = format!("{}-{}", self.number, self.requests);
-        (name.clone(), format!("request {name}"))
+        let request = format!("{:08x}-0000-4000-8000-{:012x}", self.number, self.requests);
+        (name, request)
     }
 
     async fn create(&mut self, client: &Client) -> Result<(), rollcall_client::Error> {
