@@ -104,12 +104,12 @@ impl Tls {
         config: &Config,
         registry: &Registry,
     ) -> Result<Option<Arc<Self>>, TlsError> {
+        let help = "When the server's certificate ends, Unix time in seconds; 0: there is none, or it does not say";
+        let ends = IntGauge::new("rollcall_tls_certificate_expiry_timestamp_seconds", help)?;
+        registry.register(Box::new(ends.clone()))?;
         let Some(files) = files(config)? else {
             return Ok(None);
         };
-        let help = "When the server's certificate ends, Unix time in seconds; 0: not known";
-        let ends = IntGauge::new("rollcall_tls_certificate_expiry_timestamp_seconds", help)?;
-        registry.register(Box::new(ends.clone()))?;
         let seen = stamps(&files);
         let offer = offer(&files)?;
         ends.set(offer.ends);
