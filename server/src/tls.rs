@@ -104,12 +104,12 @@ impl Tls {
         config: &Config,
         registry: &Registry,
     ) -> Result<Option<Arc<Self>>, TlsError> {
+        let help = "When the server's certificate ends, Unix time in seconds; 0: there is none, or it does not say";
+        let ends = IntGauge::new("rollcall_tls_certificate_expiry_timestamp_seconds", help)?;
+        registry.register(Box::new(ends.clone()))?;
         let Some(files) = files(config)? else {
             return Ok(None);
         };
-        let help = "When the server's certificate ends, Unix time in seconds; 0: not known";
-        let ends = IntGauge::new("rollcall_tls_certificate_expiry_timestamp_seconds", help)?;
-        registry.register(Box::new(ends.clone()))?;
         let seen = stamps(&files);
         let offer = offer(&files)?;
         ends.set(offer.ends);
@@ -486,4 +486,57 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 /// Days until then, rounded down.
 pub(crate) fn days_until(end: i64) -> i64 {
     (end - now_us() / 1_000_000).div_euclid(86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    fn certificate(year: i32) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 3, 4);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn certificates_say_when_they_end() {
+        // From 2050 on, years have four digits.
+        for year in [2030, 2049, 2050, 2999] {
+            let expected = format!("{year}-03-04T00:00:00Z");
+            let expected: prost_types::Timestamp = expected.parse().unwrap();
+            assert_eq!(not_after(&certificate(year)), Some(expected.seconds));
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_ends_never_and_is_no_panic() {
+        let good = certificate(2030);
+        for length in 0..good.len() {
+            not_after(&good[..length]);
+            let mut wrong = good.clone();
+            for byte in [0, 0x7f, 0x80, 0x84, 0xff] {
+                wrong[length] = byte;
+                not_after(&wrong);
+            }
+        }
+        assert_eq!(not_after(&good[..40]), None);
+        assert_eq!(not_after(b""), None);
+    }
+
+    #[test]
+    fn settings_come_whole_or_not_at_all() {
+        let mut config = Config::default();
+        assert!(files(&config).unwrap().is_none());
+        config.tls.client_ca = "/ca.pem".into();
+        let half = files(&config).unwrap_err().to_string();
+        assert!(half.contains("tls.certificate is not set"), "{half}");
+        config.tls.certificate = "/server.pem".into();
+        let half = files(&config).unwrap_err().to_string();
+        assert!(half.contains("tls.key is not set"), "{half}");
+        config.tls.key = "/no/such/server.key".into();
+        let missing = ends(&config).unwrap_err().to_string();
+        assert!(missing.contains("/server.pem"), "{missing}");
+    }
 }

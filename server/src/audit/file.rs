@@ -4,7 +4,7 @@ use super::Entry;
 use super::chain::{FIRST, digest};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,19 @@ pub fn show(folder: &Path, count: usize) -> io::Result<Vec<String>> {
     Ok(shown.split_off(shown.len().saturating_sub(count)))
 }
 
+/// A file to go on in and its size, if its last line is whole.
+fn whole(path: &Path) -> io::Result<Option<(File, u64)>> {
+    let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+    let bytes = file.metadata()?.len();
+    if bytes == 0 {
+        return Ok(Some((file, 0)));
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok((last == *b"\n").then_some((file, bytes)))
+}
+
 /// Writes lines.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -76,7 +89,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Goes on behind the last whole line, in a file of its own.
+    /// Goes on behind the last whole line: in the newest file, or in another if that ends in the middle of a line.
     pub(super) fn open(folder: &Path, bytes_max: u64, files_max: usize) -> io::Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(folder)?;
@@ -87,13 +100,17 @@ impl Writer {
             let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
             value["n"].as_u64().unwrap_or_default()
         });
+        let newest = found.last().map(|(_, path)| whole(path)).transpose()?;
+        let (file, bytes) = newest
+            .flatten()
+            .map_or((None, 0), |(file, bytes)| (Some(file), bytes));
         Ok(Self {
             folder: folder.to_owned(),
             bytes_max,
             files_max,
-            file: None,
+            file,
             number,
-            bytes: 0,
+            bytes,
             line,
             last: last.map_or(FIRST.to_owned(), |line| digest(line.as_bytes())),
         })
@@ -125,7 +142,7 @@ impl Writer {
         self.file.as_ref().map_or(Ok(()), File::sync_data)
     }
 
-    /// After a failure: goes on behind the last line that is whole on disk, in another file.
+    /// After a failure: goes on behind the last line that is whole on disk.
     pub(super) fn recover(&mut self) {
         if let Ok(writer) = Self::open(&self.folder, self.bytes_max, self.files_max) {
             *self = writer;
@@ -177,7 +194,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         assert_eq!(verify(folder).unwrap().lines, 0);
-        write(folder, 5, 1 << 20, 10);
+        write(folder, 3, 1 << 20, 10);
+        write(folder, 2, 1 << 20, 10);
+        assert_eq!(
+            verify(folder).unwrap().files,
+            1,
+            "a start goes on in the file"
+        );
         write(folder, 5, 300, 10);
         let found = verify(folder).unwrap();
         assert_eq!((found.lines, found.first), (10, 1));
