@@ -187,7 +187,8 @@ where
         let peer = request.extensions().get::<TcpConnectInfo>();
         let peer = peer.and_then(TcpConnectInfo::remote_addr);
         let name = format!("{}/{}", method.service, method.name);
-        let pending = audit.pending(&named, peer, name, method.needs);
+        let stranger = named == Caller::ANYBODY && shared.gate.asks();
+        let pending = audit.pending(&named, peer, name, method.needs, stranger);
         let answer = self.carry_out(request, method, admitted, pending.notes());
         Box::pin(async move {
             let response = answer.await?;
@@ -360,6 +361,7 @@ impl http_body::Body for Watched {
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && frame.is_data()
             && this.call.method.streams
+            && this.call.method.needs != Needs::Nothing
             && let Err(error) = this.call.shared.gate.still(&this.caller)
         {
             let status = Status::from(error);

@@ -175,8 +175,11 @@ impl Gate {
     /// [`ApiError::KeyInvalid`], [`ApiError::KeyExpired`].
     pub(crate) fn still(&self, caller: &Caller) -> Result<(), ApiError> {
         match (caller.id(), caller.ends()) {
-            (Some(id), _) => self.owner(id).map(drop),
+            // One whose role or sources have changed comes again.
+            (Some(id), _) if self.owner(id)? != *caller => Err(ApiError::KeyInvalid),
+            (Some(_), _) => Ok(()),
             (None, Some(end)) if is_past(end) => Err(ApiError::KeyExpired),
+            (None, None) if *caller == Caller::ANYBODY && self.asks() => Err(ApiError::KeyMissing),
             (None, Some(_) | None) => Ok(()),
         }
     }
@@ -216,6 +219,9 @@ impl Gate {
             return;
         }
         match entries(&self.file) {
+            Ok(keys) if keys.is_empty() && self.asks() => {
+                tracing::warn!(%path, "the file of keys holds none: those of before hold until a restart");
+            }
             Ok(keys) => {
                 tracing::info!(%path, keys = keys.len(), "keys were read again");
                 self.keys.store(Arc::new(keys));

@@ -84,16 +84,19 @@ pub fn verify(folder: &Path) -> Result<Verified, Broken> {
                 break;
             }
             number += 1;
-            if line.pop() != Some(b'\n') {
-                // The writer went on in another file, behind the last whole line.
-                found.unfinished += 1;
-                break;
-            }
             let broken = |what| Broken::Line {
                 path: path.clone(),
                 line: number,
                 what,
             };
+            if line.pop() != Some(b'\n') {
+                if !reader.fill_buf().map_err(io(path))?.is_empty() {
+                    return Err(broken("is too long to be one of ours"));
+                }
+                // The writer went on in another file, behind the last whole line.
+                found.unfinished += 1;
+                break;
+            }
             let of = follows(&line, before.as_ref()).map_err(broken)?;
             if found.first == 0 {
                 found.first = of;

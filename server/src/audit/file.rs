@@ -144,6 +144,8 @@ impl Writer {
 
     /// After a failure: goes on behind the last line that is whole on disk.
     pub(super) fn recover(&mut self) {
+        // If it cannot be opened now, nothing more is appended behind what may be half a line.
+        self.file = None;
         if let Ok(writer) = Self::open(&self.folder, self.bytes_max, self.files_max) {
             *self = writer;
         }
@@ -160,11 +162,36 @@ impl Writer {
         self.file = Some(options.open(path)?);
         (self.number, self.bytes) = (number, 0);
         File::open(&self.folder)?.sync_all()?;
+        self.delete_oldest()
+    }
+
+    /// Deletes the oldest files, if there are both more of them and more bytes in them than there may be: files that stayed
+    /// small, as on a disk that fails, push out nothing. One that cannot be deleted stays.
+    fn delete_oldest(&self) -> io::Result<()> {
         let all = files(&self.folder)?;
+        let sizes: Vec<u64> = all
+            .iter()
+            .map(|(_, path)| path.metadata().map_or(0, |metadata| metadata.len()))
+            .collect();
+        let most = self
+            .bytes_max
+            .saturating_mul(u64::try_from(self.files_max).unwrap_or(u64::MAX));
+        let mut kept: u64 = sizes.iter().sum();
         let surplus = all.len().saturating_sub(self.files_max);
-        all.iter()
-            .take(surplus)
-            .try_for_each(|(_, path)| std::fs::remove_file(path))
+        for ((_, path), size) in all.iter().zip(sizes).take(surplus) {
+            // The newest has no lines yet.
+            if kept.saturating_add(self.bytes_max) <= most {
+                break;
+            }
+            match std::fs::remove_file(path) {
+                Ok(()) => kept -= size,
+                Err(error) => {
+                    let path = path.display();
+                    tracing::warn!(%error, %path, "an old file of the audit log stays");
+                }
+            }
+        }
+        Ok(())
     }
 }
 

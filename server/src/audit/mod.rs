@@ -124,6 +124,7 @@ impl Audit {
         peer: Option<SocketAddr>,
         method: String,
         needs: Needs,
+        stranger: bool,
     ) -> Pending {
         let nobody = if caller.is_worker() {
             "worker"
@@ -140,11 +141,18 @@ impl Audit {
                 ..Entry::default()
             }),
             needs,
+            stranger,
             notes: Arc::default(),
         }
     }
 
-    fn weight(&self, needs: Needs, outcome: &Outcome) -> Weight {
+    /// `stranger`: of somebody who has no key although one is asked for, whatever became of the call.
+    fn weight(&self, needs: Needs, outcome: &Outcome, stranger: bool) -> Weight {
+        let outcome = if stranger {
+            &Outcome::Stranger
+        } else {
+            outcome
+        };
         let reads = match needs {
             Needs::Nothing => return Weight::Never,
             Needs::Key { least, .. } => least == Role::Reader,
@@ -182,10 +190,21 @@ impl Audit {
     }
 
     async fn record(&self, entry: Entry, weight: Weight) {
-        let Some(queue) = self.queue() else { return };
+        let Some(queue) = self.queue() else {
+            self.lost.inc();
+            return;
+        };
         let lost = match weight {
             Weight::Never => false,
-            Weight::Always => queue.send(entry).await.is_err(),
+            Weight::Always => match queue.try_send(entry) {
+                Ok(()) => false,
+                Err(mpsc::error::TrySendError::Closed(_)) => true,
+                // Whoever hangs up while it waits does not take it back.
+                Err(mpsc::error::TrySendError::Full(entry)) => {
+                    let waiting = tokio::spawn(async move { queue.send(entry).await.is_err() });
+                    waiting.await.unwrap_or(true)
+                }
+            },
             Weight::IfRoom => queue.try_send(entry).is_err(),
         };
         if lost {
@@ -229,6 +248,7 @@ pub(crate) struct Pending {
     audit: Arc<Audit>,
     entry: Option<Entry>,
     needs: Needs,
+    stranger: bool,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -240,7 +260,7 @@ impl Pending {
 
     /// Records the answer; an edit waits for a place in the queue.
     pub(crate) async fn answered(mut self, outcome: Outcome, result: &str, reason: String) {
-        let weight = self.audit.weight(self.needs, &outcome);
+        let weight = self.audit.weight(self.needs, &outcome, self.stranger);
         if let Some(entry) = self.finished(result, reason) {
             self.audit.record(entry, weight).await;
         }
@@ -264,7 +284,9 @@ impl Drop for Pending {
         if self.entry.is_none() {
             return;
         }
-        let weight = self.audit.weight(self.needs, &Outcome::Answered);
+        let weight = self
+            .audit
+            .weight(self.needs, &Outcome::Answered, self.stranger);
         // It cannot wait here: what was asked for may have been done nevertheless.
         if let Some(entry) = self.finished("CANCELLED", String::new())
             && weight != Weight::Never
@@ -318,7 +340,8 @@ mod tests {
             let audit = Arc::new(Audit::start(&config, &Registry::new()).unwrap());
             let caller = Caller::owner("a1", "kiosk", Role::Editor, None);
             let peer = Some(SocketAddr::from(([10, 1, 2, 3], 4)));
-            let call = |method: &str, needs| audit.pending(&caller, peer, method.to_owned(), needs);
+            let call =
+                |method: &str, needs| audit.pending(&caller, peer, method.to_owned(), needs, false);
             let edit = call("edit", edits);
             edit.notes().lock().unwrap().identities.push(7);
             edit.answered(Outcome::Answered, "OK", String::new()).await;
@@ -368,7 +391,13 @@ mod tests {
         };
         let audit = Arc::new(Audit::start(&config, &Registry::new()).unwrap());
         for _ in 0..1000 {
-            let call = audit.pending(&Caller::ANYBODY, None, "x".to_owned(), Needs::UNKNOWN);
+            let call = audit.pending(
+                &Caller::ANYBODY,
+                None,
+                "x".to_owned(),
+                Needs::UNKNOWN,
+                false,
+            );
             let outcome = Outcome::Stranger;
             call.answered(outcome, "UNAUTHENTICATED", "KEY_MISSING".to_owned())
                 .await;

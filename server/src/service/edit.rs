@@ -181,7 +181,11 @@ impl Identities {
     pub(super) async fn edit(&self, edit: Edit) -> Result<pb::EditResponse, ApiError> {
         let sequence = self.0.core.edit(edit).await?;
         let answer = move |core: &Core| answer(core, sequence);
-        self.0.blocking(answer).await
+        let made = self.0.blocking(answer).await?;
+        for identity in &made.identities {
+            Notes::identity(identity.id);
+        }
+        Ok(made)
     }
 
     pub(crate) async fn edits(

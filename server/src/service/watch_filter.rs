@@ -173,7 +173,8 @@ impl Filter {
                 .iter()
                 .any(|identity| self.identities.contains(identity));
         if kind && about.everybody {
-            return Passes::Yes;
+            // It names people and sightings of all sources.
+            return if self.scoped { Passes::No } else { Passes::Yes };
         }
         let withheld = self.scoped && about.kind == EventKind::Alert;
         if !kind || !identity || withheld {

@@ -85,6 +85,7 @@ impl Site {
         method: &Method,
         path: &str,
         headers: &HeaderMap,
+        named: &mut Caller,
     ) -> Result<Visit, Trouble> {
         let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
         let host = host.unwrap_or_default();
@@ -103,6 +104,7 @@ impl Site {
             // Whose session is over is somebody new to the pages that need none.
             Some(value) => match self.sessions.caller(&edge.gate, value) {
                 Ok(caller) => {
+                    named.clone_from(&caller);
                     caller.check(path, needs)?;
                     (caller, value)
                 }
@@ -139,8 +141,11 @@ impl Site {
             },
             needs @ (Needs::Nothing | Needs::Key { .. }) => needs,
         };
+        // Longer ones lead nowhere.
+        let path: String = path.chars().take(AUDITED_PATH_CHARS).collect();
         let call = format!("{method} {path}");
-        Some(edge.audit.pending(caller, peer, call, needs))
+        let stranger = *caller == Caller::ANYBODY && edge.gate.asks();
+        Some(edge.audit.pending(caller, peer, call, needs, stranger))
     }
 }
 
@@ -252,6 +257,9 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     }
 }
 
+/// Characters of a path that the audit log has.
+const AUDITED_PATH_CHARS: usize = 200;
+
 /// Lets a request through, or not.
 pub(super) async fn guard(
     State(site): State<Arc<Site>>,
@@ -262,10 +270,11 @@ pub(super) async fn guard(
     let route = request.uri().path().split('/').nth(1).unwrap_or_default();
     let route = if route.is_empty() { "live" } else { route }.to_owned();
     let path = request.uri().path();
-    let admitted = site.admit(request.method(), path, request.headers());
-    let named = admitted
-        .as_ref()
-        .map_or(Caller::ANYBODY, |visit| visit.caller.clone());
+    let mut named = Caller::ANYBODY;
+    let admitted = site.admit(request.method(), path, request.headers(), &mut named);
+    if let Ok(visit) = &admitted {
+        named.clone_from(&visit.caller);
+    }
     let pending = site.pending(&named, &request);
     let mut reason = String::new();
     let mut response = match admitted {
@@ -302,6 +311,12 @@ pub(super) async fn guard(
         let code = response.status();
         let outcome = match code {
             StatusCode::UNAUTHORIZED => Outcome::Stranger,
+            // Refused before anybody was asked who they are.
+            StatusCode::FORBIDDEN
+                if matches!(reason.as_str(), "HOST_NOT_ALLOWED" | "CROSS_SITE") =>
+            {
+                Outcome::Stranger
+            }
             StatusCode::FORBIDDEN => Outcome::Refused,
             _ => Outcome::Answered,
         };
