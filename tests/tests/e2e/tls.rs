@@ -7,7 +7,14 @@ use crate::support::{scratch, turn, until};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
 use rollcall_client::{Client, ClientOptions, Error, Tls};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// An authority.
 struct Authority {
@@ -84,6 +91,26 @@ async fn connect(server: &Server, tls: Tls) -> Result<Client, Error> {
     Client::connect(&format!("https://localhost:{port}"), options).await
 }
 
+/// What the page's address answers over TLS to who trusts that authority.
+async fn page(server: &Server, authority: &Authority, path: &str) -> std::io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(server.http()).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(name, stream).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 async fn answers(server: &Server, tls: Tls) -> bool {
     match connect(server, tls).await {
         Ok(client) => client.status().await.is_ok(),
@@ -131,6 +158,13 @@ async fn certificates_are_taken_up_while_the_server_runs_and_workers_report() {
     .await;
     assert!(answers(&server, new.trusted(None)).await);
 
+    // The page's address too.
+    let health = page(&server, &new, "/healthz").await.unwrap();
+    assert!(
+        health.starts_with("HTTP/1.1 200 ") && health.ends_with("ok\n"),
+        "{health}"
+    );
+    assert!(page(&server, &old, "/healthz").await.is_err());
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, new.pem()).unwrap();
     let port = server.grpc().rsplit(':').next().unwrap();
