@@ -170,7 +170,12 @@ fn settle(
             .truncate(end)
             .map_err(Trouble::at(segment.clone(), "cut back"))?;
     }
-    write_again(&*opened.file, proven, end).map_err(Trouble::at(segment.clone(), "write again"))?;
+    let again = write_again(&*opened.file, proven, end);
+    match again.map_err(Trouble::at(segment.clone(), "write again")) {
+        // A mark alone, and no room for anything: nothing is built on it either, and what is there can be read.
+        Err(trouble) if trouble.is_full() && end - proven <= ENTRY_HEADER_BYTES as u64 => {}
+        outcome => outcome?,
+    }
     opened
         .file
         .sync()
