@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 const ID: LogId = LogId::from_bytes(*b"extracted folder");
 /// Versions of the log that extracted folders were written with.
-const VERSIONS: [u16; 1] = [1];
+const VERSIONS: [u16; 2] = [1, 2];
 
 fn fixture(version: u16) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/extracted-v{version}"))

@@ -118,7 +118,7 @@ async fn a_person_is_gone_from_every_answer() {
         .call(LIST, pb::ListErasuresRequest::default())
         .await
         .unwrap();
-    assert_eq!(all.erasures, [erased.clone()]);
+    assert_eq!(all.erasures, std::slice::from_ref(&erased));
     // What the server says is what is found in its folder.
     fixture.server.stop().await;
     let data = config(fixture.folder.path()).data;

@@ -7,10 +7,16 @@ use rollcall_log::record::{Body, CollectionOpened, Record};
 use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of the tables' text of each version, from the first one that was kept on.
-const SCHEMAS: [(i64, &str); 1] = [(
-    6,
-    "adb696a6968a9e909df53194e8a61044b78b88aee6b50483a1deb2a59cba7d05",
-)];
+const SCHEMAS: [(i64, &str); 2] = [
+    (
+        6,
+        "adb696a6968a9e909df53194e8a61044b78b88aee6b50483a1deb2a59cba7d05",
+    ),
+    (
+        7,
+        "693125e501ebb10de591ea537877630974db1b2f26a7e3a9b4bc795dd837c179",
+    ),
+];
 
 fn opened() -> Record {
     let body = Body::CollectionOpened(CollectionOpened {
