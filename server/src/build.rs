@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::core::{
     Core, CoreMetrics, CoreOptions, NewSource, Observed, Opening, SYSTEM, WriteError,
 };
+use crate::hex::to_hex;
 use crate::pb;
 use crate::service::{Checked, Checker, Unfit};
 use crate::vision::{LoadedModels, Vision};
@@ -436,12 +437,7 @@ fn request_id(uri: &str, material: &str) -> String {
     hash.update(uri);
     hash.update([0]);
     hash.update(material);
-    format!("build-{}", hex(&hash.finalize()[..16]))
-}
-
-/// Two hexadecimal digits a byte.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("build-{}", to_hex(&hash.finalize()[..16]))
 }
 
 fn tracks_of(batch: &[Observed]) -> (u64, u64) {

@@ -30,6 +30,7 @@ mod disk;
 mod doctor;
 mod edge;
 mod eraser;
+mod hex;
 mod http;
 pub mod offline_index;
 mod serve;

@@ -2,9 +2,9 @@
 //! true.
 
 use crate::check::{CheckError, OpenedLog, view_options};
-use crate::core::{OpenError, Opening, TracesError, scope_name, traces};
+use crate::core::{OpenError, Opening, keys_left, scope_name, traces, views_left};
+use crate::hex::to_hex;
 use prost::Message as _;
-use rollcall_index::TrackId;
 use rollcall_log::record::{Body, ErasureBegun, Record};
 use rollcall_log::{BlobError, LogId, LogReader};
 use sha2::{Digest as _, Sha256};
@@ -21,8 +21,7 @@ pub(crate) fn receipt(log: &LogId, begun: &Record, ended: &Record) -> String {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(&bytes);
     }
-    let digest: [u8; 32] = hash.finalize().into();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&hash.finalize())
 }
 
 /// What `rollcalld erase verify` finds of one erasure.
@@ -77,24 +76,8 @@ pub fn verify_erasures(data: &Path) -> Result<Vec<Verified>, CheckError> {
         let Some(Body::ErasureBegun(what)) = &begun.body else {
             continue;
         };
-        for index in std::iter::once(&truth.index).chain(&truth.other) {
-            let faces = |track: &&u64| {
-                index
-                    .newest()
-                    .track_faces(TrackId::new(**track))
-                    .next()
-                    .is_some()
-            };
-            let left = what.track_ids.iter().filter(faces);
-            let told = left.map(|track| format!("faces of track {track} are in the index"));
-            verified.left.extend(told);
-        }
-        let rows = truth.catalog.left_of(what).map_err(OpenError::from)?;
-        if rows > 0 {
-            verified
-                .left
-                .push(format!("{rows} rows are in the catalog"));
-        }
+        let left = views_left(&truth, what).map_err(OpenError::from)?;
+        verified.left.extend(left);
     }
     Ok(all)
 }
@@ -105,22 +88,12 @@ fn in_log(log: &LogReader, begun: &Record, ended: Option<&Record>) -> Result<Ver
         Some(Body::ErasureBegun(what)) => what,
         Some(_) | None => &none,
     };
-    let mut left = Vec::new();
-    for key in &what.keys {
-        match log.is_destroyed(*key) {
-            Ok(true) => {}
-            Ok(false) => left.push(format!("key {key} can still be read")),
-            Err(error) => left.push(format!("key {key}: {error}")),
-        }
-    }
+    let mut left = keys_left(log, what);
     // Payloads whose keys are gone cannot be found any more, nor read; others are from before there were keys.
     if left.is_empty() && what.keys.len() >= what.track_ids.len() {
         return Ok(verified(log, (begun, ended), what, left));
     }
-    let found = traces(log, begun.sequence).map_err(|error| match error {
-        TracesError::Read(error) => CheckError::Read(error),
-        TracesError::NotFound(_) => CheckError::NoContract,
-    })?;
+    let found = traces(log, what)?;
     for blob in &found.blobs {
         let (segment, offset) = (blob.segment, blob.offset);
         match log.is_overwritten(blob) {

@@ -1,7 +1,8 @@
 //! The file that keys are kept in. Made and read by `rollcalld key`, read by the server.
 
-use super::key::{Hash, Lifetime, Secret, from_hex, to_hex};
+use super::key::{Hash, Lifetime, Secret, from_hex};
 use super::role::Role;
+use crate::hex::to_hex;
 use crate::time::{now_us, timestamp};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -372,7 +373,7 @@ mod tests {
         assert_eq!((second.label.as_str(), second.state()), ("kiosk", "active"));
         assert_eq!(second.sources.as_deref(), Some([3, 4].as_slice()));
         let text = std::fs::read_to_string(file.path()).unwrap();
-        let random = secret.rsplit('_').next().unwrap();
+        let random = secret.splitn(3, '_').nth(2).unwrap();
         assert!(!text.contains(random), "{text}");
         let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

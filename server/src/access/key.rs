@@ -67,11 +67,6 @@ pub(crate) fn same(a: &Hash, b: &Hash) -> bool {
     std::hint::black_box(differences) == 0
 }
 
-/// A digest as text.
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A digest from text.
 pub(crate) fn from_hex(text: &str) -> Option<Hash> {
     let mut hash = Hash::default();
@@ -118,6 +113,7 @@ impl FromStr for Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::to_hex;
 
     #[test]
     fn keys_are_told_from_one_another() {

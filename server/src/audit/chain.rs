@@ -1,6 +1,7 @@
 //! The chain: each line bears the digest of the one before.
 
 use super::file::files;
+use crate::hex::to_hex;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead as _, BufReader};
@@ -13,8 +14,7 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 
 /// The digest of a line, without its end, in hexadecimal.
 pub(super) fn digest(line: &[u8]) -> String {
-    let digest = Sha256::digest(line);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&Sha256::digest(line))
 }
 
 /// A whole chain.

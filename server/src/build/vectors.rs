@@ -6,8 +6,9 @@
 
 use super::extracted::finished;
 use super::given::{Given, GivenRule, GivenSource, majority, read_names};
-use super::{BuildError, BuildInput, Material, hex, request_id};
+use super::{BuildError, BuildInput, Material, request_id};
 use crate::core::{NewSource, Observed};
+use crate::hex::to_hex;
 use crate::pb;
 use crate::time::{duration, timestamp};
 use rollcall_index::Embedding;
@@ -231,7 +232,7 @@ fn digest(faces: &FaceSet) -> String {
         };
         hash.update(format!("{seen:?}"));
     }
-    hex(&hash.finalize())
+    to_hex(&hash.finalize())
 }
 
 impl Material for Vectors {

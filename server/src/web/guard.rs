@@ -9,6 +9,7 @@ use crate::audit::{Outcome, Pending};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::error::ApiError;
+use crate::hex::to_hex;
 use crate::tls::Peer;
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -227,7 +228,7 @@ impl Visit {
         let mut bytes = rand::random::<[u8; 16]>();
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = to_hex(&bytes);
         let parts = [
             &hex[..8],
             &hex[8..12],

@@ -2,6 +2,7 @@
 
 use crate::core::{AlertRow, AlertRuleRow, Core, Cursor, as_shown_alert};
 use crate::error::ApiError;
+use crate::hex::to_hex;
 use crate::pb;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac as _};
@@ -70,8 +71,7 @@ pub(super) fn signature(secret: &[u8], unix_seconds: i64, body: &[u8]) -> String
     mac.update(unix_seconds.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
-    let digest = mac.finalize().into_bytes();
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = to_hex(&mac.finalize().into_bytes());
     format!("t={unix_seconds},v1={hex}")
 }
 

@@ -1,12 +1,13 @@
 //! Making it so: one given identity after the other, then notes and names, several at once.
 
-use super::super::{BuildError, Step, hex, request_id};
+use super::super::{BuildError, Step, request_id};
 use super::claim::{Bearer, said_by_people};
 use super::{Given, GivenOutcome};
 use crate::core::{
     CatalogError, Change, Core, Edit, MOVED_MAX, ProfileUpdate, SYSTEM, Target, WriteError,
     name_key,
 };
+use crate::hex::to_hex;
 use crate::repair::said_of;
 use rollcall_ingest::cluster::repair::Said;
 use sha2::{Digest, Sha256};
@@ -406,7 +407,7 @@ fn metadata_key(path: &Path) -> String {
     let shown = file.chars().filter(|character| !character.is_control());
     let shown: String = shown.take(FILE_CHARS_MAX).collect();
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    format!("label:{shown}#{}", hex(&hash[..4]))
+    format!("label:{shown}#{}", to_hex(&hash[..4]))
 }
 
 /// Whether it is about this edit alone: others may still be made.

@@ -6,6 +6,7 @@
 
 use super::CatalogError;
 use super::write::CatalogWriter;
+use crate::hex::to_hex;
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -90,8 +91,7 @@ fn digest(path: &Path) -> Result<String, io::Error> {
         }
         hash.update(&buffer[..read]);
     }
-    let bytes = hash.finalize();
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(to_hex(&hash.finalize()))
 }
 
 fn sync_folder(path: &Path) -> Result<(), SealError> {

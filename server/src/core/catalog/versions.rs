@@ -3,6 +3,7 @@
 use super::write::CatalogWriter;
 use super::{SCHEMA, SCHEMA_VERSION};
 use crate::core::replay::CATALOG_FILE;
+use crate::hex::to_hex;
 use rollcall_log::record::{Body, CollectionOpened, Record};
 use sha2::{Digest as _, Sha256};
 
@@ -32,8 +33,7 @@ fn opened() -> Record {
 
 #[test]
 fn other_tables_have_another_version() {
-    let digest = Sha256::digest(SCHEMA.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = to_hex(&Sha256::digest(SCHEMA.as_bytes()));
     let (version, known) = SCHEMAS[SCHEMAS.len() - 1];
     assert_eq!(
         (SCHEMA_VERSION, &*digest),

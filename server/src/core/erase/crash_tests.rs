@@ -81,7 +81,8 @@ fn erase(truth: &mut Truth) -> (Option<u64>, bool) {
 
 fn go_on(truth: &mut Truth, begun: u64) -> bool {
     let folder = tempfile::tempdir().unwrap();
-    let found = traces(&truth.log.reader(), begun).unwrap();
+    let record = begun_at(truth, begun).unwrap().unwrap();
+    let found = traces(&truth.log.reader(), &record).unwrap();
     let blobs = to_overwrite(&truth.log.reader(), &found.blobs).unwrap();
     let overwrite = EraseCommand::Overwrite {
         erasure: begun,

@@ -11,7 +11,7 @@ mod plan;
 mod traces;
 
 use super::apply::{Failure, Truth};
-use super::catalog::RequestKind;
+use super::catalog::{CatalogError, RequestKind};
 use super::command::WriteError;
 use super::writer::{Refusal, record, repeated};
 use super::{Core, SYSTEM, hri, index_folder};
@@ -24,7 +24,7 @@ use rollcall_log::record::{
 use rollcall_log::{AppendError, BlobError, EraseError, LogReader};
 
 pub(crate) use keys::assign_keys;
-pub use traces::{Traces, TracesError, traces};
+pub use traces::{Traces, traces};
 
 /// What is to be forgotten.
 #[derive(Clone, Debug)]
@@ -218,7 +218,9 @@ fn finish(
     if !truth.catalog.scrub()? {
         return Err(unfinished("the catalog's journal is in use".to_owned()).into());
     }
-    if let Some(what) = left(truth, &begun)? {
+    let mut left = keys_left(&truth.log.reader(), &begun);
+    left.extend(views_left(truth, &begun)?);
+    if let Some(what) = left.into_iter().next() {
         return Err(unfinished(what).into());
     }
     let count = |all: usize| u64::try_from(all).unwrap_or(u64::MAX);
@@ -252,26 +254,30 @@ fn begun_at(truth: &Truth, sequence: u64) -> Result<Option<ErasureBegun>, Failur
     })
 }
 
-/// What is still there of what was to go, payloads apart.
-fn left(truth: &Truth, begun: &ErasureBegun) -> Result<Option<String>, Failure> {
-    let reader = truth.log.reader();
-    for key in &begun.keys {
-        match reader.is_destroyed(*key) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Some(format!("key {key} can still be read"))),
-            Err(error) => return Ok(Some(format!("key {key}: {error}"))),
-        }
-    }
+/// Keys that were to be destroyed and are not known to be, in words.
+pub(crate) fn keys_left(log: &LogReader, begun: &ErasureBegun) -> Vec<String> {
+    let left = |key: &u64| match log.is_destroyed(*key) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("key {key} can still be read")),
+        Err(error) => Some(format!("key {key}: {error}")),
+    };
+    begun.keys.iter().filter_map(left).collect()
+}
+
+/// What the indexes and the catalog still hold of what was to go, in words.
+pub(crate) fn views_left(truth: &Truth, begun: &ErasureBegun) -> Result<Vec<String>, CatalogError> {
+    let mut left = Vec::new();
     for index in std::iter::once(&truth.index).chain(&truth.other) {
-        let face = |track: &u64| index.newest().track_faces(TrackId::new(*track)).next();
-        if let Some(face) = begun.track_ids.iter().find_map(face) {
-            return Ok(Some(format!("face {} is still in the index", face.face)));
-        }
+        let state = index.newest();
+        let faces = |track: &&u64| state.track_faces(TrackId::new(**track)).next().is_some();
+        let tracks = begun.track_ids.iter().filter(faces);
+        left.extend(tracks.map(|track| format!("faces of track {track} are in the index")));
     }
-    match truth.catalog.left_of(begun)? {
-        0 => Ok(None),
-        rows => Ok(Some(format!("{rows} rows are still in the catalog"))),
+    let rows = truth.catalog.left_of(begun)?;
+    if rows > 0 {
+        left.push(format!("{rows} rows are in the catalog"));
     }
+    Ok(left)
 }
 
 /// Those of some payloads that are not overwritten yet. One that is damaged, or whose file is missing, cannot be.
@@ -301,7 +307,11 @@ impl Core {
         let unfinished = |what: String| WriteError::ErasureUnfinished { id: erasure, what };
         let log = self.log();
         let found = tokio::task::spawn_blocking(move || {
-            let traces = traces(&log, erasure).map_err(|error| error.to_string())?;
+            let record = log.record(erasure).map_err(|error| error.to_string())?;
+            let Some(Body::ErasureBegun(begun)) = record.and_then(|record| record.body) else {
+                return Err(format!("record {erasure} begins no erasure"));
+            };
+            let traces = traces(&log, &begun).map_err(|error| error.to_string())?;
             let there = to_overwrite(&log, &traces.blobs).map_err(|error| error.to_string())?;
             Ok::<_, String>((traces, there))
         });

@@ -14,34 +14,19 @@ pub struct Traces {
     pub faces: u64,
 }
 
-/// Why the payloads of an erasure cannot be found.
-#[derive(Debug, thiserror::Error)]
-pub enum TracesError {
-    /// The log cannot be read.
-    #[error("{0}")]
-    Read(#[from] ReadError),
-    /// The record begins no erasure.
-    #[error("record {0} begins no erasure")]
-    NotFound(u64),
-}
-
 /// The payloads of the tracks that an erasure names. Cost: one read of the log's records from the first about any of
 /// them on.
 ///
 /// # Errors
-/// [`TracesError`].
-pub fn traces(log: &LogReader, erasure: u64) -> Result<Traces, TracesError> {
-    let Some(Body::ErasureBegun(begun)) = log.record(erasure)?.and_then(|record| record.body)
-    else {
-        return Err(TracesError::NotFound(erasure));
-    };
+/// [`ReadError`]: the log cannot be read.
+pub fn traces(log: &LogReader, begun: &ErasureBegun) -> Result<Traces, ReadError> {
     let tracks: HashSet<u64> = begun.track_ids.iter().copied().collect();
     let mut found = Traces::default();
     found.blobs.clone_from(&begun.blobs);
     if tracks.is_empty() {
         return Ok(found);
     }
-    for record in log.read_after(first(&begun)) {
+    for record in log.read_after(first(begun)) {
         let record = record?;
         match &record.body {
             Some(Body::TrackObserved(track)) => found.of_track(track, &tracks),
